@@ -1,0 +1,1 @@
+"""PDFs to searchable passages: reading, splitting, embedding and storing."""
