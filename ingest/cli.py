@@ -1,0 +1,434 @@
+"""The commands `quire ingest`, `quire docs` and `quire libraries`: parse, call one function, print, return an exit code."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import getpass
+import json
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from ingest.config import STORES, IngestConfig, load_config
+from ingest.errors import IngestError, UsageError
+
+if TYPE_CHECKING:
+    from ingest.pipeline import IngestReport, Progress
+    from ingest.store import Document, Store
+
+COMMANDS = {
+    "ingest": "put PDFs (files, folders, links) into a library",
+    "docs": "what is in a library: list, show, remove, reindex, copy",
+    "libraries": "which libraries there are; remove one",
+}
+
+
+def main(argv: list[str]) -> int:
+    """Run one of COMMANDS; returns 0 done, 1 something failed and is named, 2 wrong usage."""
+    parser = _PARSERS[argv[0]]()
+    args = parser.parse_args(argv[1:])
+    try:
+        return int(args.run(args))
+    except UsageError as exc:
+        _complain(exc)
+        return 2
+    except IngestError as exc:
+        _complain(exc)
+        return 1
+
+
+def add_library_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that say which library is meant; other packages' commands share them."""
+    parser.add_argument("--library", metavar="L", help="name of the library (default: QUIRE_LIBRARY or 'default')")
+    parser.add_argument("--store", choices=STORES, help="where libraries live (default: QUIRE_STORE or sqlite)")
+    parser.add_argument("--tenant", metavar="T", help="tenant of a Weaviate library, one per user or team")
+
+
+def library_flags(args: argparse.Namespace) -> dict[str, Any]:
+    """Return what add_library_flags parsed, as flags for load_config."""
+    return {name: getattr(args, name) for name in ("library", "store", "tenant")}
+
+
+# ingest
+
+
+def _ingest_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="quire ingest",
+        description="Put PDFs into a library. What is there already and unchanged costs nothing.",
+        epilog="examples:\n  quire ingest report.pdf ~/papers\n  quire ingest https://example.org/a.pdf --library news\n"
+        "  quire ingest secret.pdf --password openpassword",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("paths", nargs="+", metavar="PATH_OR_LINK", help="file, folder or http(s) link")
+    add_library_flags(parser)
+    parser.add_argument("--password", metavar="P", help="password of encrypted PDFs (else it is asked for)")
+    parser.add_argument("--jobs", type=int, metavar="N", help="parser processes (default: one a core)")
+    parser.add_argument("--embedder", metavar="E", help="minilm, minilm:FOLDER, ollama:MODEL or openai:MODEL")
+    parser.add_argument("--chunk-size", type=int, metavar="C", help="characters of a passage (default 500)")
+    parser.add_argument("--chunk-overlap", type=int, metavar="C", help="characters neighbours share (default 75)")
+    parser.add_argument("--allow-private", action="store_true", help="let links lead to private or loopback addresses")
+    parser.add_argument("--yes", action="store_true", help="agree to download a server binary where one is needed")
+    parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    parser.set_defaults(run=_ingest)
+    return parser
+
+
+def _ingest(args: argparse.Namespace) -> int:
+    from ingest.pipeline import ingest
+
+    names = ("jobs", "embedder", "chunk_size", "chunk_overlap")
+    config, _ = load_config(flags=library_flags(args) | {name: getattr(args, name) for name in names})
+    offer_download(config, agreed=args.yes)
+    ask = _ask_password if sys.stdin.isatty() and not args.json else None
+    with _stop_on_interrupt() as cancel, progress_lines(quiet=args.json) as progress:
+        report = ingest(
+            args.paths,
+            config,
+            password=args.password,
+            ask_password=ask,
+            allow_private=args.allow_private,
+            progress=progress,
+            cancel=cancel,
+        )
+    if args.json:
+        print(json.dumps(dataclasses.asdict(report), ensure_ascii=False))
+    else:
+        _print_report(report)
+    return 1 if report.failed else 0
+
+
+def _print_report(report: IngestReport) -> None:
+    for word, entries in (("added", report.added), ("replaced", report.replaced)):
+        for entry in entries:
+            print(f"{word:<10} {_clean(entry.document)}  ({entry.pages} pages, {entry.chunks} passages)")
+            for notice in entry.notices:
+                print(f"{'':<10} note: {_clean(notice)}")
+    for name in report.unchanged:
+        print(f"{'unchanged':<10} {_clean(name)}")
+    for failure in report.failed:
+        print(f"{'failed':<10} {_clean(failure.document)}: {_clean(failure.reason)}")
+        if failure.hint:
+            print(f"{'':<10} fix: {_clean(failure.hint)}")
+    for notice in report.notices:
+        print(f"{'note':<10} {_clean(notice)}")
+    counts = ", ".join(
+        f"{len(entries)} {word}"
+        for word, entries in (
+            ("added", report.added),
+            ("replaced", report.replaced),
+            ("unchanged", report.unchanged),
+            ("failed", report.failed),
+        )
+        if entries
+    )
+    print(f"library {report.library!r}: {counts or 'nothing to do'} in {report.seconds:.1f} s")
+
+
+def _ask_password(document: str, wrong: bool) -> str | None:
+    word = "That password is wrong. Password" if wrong else "Password"
+    try:
+        return getpass.getpass(f"{word} of {_clean(document)} (empty: leave it out): ") or None
+    except EOFError:
+        return None
+
+
+def offer_download(config: IngestConfig, *, agreed: bool) -> None:
+    """Fetch the embedded Weaviate's binary where it is wanted and absent, but only when the person agreed."""
+    if config.store != "weaviate-embedded":
+        return
+    from ingest.store.embedded import download_binary, download_offer
+
+    offer = download_offer()
+    if offer is None:
+        return
+    if not agreed and sys.stdin.isatty():
+        print(f"{offer} Download it now? [y/N] ", end="", file=sys.stderr, flush=True)
+        agreed = sys.stdin.readline().strip().lower() in ("y", "yes")
+    if agreed:
+        download_binary()
+
+
+@contextmanager
+def _stop_on_interrupt() -> Iterator[threading.Event]:
+    """Turn Ctrl-C into a cancel, so that what is done is kept; a second one ends at once."""
+    cancel = threading.Event()
+
+    def stop(_signal: int, _frame: object) -> None:
+        if cancel.is_set():
+            raise KeyboardInterrupt
+        cancel.set()
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        yield cancel
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def progress_lines(*, quiet: bool) -> Iterator[Callable[[Progress], None] | None]:
+    """Yield a callback that draws one moving line on a terminal and prints plain lines on a pipe."""
+    if quiet:
+        yield None
+        return
+    terminal = sys.stderr.isatty()
+    last = {"time": 0.0, "document": ""}
+
+    def draw(progress: Progress) -> None:
+        now = time.monotonic()
+        if terminal:
+            if now - last["time"] < 0.1:  # type: ignore[operator]
+                return
+            sys.stderr.write("\r\x1b[K" + _progress_line(progress)[:110])
+            sys.stderr.flush()
+        else:
+            if progress.stage == "done" or (
+                progress.document == last["document"] and now - last["time"] < 10  # type: ignore[operator]
+            ):
+                return
+            print(_progress_line(progress), file=sys.stderr, flush=True)
+        last["time"], last["document"] = now, progress.document
+
+    try:
+        yield draw
+    finally:
+        if terminal:
+            sys.stderr.write("\r\x1b[K")
+
+
+def _progress_line(progress: Progress) -> str:
+    left = "" if progress.seconds_left is None else f", about {_duration(progress.seconds_left)} left"
+    share = f" {progress.fraction:4.0%}" if progress.stage == "embedding" else ""
+    where = f"[{min(progress.documents_done + 1, progress.documents_total)}/{progress.documents_total}]"
+    return f"{where} {progress.stage}{share} {_clean(progress.document)}{left}"
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
+
+
+# docs
+
+
+def _docs_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="quire docs",
+        description="What is in a library.",
+        epilog="examples:\n  quire docs list\n  quire docs show report.pdf\n  quire docs remove report.pdf --yes\n"
+        "  quire docs reindex --embedder ollama:nomic-embed-text\n  quire docs copy --to weaviate",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    actions = parser.add_subparsers(dest="action", metavar="ACTION")
+
+    def add(name: str, text: str, run: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
+        action = actions.add_parser(name, help=text, description=text)
+        add_library_flags(action)
+        action.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+        action.set_defaults(run=run)
+        return action
+
+    add("list", "documents with pages, passages, date and size", _docs_list)
+    show = add("show", "one document: record, outline, notices, and with --page its passages", _docs_show)
+    show.add_argument("document", metavar="DOCUMENT", help="name or id")
+    show.add_argument("--page", type=int, metavar="N", help="show the passages of this page")
+    remove = add("remove", "take a document out, with all its passages and its copy", _docs_remove)
+    remove.add_argument("documents", nargs="+", metavar="DOCUMENT", help="name or id")
+    remove.add_argument("--yes", action="store_true", help="do not ask")
+    reindex = add("reindex", "embed every passage again from the stored text, without parsing", _docs_reindex)
+    reindex.add_argument("--embedder", metavar="E", help="minilm, minilm:FOLDER, ollama:MODEL or openai:MODEL")
+    copy = add("copy", "copy a whole library with its vectors to another store", _docs_copy)
+    copy.add_argument("--to", required=True, choices=STORES, help="the store that receives it")
+    copy.add_argument("--to-library", metavar="L", help="its name there (default: the same)")
+    copy.add_argument("--to-tenant", metavar="T", help="its tenant there")
+    copy.add_argument("--yes", action="store_true", help="agree to download a server binary where one is needed")
+    parser.set_defaults(run=_docs_list, library=None, store=None, tenant=None, json=False)
+    return parser
+
+
+def _docs_list(args: argparse.Namespace) -> int:
+    with _library(args) as (config, store):
+        documents = store.documents()
+        if args.json:
+            print(json.dumps({"library": config.library, "documents": [_record(d) for d in documents]}))
+            return 0
+        for d in documents:
+            size = f"{d.size_bytes / 1e6:.1f} MB"
+            print(f"{d.pages:>5} pages {d.chunks:>6} passages {size:>9}  {d.added_at[:10]}  {_clean(d.name)}")
+        pages, passages = sum(d.pages for d in documents), sum(d.chunks for d in documents)
+        print(f"library {config.library!r}: {len(documents)} documents, {pages} pages, {passages} passages")
+    return 0
+
+
+def _docs_show(args: argparse.Namespace) -> int:
+    from ingest.pipeline import find_document
+
+    with _library(args) as (_, store):
+        document = find_document(store, args.document)
+        chunks = store.page_chunks([(document.id, args.page)]).get((document.id, args.page), []) if args.page else []
+        if args.json:
+            passages = [dataclasses.asdict(c) for c in chunks]
+            print(json.dumps(_record(document) | ({"passages": passages} if args.page else {}), ensure_ascii=False))
+            return 0
+        if args.page:
+            if not chunks:
+                print(f"page {args.page} of {_clean(document.name)} holds no passage", file=sys.stderr)
+                return 1
+            for chunk in chunks:
+                print(f"--- page {chunk.page} ({chunk.page_label}), characters {chunk.start}-{chunk.end}")
+                print(_clean(chunk.text, keep_lines=True))
+            return 0
+        for name, value in _record(document).items():
+            if name != "outline" and value not in ("", [], {}):
+                print(f"{name:<14} {_clean(str(value))}")
+        for level, title, page in document.outline:
+            print(f"{'  ' * level}{_clean(title)} ... {page}")
+    return 0
+
+
+def _docs_remove(args: argparse.Namespace) -> int:
+    from ingest.pipeline import find_document, remove_document
+
+    with _library(args) as (config, store):
+        documents = [find_document(store, name) for name in args.documents]
+        names = ", ".join(_clean(d.name) for d in documents)
+        if not _agreed(f"Remove {names} from library {config.library!r}?", args):
+            return 1
+        removed = {d.name: remove_document(config, store, d) for d in documents}
+        if args.json:
+            print(json.dumps({"library": config.library, "removed": removed}, ensure_ascii=False))
+        else:
+            for name, passages in removed.items():
+                print(f"removed {_clean(name)} ({passages} passages)")
+    return 0
+
+
+def _docs_reindex(args: argparse.Namespace) -> int:
+    from ingest.embed import load_embedder
+    from ingest.pipeline import reindex
+
+    with _library(args, {"embedder": args.embedder}) as (config, store), progress_lines(quiet=args.json) as progress:
+        embedder = load_embedder(config)
+        passages = reindex(config, store, embedder=embedder, progress=progress)
+        name = embedder.identity().name
+        if args.json:
+            print(json.dumps({"library": config.library, "passages": passages, "embedder": name}))
+        else:
+            print(f"library {config.library!r}: {passages} passages embedded again with {name}")
+    return 0
+
+
+def _docs_copy(args: argparse.Namespace) -> int:
+    from ingest.store import copy_library, open_store
+
+    with _library(args) as (config, source):
+        flags = {"library": args.to_library or config.library, "store": args.to, "tenant": args.to_tenant or config.tenant}
+        target_config, _ = load_config(flags=flags)
+        offer_download(target_config, agreed=args.yes)
+        target = open_store(target_config, create=True)
+        try:
+            passages = copy_library(source, target)
+        finally:
+            target.close()
+        if args.json:
+            print(json.dumps({"library": target_config.library, "store": args.to, "passages": passages}))
+        else:
+            print(f"copied {passages} passages to library {target_config.library!r} in {args.to}")
+    return 0
+
+
+# libraries
+
+
+def _libraries_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="quire libraries",
+        description="Which libraries there are.",
+        epilog="examples:\n  quire libraries\n  quire libraries remove old-reports --yes",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("action", nargs="?", choices=("list", "remove"), default="list")
+    parser.add_argument("name", nargs="?", help="the library to remove")
+    parser.add_argument("--store", choices=STORES, help="where libraries live (default: QUIRE_STORE or sqlite)")
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+    parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    parser.set_defaults(run=_libraries)
+    return parser
+
+
+def _libraries(args: argparse.Namespace) -> int:
+    from ingest.store import libraries, remove_library
+
+    config, _ = load_config(flags={"store": args.store})
+    if args.action == "remove":
+        from ingest.copies import Copies
+        from ingest.pipeline import library_key
+
+        if not args.name:
+            raise UsageError("no library was named", "quire libraries remove NAME")
+        if not _agreed(f"Remove library {args.name!r} with all its documents?", args):
+            return 1
+        remove_library(config, args.name)
+        Copies(config.home).release_library(library_key(dataclasses.replace(config, library=args.name)))
+        print(json.dumps({"removed": args.name}) if args.json else f"removed library {args.name!r}")
+        return 0
+    found = libraries(config)
+    if args.json:
+        print(json.dumps({"libraries": [dataclasses.asdict(summary) for summary in found]}))
+        return 0
+    for s in found:
+        print(f"{s.name:<24} {s.documents:>6} documents {s.passages:>9} passages {s.bytes / 1e6:>9.1f} MB  {s.store}")
+    if not found:
+        print("no library yet: quire ingest PATH makes the first", file=sys.stderr)
+    return 0
+
+
+_PARSERS: dict[str, Callable[[], argparse.ArgumentParser]] = {
+    "ingest": _ingest_parser,
+    "docs": _docs_parser,
+    "libraries": _libraries_parser,
+}
+
+
+@contextmanager
+def _library(
+    args: argparse.Namespace, more: dict[str, Any] | None = None
+) -> Iterator[tuple[IngestConfig, Store]]:
+    from ingest.store import open_store
+
+    config, _ = load_config(flags=library_flags(args) | (more or {}))
+    store = open_store(config, create=False)
+    try:
+        yield config, store
+    finally:
+        store.close()
+
+
+def _agreed(question: str, args: argparse.Namespace) -> bool:
+    if args.yes:
+        return True
+    if not sys.stdin.isatty():
+        raise UsageError(question.rstrip("?") + ": not done, because nobody was there to ask", "add --yes")
+    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def _record(document: Document) -> dict[str, Any]:
+    return dataclasses.asdict(document)
+
+
+def _clean(text: str, *, keep_lines: bool = False) -> str:
+    """Take control characters out: names and texts of PDFs must not steer the terminal."""
+    return "".join(c if c.isprintable() or (keep_lines and c == "\n") else "\ufffd" for c in text)
+
+
+def _complain(exc: IngestError) -> None:
+    print(f"error: {_clean(exc.message)}", file=sys.stderr)
+    if exc.hint:
+        print(f"  fix: {_clean(exc.hint)}", file=sys.stderr)

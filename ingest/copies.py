@@ -1,0 +1,110 @@
+"""The copies of the PDFs in the home folder, one a content, with a note of which documents use each."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import sqlite3
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from ingest.errors import IngestError, UnreadablePDF
+
+_BLOCK = 1 << 20
+
+
+class Copies:
+    """Copies lie at `home/files/SHA256.pdf`, readable by their owner only; the last document to leave takes its copy along."""
+
+    def __init__(self, home: Path) -> None:
+        self.folder = home / "files"
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    def path(self, sha256: str) -> Path | None:
+        """Return where the copy of these bytes lies, None where it lies on another machine or was removed."""
+        path = self._place(sha256)
+        return path if path.is_file() else None
+
+    def take(self, source: Path) -> tuple[Path, str, int]:
+        """Copy a file to a temporary place and return it with the sha256 and the size of exactly what was copied.
+
+        Raises UnreadablePDF where the source cannot be read, IngestError where the copy cannot be written.
+        """
+        digest, size = hashlib.sha256(), 0
+        try:
+            reader = source.open("rb")
+        except OSError as exc:
+            raise UnreadablePDF(f"{source}: {exc.strerror}", "check the file and its permissions") from exc
+        try:
+            handle, name = tempfile.mkstemp(dir=self.folder, prefix="incoming-", suffix=".pdf")
+            with reader, os.fdopen(handle, "wb") as writer:
+                while block := reader.read(_BLOCK):
+                    digest.update(block)
+                    size += len(block)
+                    writer.write(block)
+        except OSError as exc:
+            with contextlib.suppress(OSError, UnboundLocalError):
+                Path(name).unlink()
+            raise IngestError(
+                f"cannot copy {source} to {self.folder}: {exc.strerror}", "free some disk space, then run it again"
+            ) from exc
+        return Path(name), digest.hexdigest(), size
+
+    def sweep(self, *, older_than_seconds: float = 86_400) -> None:
+        """Delete temporary copies that a killed run left behind."""
+        for path in self.folder.glob("incoming-*"):
+            with contextlib.suppress(FileNotFoundError):
+                if time.time() - path.stat().st_mtime > older_than_seconds:
+                    path.unlink()
+
+    def keep(self, temporary: Path, sha256: str, *, library: str, document_id: str) -> Path:
+        """Move a temporary copy to its place and note that this document uses it."""
+        target = self._place(sha256)
+        temporary.chmod(0o600)
+        with self._notes() as notes:
+            temporary.replace(target)
+            notes.execute("INSERT OR IGNORE INTO uses VALUES (?, ?, ?)", (sha256, library, document_id))
+        return target
+
+    def release(self, *, library: str, document_id: str, keep_sha256: str = "") -> None:
+        """Forget that a document uses a copy (all but `keep_sha256`), and delete copies that nobody uses."""
+        with self._notes() as notes:
+            rows = notes.execute(
+                "SELECT sha256 FROM uses WHERE library=? AND document=? AND sha256<>?",
+                (library, document_id, keep_sha256),
+            ).fetchall()
+            for (sha256,) in rows:
+                notes.execute(
+                    "DELETE FROM uses WHERE sha256=? AND library=? AND document=?", (sha256, library, document_id)
+                )
+                if not notes.execute("SELECT 1 FROM uses WHERE sha256=?", (sha256,)).fetchone():
+                    self._place(sha256).unlink(missing_ok=True)
+
+    def release_library(self, library: str) -> None:
+        """Forget every use by a library, and delete copies that nobody uses any more."""
+        with self._notes() as notes:
+            documents = notes.execute("SELECT DISTINCT document FROM uses WHERE library=?", (library,)).fetchall()
+        for (document_id,) in documents:
+            self.release(library=library, document_id=document_id)
+
+    def _place(self, sha256: str) -> Path:
+        if len(sha256) != 64 or not set(sha256) <= set("0123456789abcdef"):
+            raise IngestError(f"{sha256[:80]!r} is not the hash of a document", "name a document of the library")
+        return self.folder / f"{sha256}.pdf"
+
+    @contextlib.contextmanager
+    def _notes(self) -> Iterator[sqlite3.Connection]:
+        connection = sqlite3.connect(self.folder / "uses.sqlite", timeout=30, isolation_level=None)
+        try:
+            connection.execute(
+                "CREATE TABLE IF NOT EXISTS uses"
+                " (sha256 TEXT, library TEXT, document TEXT, PRIMARY KEY (sha256, library, document))"
+            )
+            connection.execute("BEGIN IMMEDIATE")
+            yield connection
+            connection.execute("COMMIT")
+        finally:
+            connection.close()

@@ -1,0 +1,50 @@
+"""The names under which people see documents: the file name with as many parent folders as make it unique."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import PurePosixPath
+from urllib.parse import unquote, urlsplit
+
+UPLOAD = "upload:"
+
+
+def file_name(source: str) -> str:
+    """Return the bare file name of a source (path, link or upload)."""
+    return _parts(source)[-1]
+
+
+def display_names(sources: Iterable[str]) -> dict[str, str]:
+    """Return for each source the shortest tail of its path that no other source ends in."""
+    parts = {source: _parts(source) for source in sources}
+    names: dict[str, str] = {}
+    for source, own in parts.items():
+        others = [other for key, other in parts.items() if key != source and other[-1] == own[-1]]
+        depth = 1
+        while depth < len(own) and any(other[-depth:] == own[-depth:] for other in others):
+            depth += 1
+        names[source] = "/".join(own[-depth:])
+    return _distinct(names)
+
+
+def _parts(source: str) -> tuple[str, ...]:
+    if source.startswith(UPLOAD):
+        return (source[len(UPLOAD) :],)
+    if source.startswith(("http://", "https://")):
+        address = urlsplit(source)
+        path = [unquote(part) for part in address.path.split("/") if part]
+        # two links may differ in their query alone
+        tail = f"{path[-1]}?{address.query}" if path and address.query else (path[-1] if path else address.netloc)
+        return (address.netloc, *path[:-1], tail) if path else (tail,)
+    return tuple(part for part in PurePosixPath(source.replace("\\", "/")).parts if part != "/") or (source,)
+
+
+def _distinct(names: dict[str, str]) -> dict[str, str]:
+    """Number what still collides: an upload a.pdf beside a file a.pdf at the root."""
+    seen: dict[str, int] = {}
+    result = {}
+    for source in sorted(names):
+        name = names[source]
+        seen[name] = seen.get(name, 0) + 1
+        result[source] = name if seen[name] == 1 else f"{name} ({seen[name]})"
+    return result

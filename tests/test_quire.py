@@ -1,0 +1,52 @@
+"""The command: every name leads somewhere, help is quick, errors are short."""
+
+import importlib
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import quire
+
+ROOT = Path(__file__).parent.parent
+
+
+def run(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "quire", *words], capture_output=True, text=True, cwd=ROOT)
+
+
+@pytest.mark.parametrize("command", quire.COMMANDS)
+def test_every_command_has_help_with_examples(command: str) -> None:
+    done = run(command, "--help")
+    assert done.returncode == 0, done.stderr
+    assert f"quire {command}" in done.stdout
+
+
+@pytest.mark.parametrize("command", quire.COMMANDS)
+def test_every_command_lives_in_a_module_with_main(command: str) -> None:
+    assert callable(importlib.import_module(quire.COMMANDS[command][0]).main)
+
+
+def test_help_answers_in_half_a_second() -> None:
+    times = []
+    for _ in range(3):
+        started = time.perf_counter()
+        done = run("--help")
+        times.append(time.perf_counter() - started)
+        assert done.returncode == 0
+    assert min(times) < 0.5
+
+
+def test_an_unknown_command_is_wrong_usage() -> None:
+    done = run("frobnicate")
+    assert done.returncode == 2
+    assert "there is no command 'frobnicate'" in done.stderr
+    assert done.stdout == ""
+
+
+def test_no_command_is_wrong_usage_and_shows_them_all() -> None:
+    done = run()
+    assert done.returncode == 2
+    assert all(name in done.stdout for name in quire.COMMANDS)
