@@ -313,7 +313,10 @@ def _docs_reindex(args: argparse.Namespace) -> int:
     from ingest.embed import load_embedder
     from ingest.pipeline import reindex
 
-    with _library(args, {"embedder": args.embedder}) as (config, store), progress_lines(quiet=args.json) as progress:
+    with (
+        _library(args, {"embedder": args.embedder}) as (config, store),
+        progress_lines(quiet=args.json) as progress,
+    ):
         embedder = load_embedder(config)
         passages = reindex(config, store, embedder=embedder, progress=progress)
         name = embedder.identity().name
@@ -328,7 +331,11 @@ def _docs_copy(args: argparse.Namespace) -> int:
     from ingest.store import copy_library, open_store
 
     with _library(args) as (config, source):
-        flags = {"library": args.to_library or config.library, "store": args.to, "tenant": args.to_tenant or config.tenant}
+        flags = {
+            "library": args.to_library or config.library,
+            "store": args.to,
+            "tenant": args.to_tenant or config.tenant,
+        }
         target_config, _ = load_config(flags=flags)
         offer_download(target_config, agreed=args.yes)
         target = open_store(target_config, create=True)
@@ -397,9 +404,7 @@ _PARSERS: dict[str, Callable[[], argparse.ArgumentParser]] = {
 
 
 @contextmanager
-def _library(
-    args: argparse.Namespace, more: dict[str, Any] | None = None
-) -> Iterator[tuple[IngestConfig, Store]]:
+def _library(args: argparse.Namespace, more: dict[str, Any] | None = None) -> Iterator[tuple[IngestConfig, Store]]:
     from ingest.store import open_store
 
     config, _ = load_config(flags=library_flags(args) | (more or {}))

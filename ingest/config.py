@@ -131,7 +131,10 @@ def resolve_settings(
 
 
 def load_config(
-    *, flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None, folder: Path | None = None
+    *,
+    flags: Mapping[str, Any] | None = None,
+    environ: Mapping[str, str] | None = None,
+    folder: Path | None = None,
 ) -> tuple[IngestConfig, list[Setting]]:
     """Return the ingest settings in force and their origins; `WEAVIATE_URL` alone selects the store `weaviate`."""
     config, settings = resolve_settings(

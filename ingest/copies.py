@@ -49,7 +49,8 @@ class Copies:
             with contextlib.suppress(OSError, UnboundLocalError):
                 Path(name).unlink()
             raise IngestError(
-                f"cannot copy {source} to {self.folder}: {exc.strerror}", "free some disk space, then run it again"
+                f"cannot copy {source} to {self.folder}: {exc.strerror}",
+                "free some disk space, then run it again",
             ) from exc
         return Path(name), digest.hexdigest(), size
 
@@ -78,7 +79,8 @@ class Copies:
             ).fetchall()
             for (sha256,) in rows:
                 notes.execute(
-                    "DELETE FROM uses WHERE sha256=? AND library=? AND document=?", (sha256, library, document_id)
+                    "DELETE FROM uses WHERE sha256=? AND library=? AND document=?",
+                    (sha256, library, document_id),
                 )
                 if not notes.execute("SELECT 1 FROM uses WHERE sha256=?", (sha256,)).fetchone():
                     self._place(sha256).unlink(missing_ok=True)

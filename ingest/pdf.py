@@ -16,7 +16,9 @@ class Page:
     label: str  # printed page label, e.g. "iv"; str(number) where the file names none
     text: str
     kind: PageKind = "text"
-    headings: tuple[str, ...] = ()  # outline titles that point here, then lines set in clearly larger type, in reading order
+    headings: tuple[
+        str, ...
+    ] = ()  # outline titles that point here, then lines set in clearly larger type, in reading order
     margins: tuple[tuple[int, int], ...] = ()  # character ranges of running headers and footers
 
 

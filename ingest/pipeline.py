@@ -17,7 +17,13 @@ from ingest.chunks import Chunk, embedding_text
 from ingest.config import IngestConfig
 from ingest.copies import Copies
 from ingest.embed import Embedder, load_embedder, mostly_english
-from ingest.errors import EmbedderUnavailable, IngestError, PasswordRequired, StoreUnreachable, UnknownDocument
+from ingest.errors import (
+    EmbedderUnavailable,
+    IngestError,
+    PasswordRequired,
+    StoreUnreachable,
+    UnknownDocument,
+)
 from ingest.journal import Journal, text_key
 from ingest.links import fetch_link
 from ingest.names import UPLOAD, display_names, file_name
@@ -116,7 +122,14 @@ def make_identity(embedder: Embedder, config: IngestConfig) -> Identity:
 
 def library_key(config: IngestConfig) -> str:
     """Return the name under which the copies of a library's PDFs are noted."""
-    return "/".join((config.store, config.weaviate_url if config.store == "weaviate" else "", config.tenant, config.library))
+    return "/".join(
+        (
+            config.store,
+            config.weaviate_url if config.store == "weaviate" else "",
+            config.tenant,
+            config.library,
+        )
+    )
 
 
 def find_document(store: Store, name_or_id: str) -> Document:
@@ -143,7 +156,11 @@ def remove_document(config: IngestConfig, store: Store, document: Document) -> i
 
 
 def reindex(
-    config: IngestConfig, store: Store, *, embedder: Embedder, progress: Callable[[Progress], None] | None = None
+    config: IngestConfig,
+    store: Store,
+    *,
+    embedder: Embedder,
+    progress: Callable[[Progress], None] | None = None,
 ) -> int:
     """Embed every passage again from the stored text and swap the vectors in one step; return how many passages.
 
@@ -235,9 +252,7 @@ class _Run:
                     waiting[candidate.document_id] = work
                     yield self._job(work, password)
 
-        for job, outcome in parse_all(
-            jobs(), workers=self.config.jobs, config=self.config, cancel=self._cancel
-        ):
+        for job, outcome in parse_all(jobs(), workers=self.config.jobs, config=self.config, cancel=self._cancel):
             work = waiting.pop(job.document_id)
             try:
                 parsed = self._unlocked(work, job, outcome, ask_password)

@@ -53,7 +53,9 @@ def collect(arguments: Iterable[str]) -> tuple[list[Candidate], list[Failed], li
             candidates.setdefault(argument, Candidate(argument, None))
             continue
         if "://" in argument:
-            failed.append(Failed(argument, "this kind of address is not supported", "use http:// or https://, or a path"))
+            failed.append(
+                Failed(argument, "this kind of address is not supported", "use http:// or https://, or a path")
+            )
             continue
         path = Path(argument).expanduser()
         if path.is_dir():

@@ -15,7 +15,17 @@ MAY_IMPORT = {
     "finetune": {"finetune"},
     "streamlit_app": {"streamlit_app", "assistant", "ingest"},
 }
-HEAVY = ("torch", "transformers", "trl", "peft", "langchain", "langchain_core", "weaviate", "streamlit", "onnxruntime")
+HEAVY = (
+    "torch",
+    "transformers",
+    "trl",
+    "peft",
+    "langchain",
+    "langchain_core",
+    "weaviate",
+    "streamlit",
+    "onnxruntime",
+)
 
 
 def modules(package: str) -> list[Path]:

@@ -1,0 +1,63 @@
+from pathlib import Path
+
+import pytest
+
+from ingest.config import IngestConfig, load_config
+from ingest.errors import UsageError
+
+
+def load(tmp_path: Path, toml: str = "", **environ: str):
+    (tmp_path / "quire.toml").write_text(toml, encoding="utf-8")
+    return load_config(environ={"QUIRE_HOME": str(tmp_path / "home"), **environ}, folder=tmp_path)
+
+
+def test_each_source_of_settings_outranks_the_one_before_it(tmp_path: Path) -> None:
+    toml = '[ingest]\nlibrary = "from-file"\nchunk_size = 700\ntenant = "from-file"\n'
+    (tmp_path / "quire.toml").write_text(toml)
+    environ = {
+        "QUIRE_HOME": str(tmp_path),
+        "QUIRE_LIBRARY": "from-environment",
+        "QUIRE_TENANT": "from-environment",
+    }
+    config, settings = load_config(flags={"library": "from-flag", "tenant": None}, environ=environ, folder=tmp_path)
+    assert (config.library, config.tenant, config.chunk_size) == ("from-flag", "from-environment", 700)
+    origins = {s.name: s.origin for s in settings}
+    assert origins["library"] == "flag"
+    assert origins["tenant"] == "QUIRE_TENANT"
+    assert origins["chunk_size"] == str(tmp_path / "quire.toml")
+    assert origins["jobs"] == "default"
+
+
+def test_quire_toml_of_the_home_folder_counts_where_the_working_folder_has_none(tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "quire.toml").write_text("[ingest]\njobs = 3\n")
+    config, _ = load_config(environ={"QUIRE_HOME": str(tmp_path / "home")}, folder=tmp_path)
+    assert config.jobs == 3
+
+
+def test_a_weaviate_address_alone_selects_weaviate(tmp_path: Path) -> None:
+    assert load(tmp_path, WEAVIATE_URL="http://127.0.0.1:8080")[0].store == "weaviate"
+
+
+def test_the_store_setting_outranks_a_weaviate_address(tmp_path: Path) -> None:
+    assert load(tmp_path, WEAVIATE_URL="http://127.0.0.1:8080", QUIRE_STORE="sqlite")[0].store == "sqlite"
+
+
+@pytest.mark.parametrize(
+    ("toml", "fix"),
+    [
+        ("[ingest]\nlibary = 'x'\n", "known: .*library"),
+        ("[ingest]\njobs = 'many'\n", "of type int"),
+        ("ingest = 3\n", r"\[ingest\]"),
+        ("[ingest\n", "mend the file"),
+        ("[ingest]\nstore = 'oracle'\n", "sqlite, weaviate"),
+    ],
+)
+def test_a_wrong_settings_file_is_refused_with_the_fix(tmp_path: Path, toml: str, fix: str) -> None:
+    with pytest.raises(UsageError, match=fix):
+        load(tmp_path, toml)
+
+
+def test_an_overlap_as_large_as_the_chunk_is_refused() -> None:
+    with pytest.raises(UsageError, match="smaller than the size"):
+        IngestConfig(chunk_size=100, chunk_overlap=100)

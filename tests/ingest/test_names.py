@@ -1,0 +1,31 @@
+import pytest
+
+from ingest.names import display_names, file_name
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("/home/a/Report 2022.pdf", "Report 2022.pdf"),
+        ("https://example.org/papers/a%20b.pdf?v=2", "a b.pdf?v=2"),
+        ("https://example.org", "example.org"),
+        ("upload:../../x.pdf", "../../x.pdf"),
+        (r"C:\files\a.pdf", "a.pdf"),
+    ],
+)
+def test_file_name_is_the_last_part_of_the_source(source: str, name: str) -> None:
+    assert file_name(source) == name
+
+
+def test_names_take_as_many_folders_as_make_them_unique() -> None:
+    names = display_names(["/r/2021/q1/a.pdf", "/r/2022/q1/a.pdf", "/r/2022/b.pdf"])
+    assert names == {
+        "/r/2021/q1/a.pdf": "2021/q1/a.pdf",
+        "/r/2022/q1/a.pdf": "2022/q1/a.pdf",
+        "/r/2022/b.pdf": "b.pdf",
+    }
+
+
+def test_what_still_collides_is_numbered() -> None:
+    names = display_names(["/a.pdf", "upload:a.pdf"])
+    assert sorted(names.values()) == ["a.pdf", "a.pdf (2)"]
