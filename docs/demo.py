@@ -1,0 +1,103 @@
+"""Shows what quire does: ingests a PDF, asks it, shows quotes, pages and a refusal; run by `make demo`.
+
+Everything goes through the command `quire`, as a person would type it, into a home folder of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+HOME = ROOT / "demo-home"
+HANDBOOK = HOME / "handbook.pdf"
+QUESTIONS = (
+    "How many redirects are followed when a link is fetched?",
+    "Which environment variable sets the home folder?",
+    "What is the first loss of DPO?",
+)
+UNANSWERED = "At what temperature does mercury boil?"
+# settings of the person's own quire that would lead the demo elsewhere
+FOREIGN = ("QUIRE_STORE", "QUIRE_TENANT", "QUIRE_EMBEDDER", "QUIRE_MODEL", "WEAVIATE_URL")
+
+
+def main(argv: list[str]) -> int:
+    """Run the demo on the handbook, or on the file or link given; returns the first failing command's exit code."""
+    parser = argparse.ArgumentParser(description="Ingest a PDF and ask it, with no model and no server.")
+    parser.add_argument("--pdf", metavar="PATH_OR_LINK", help="your own PDF (default: the handbook)")
+    parser.add_argument("--question", metavar="Q", help="your own question")
+    args = parser.parse_args(argv)
+    HOME.mkdir(exist_ok=True)
+    if args.pdf:
+        source = args.pdf if "://" in args.pdf else str(Path(args.pdf).expanduser().resolve())
+        library = f"own-{hashlib.sha256(source.encode()).hexdigest()[:8]}"
+    else:
+        source, library = str(HANDBOOK), "handbook"
+        _build_handbook()
+    own = "What is this document about?" if args.pdf else None
+    questions = (args.question or own,) if args.question or own else (*QUESTIONS, UNANSWERED)
+
+    code = _quire("ingest", source, library=library)
+    for question in questions:
+        if code:
+            return code
+        if question == UNANSWERED:
+            print("\nAnd one that the handbook does not answer:", flush=True)
+        code = _quire("ask", question, "--model", "quotes", library=library)
+    if not code:
+        _say_what_next(args.pdf, args.question)
+    return code
+
+
+def _build_handbook() -> None:
+    """Build the handbook unless it is newer than its text; the same text gives the same bytes."""
+    folder = Path(__file__).resolve().parent
+    sources = [folder / "build_handbook.py", *(folder / "handbook").glob("*.md")]
+    if HANDBOOK.is_file() and all(HANDBOOK.stat().st_mtime > source.stat().st_mtime for source in sources):
+        return
+    sys.path.insert(0, str(folder))
+    from build_handbook import build
+
+    print(f"building {HANDBOOK.relative_to(ROOT)}: {build(HANDBOOK)} pages", flush=True)
+
+
+def _quire(command: str, *arguments: str, library: str) -> int:
+    shown = [f'"{a}"' if " " in a else shlex.quote(_short(a)) for a in arguments]
+    print(f"\n$ quire {command} {' '.join(shown)}", flush=True)
+    environment = {name: value for name, value in os.environ.items() if name not in FOREIGN}
+    environment |= {"QUIRE_HOME": str(HOME), "QUIRE_LIBRARY": library}
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), environment.get("PYTHONPATH"))))
+    # the demo's home is the working folder too, so that a quire.toml in the checkout changes nothing
+    return subprocess.run(
+        [sys.executable, "-m", "quire", command, *arguments], cwd=HOME, env=environment, check=False
+    ).returncode
+
+
+def _short(argument: str) -> str:
+    path = Path(argument)
+    return str(path.relative_to(ROOT)) if path.is_absolute() and path.is_relative_to(ROOT) else argument
+
+
+def _say_what_next(pdf: str | None, question: str | None) -> None:
+    quire = ".venv/bin/quire"
+    lines = ["", "Now your own:"]
+    if not pdf:
+        lines.append('  make demo PDF=path/or/link.pdf Q="your question"   this demo on your file')
+    elif not question:
+        lines.append(f'  make demo PDF={shlex.quote(pdf)} Q="your question"   ask it something')
+    lines += [
+        f"  {quire} ingest ~/Documents                        a library of your own, kept for good",
+        f'  {quire} ask "your question"                       cited answers; with Ollama, in sentences',
+        f"  {quire} doctor                                    what is here, what is missing, and the fix",
+        "  make app                                               the same with buttons",
+    ]
+    print("\n".join(lines))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
