@@ -230,6 +230,9 @@ def _text(pdf: Handbook, text: str) -> None:
             pdf.write(LINE, part[2:-2])
         elif part.startswith("`"):
             pdf.set_font(CODE, size=SIZE)
+            # `write` would cut a word that begins in the middle of a line at its end, letter by letter
+            if " " not in part and pdf.get_x() + pdf.get_string_width(part[1:-1]) > pdf.w - pdf.r_margin:
+                pdf.ln(LINE)
             pdf.write(LINE, part[1:-1])
         elif part:
             pdf.set_font(TEXT, size=SIZE)
@@ -271,6 +274,7 @@ def _table(pdf: Handbook, rows: tuple[tuple[str, ...], ...]) -> None:
     pdf.set_font(TEXT, size=8.5)
     pdf.set_text_color(*INK)
     pdf.set_draw_color(200, 200, 200)
+    pdf.set_fill_color(255, 255, 255)  # a table's body takes the colour that was last filled with
     _keep_together(pdf, 24)
     with pdf.table(
         col_widths=_widths(rows),

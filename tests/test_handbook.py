@@ -126,3 +126,10 @@ def test_every_setting_of_the_ingest_table_is_one(path: Path) -> None:
         assert default == ("none" if value == "" else f"{value:g}" if isinstance(value, float) else str(value)), name
     for variables in ENVIRONMENT.values():
         assert all(f"{variable}" in text for variable in variables)
+
+
+def test_text_is_dark_on_light_on_every_page(handbook: Path) -> None:
+    with pypdfium2.PdfDocument(handbook) as document:
+        for number, page in enumerate(document, 1):
+            grey = page.render(scale=0.5, grayscale=True).to_numpy()
+            assert (grey < 128).mean() < 0.08, f"page {number} is mostly dark"
