@@ -15,7 +15,6 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 HOME = ROOT / "demo-home"
-HANDBOOK = HOME / "handbook.pdf"
 QUESTIONS = (
     "How many redirects are followed when a link is fetched?",
     "Which environment variable sets the home folder?",
@@ -31,50 +30,52 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(description="Ingest a PDF and ask it, with no model and no server.")
     parser.add_argument("--pdf", metavar="PATH_OR_LINK", help="your own PDF (default: the handbook)")
     parser.add_argument("--question", metavar="Q", help="your own question")
+    parser.add_argument("--home", metavar="FOLDER", type=Path, default=HOME, help="where the demo keeps its library")
     args = parser.parse_args(argv)
-    HOME.mkdir(exist_ok=True)
+    home = args.home.resolve()
+    home.mkdir(parents=True, exist_ok=True)
     if args.pdf:
         source = args.pdf if "://" in args.pdf else str(Path(args.pdf).expanduser().resolve())
         library = f"own-{hashlib.sha256(source.encode()).hexdigest()[:8]}"
     else:
-        source, library = str(HANDBOOK), "handbook"
-        _build_handbook()
+        source, library = str(_build_handbook(home)), "handbook"
     own = "What is this document about?" if args.pdf else None
     questions = (args.question or own,) if args.question or own else (*QUESTIONS, UNANSWERED)
 
-    code = _quire("ingest", source, library=library)
+    code = _quire("ingest", source, home=home, library=library)
     for question in questions:
         if code:
             return code
         if question == UNANSWERED:
             print("\nAnd one that the handbook does not answer:", flush=True)
-        code = _quire("ask", question, "--model", "quotes", library=library)
+        code = _quire("ask", question, "--model", "quotes", home=home, library=library)
     if not code:
         _say_what_next(args.pdf, args.question)
     return code
 
 
-def _build_handbook() -> None:
+def _build_handbook(home: Path) -> Path:
     """Build the handbook unless it is newer than its text; the same text gives the same bytes."""
     folder = Path(__file__).resolve().parent
+    handbook = home / "handbook.pdf"
     sources = [folder / "build_handbook.py", *(folder / "handbook").glob("*.md")]
-    if HANDBOOK.is_file() and all(HANDBOOK.stat().st_mtime > source.stat().st_mtime for source in sources):
-        return
-    sys.path.insert(0, str(folder))
-    from build_handbook import build
+    if not handbook.is_file() or any(handbook.stat().st_mtime < source.stat().st_mtime for source in sources):
+        sys.path.insert(0, str(folder))
+        from build_handbook import build
 
-    print(f"building {HANDBOOK.relative_to(ROOT)}: {build(HANDBOOK)} pages", flush=True)
+        print(f"building {_short(str(handbook))}: {build(handbook)} pages", flush=True)
+    return handbook
 
 
-def _quire(command: str, *arguments: str, library: str) -> int:
+def _quire(command: str, *arguments: str, home: Path, library: str) -> int:
     shown = [f'"{a}"' if " " in a else shlex.quote(_short(a)) for a in arguments]
     print(f"\n$ quire {command} {' '.join(shown)}", flush=True)
     environment = {name: value for name, value in os.environ.items() if name not in FOREIGN}
-    environment |= {"QUIRE_HOME": str(HOME), "QUIRE_LIBRARY": library}
+    environment |= {"QUIRE_HOME": str(home), "QUIRE_LIBRARY": library}
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), environment.get("PYTHONPATH"))))
     # the demo's home is the working folder too, so that a quire.toml in the checkout changes nothing
     return subprocess.run(
-        [sys.executable, "-m", "quire", command, *arguments], cwd=HOME, env=environment, check=False
+        [sys.executable, "-m", "quire", command, *arguments], cwd=home, env=environment, check=False
     ).returncode
 
 

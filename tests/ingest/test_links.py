@@ -57,9 +57,7 @@ class Server:
         self.requests: list[tuple[str, dict[str, str]]] = []
         self.http = Quiet((host, port), Handler)
         self.port = int(self.http.server_address[1])
-        self.thread = threading.Thread(
-            target=self.http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True
-        )
+        self.thread = threading.Thread(target=self.http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
 
     def __enter__(self) -> Server:
         self.thread.start()
@@ -218,9 +216,7 @@ def test_allow_private_admits_private_addresses(address: str) -> None:
     assert inward_reason(address, allow_private=True) is None
 
 
-@pytest.mark.parametrize(
-    "address", ["0.0.0.0", "224.0.0.1", "255.255.255.255", "ff02::1", "::", "2002:7f00:1::"]
-)
+@pytest.mark.parametrize("address", ["0.0.0.0", "224.0.0.1", "255.255.255.255", "ff02::1", "::", "2002:7f00:1::"])
 def test_allow_private_does_not_admit_what_is_no_host(address: str) -> None:
     assert inward_reason(address, allow_private=True) == "an address reserved for special use"
 
@@ -282,9 +278,7 @@ def test_an_address_that_is_not_plain_http_is_refused_unresolved(url: str, says:
 
 
 def test_an_unknown_name_is_one_clear_line(tmp_path: Path) -> None:
-    with pytest.raises(
-        LinkRefused, match=r"the name nowhere\.example .* cannot be resolved \(check the spelling"
-    ):
+    with pytest.raises(LinkRefused, match=r"the name nowhere\.example .* cannot be resolved \(check the spelling"):
         fetch_link("https://nowhere.example/a.pdf", tmp_path, resolver=table())
 
 
@@ -377,8 +371,7 @@ def test_a_web_page_is_named_with_type_size_and_title(tmp_path: Path) -> None:
         with pytest.raises(LinkRefused) as caught:
             fetch_link(server.url("/a"), tmp_path, allow_private=True)
     assert caught.value.message == (
-        f"{server.url('/a')} is not a PDF but text/html; charset=utf-8, {len(page)} bytes, "
-        "titled “Sign in to [31mread”"
+        f"{server.url('/a')} is not a PDF but text/html; charset=utf-8, {len(page)} bytes, titled “Sign in to [31mread”"
     )
     assert "copy the address of the PDF itself" in caught.value.hint
     assert list(tmp_path.iterdir()) == []
@@ -492,9 +485,7 @@ def test_a_name_from_the_server_never_reaches_the_file_system(tmp_path: Path) ->
     with Server({"/a": reply(content_disposition=evil)}) as server:
         link = fetch_link(server.url("/a"), folder, allow_private=True)
     assert link.name == "outside.pdf"
-    assert [p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*.pdf")] == [
-        f"inside/{link.sha256}.pdf"
-    ]
+    assert [p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*.pdf")] == [f"inside/{link.sha256}.pdf"]
 
 
 # --- TLS --------------------------------------------------------------------------------------
@@ -522,9 +513,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     public, private = folder / "cert.pem", folder / "key.pem"
     public.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
     private.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
     return public, private
 
@@ -556,9 +545,7 @@ def test_tls_asks_for_and_verifies_the_name_though_the_address_is_pinned(
             fetch_link(url, tmp_path, resolver=names, allow_networks=ONLY_THIS, ssl_context=trust)
 
 
-def test_a_certificate_of_an_unknown_authority_is_refused(
-    authority: tuple[Path, Path], tmp_path: Path
-) -> None:
+def test_a_certificate_of_an_unknown_authority_is_refused(authority: tuple[Path, Path], tmp_path: Path) -> None:
     names = table(papers_example="127.0.0.1")
     with _tls_server(authority) as (server, _):
         with pytest.raises(LinkRefused, match=r"self-signed certificate \(check the address; SSL_CERT_FILE"):
