@@ -1,8 +1,28 @@
-"""Splits pages into passages of bounded size with their exact place on the page; it does not read or embed."""
+"""Splits pages into passages of bounded size and exact place on the page; it does not read or embed.
+
+The splitter is our own: langchain-text-splitters imports langchain-core (1.6 s, in every parser process), cuts lines
+without regard to sentences, and gives no character range where a text repeats.
+"""
 
 from __future__ import annotations
 
+import re
+import unicodedata
+import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import PurePath
+
+from ingest.pdf import PDF, Page
+
+_NAMESPACE = uuid.UUID("6f2b1c0e-3d55-5e0a-9a57-0d8f5c1c7d11")  # any fixed one; ids must not change between versions
+_SMALLEST = 0.5  # share of the size before which no cut is looked for, or passages would be crumbs
+
+# Places to cut, best first; a match's end is the start of what follows.
+_PARAGRAPHS = re.compile(r"\n\s*\n\s*")
+_SENTENCES = re.compile(r"(?<=[a-z0-9)%\]”\"][.!?])[)\]”\"’]*\s+(?=[\"“(\[]?[^\Wa-z_])|(?<=[。！？])")
+_LINES = re.compile(r"\n\s*")
+_BLANKS = re.compile(r"\s+")
 
 
 @dataclass(frozen=True)
@@ -20,3 +40,115 @@ class Chunk:
     heading: str = ""  # the page's headings joined with " | "
     margins: tuple[tuple[int, int], ...] = ()  # running header and footer ranges, relative to `text`
     parser: str = ""
+
+    @property
+    def body(self) -> str:
+        """The text without running headers and footers; "" for a passage that is nothing else."""
+        kept, last = [], 0
+        for start, end in self.margins:
+            kept.append(self.text[last:start])
+            last = end
+        return "".join([*kept, self.text[last:]]).strip()
+
+
+def split(
+    pdf: PDF, *, document_id: str, document: str, sha256: str, size: int, overlap: int
+) -> list[Chunk]:
+    """Return passages of at most `size` characters, neighbours of one page sharing up to `overlap` characters.
+
+    Every character that is no blank is in one of them, and each is its page's text from `start` to `end`.
+    """
+    settings = f"{document_id}\n{sha256}\n{size}/{overlap}"
+    return [
+        Chunk(
+            id=str(uuid.uuid5(_NAMESPACE, f"{settings}\n{page.number}:{start}-{end}")),
+            document_id=document_id,
+            document=document,
+            page=page.number,
+            page_label=page.label,
+            start=start,
+            end=end,
+            text=page.text[start:end],
+            heading=" | ".join(page.headings),
+            margins=_margins_within(page, start, end),
+            parser=pdf.parser,
+        )
+        for page in pdf.pages
+        for start, end in ranges(page.text, size=size, overlap=overlap)
+    ]
+
+
+def ranges(text: str, *, size: int, overlap: int) -> Iterator[tuple[int, int]]:
+    """Yield (start, end) of passages of at most `size` characters, without blanks at their ends."""
+    start = _skip_blanks(text, 0)
+    while start < len(text):
+        covered = _cut(text, start, size)
+        end = start + len(text[start:covered].rstrip())
+        yield start, end
+        following = _skip_blanks(text, covered)
+        if following >= len(text):
+            return
+        start = _next_start(text, end, following, size, min(overlap, end - start - 1))
+
+
+def embedding_text(chunk: Chunk, *, name: str, title: str) -> str:
+    """Return what is embedded and text-indexed: the file name's words, the title's other words, the passage's body."""
+    words = name_words(name)
+    known = {word.casefold() for word in re.findall(r"\w+", words)}
+    added = [word for word in title.split() if not _known(word, known)]
+    head = " ".join([*words.split(), *added])
+    return f"{head}\n{chunk.body}" if head else chunk.body
+
+
+def name_words(name: str) -> str:
+    """Return the words of a file name or link: "3M_2018_10K.pdf" gives "3M 2018 10K"."""
+    last = PurePath(name.removeprefix("upload:").split("?")[0].rstrip("/")).name
+    stem = re.sub(r"\.pdf$", "", last, flags=re.IGNORECASE)
+    apart = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", re.sub(r"[_\-+.\s]+|%20", " ", stem))  # annualReport -> annual Report
+    return " ".join(apart.split())
+
+
+def _known(word: str, known: set[str]) -> bool:
+    parts = re.findall(r"\w+", word.casefold())
+    return all(part in known for part in parts)
+
+
+def _cut(text: str, start: int, size: int) -> int:
+    """Return the best place to end the passage that begins at `start`: after a paragraph, sentence, line or word."""
+    limit = start + size
+    if len(text) <= limit:
+        return len(text)
+    earliest = start + max(1, int(size * _SMALLEST))
+    for pattern in (_PARAGRAPHS, _SENTENCES, _LINES, _BLANKS):
+        # Blanks after the limit cost nothing: they are left out of the passage.
+        last = max((m.end() for m in pattern.finditer(text, earliest, limit + 1) if m.start() <= limit), default=0)
+        if last > earliest:
+            return last
+    while limit > earliest and unicodedata.combining(text[limit]):
+        limit -= 1  # no accent is cut off its letter
+    return limit
+
+
+def _next_start(text: str, end: int, following: int, size: int, overlap: int) -> int:
+    """Return where the next passage begins: up to `overlap` before `end`, at a sentence, line or word.
+
+    What follows must fit far enough into the passage that every passage brings something new.
+    """
+    earliest = max(end - overlap, following - size // 2)
+    if earliest >= end:
+        return following
+    for pattern in (_SENTENCES, _LINES, _BLANKS):
+        for match in pattern.finditer(text, max(0, earliest - 1), end):
+            if earliest <= match.end() < end:
+                return match.end()
+    return following
+
+
+def _skip_blanks(text: str, place: int) -> int:
+    while place < len(text) and text[place].isspace():
+        place += 1
+    return place
+
+
+def _margins_within(page: Page, start: int, end: int) -> tuple[tuple[int, int], ...]:
+    return tuple((max(a, start) - start, min(b, end) - start) for a, b in page.margins if a < end and b > start)

@@ -1,0 +1,260 @@
+"""PDFium behind one lock: opening, raw text and its lines' type, places of characters, pictures of pages."""
+
+from __future__ import annotations
+
+import ctypes
+import struct
+import threading
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ingest.errors import PasswordRequired, UnreadablePDF
+
+LOCK = threading.RLock()  # PDFium is not thread-safe, not even across documents
+_PASSWORD_ERROR = 4  # FPDF_ERR_PASSWORD
+_LARGEST_PICTURE = 40_000_000  # pixels; a page may declare any size
+_DRAWN_TEXT = 100  # paths on a page without text from which it is taken for text drawn as curves
+
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of the raw text: its place and how its first and last characters are set."""
+
+    start: int
+    end: int
+    size: float  # points, the page's scaling included
+    bold: bool
+
+
+@contextmanager
+def opened(path: Path, password: str | None) -> Iterator[Any]:
+    """Open a document under the lock; raise PasswordRequired or UnreadablePDF with PDFium's reason."""
+    import pypdfium2
+
+    with LOCK:
+        document = None
+        # A document with an owner's password alone opens with the empty one.
+        for candidate in dict.fromkeys((None, password or None)):
+            try:
+                document = pypdfium2.PdfDocument(path, password=candidate)
+                break
+            except pypdfium2.PdfiumError as exc:
+                if exc.err_code != _PASSWORD_ERROR:
+                    raise UnreadablePDF(f"{path.name}: {exc}") from exc
+        if document is None:
+            raise password_error(path, password)
+        try:
+            yield document
+        finally:
+            document.close()
+
+
+def password_error(path: Path, password: str | None) -> PasswordRequired:
+    """Return the error that says whether no password was given or a wrong one."""
+    if password:
+        return PasswordRequired(
+            f"{path.name}: the password given is wrong", "give the right one with --password"
+        )
+    return PasswordRequired(f"{path.name} is encrypted and needs a password", "give it with --password")
+
+
+def needs_password(path: Path) -> bool:
+    """Return whether the document stays closed without a password."""
+    try:
+        with opened(path, None):
+            return False
+    except PasswordRequired:
+        return True
+
+
+@contextmanager
+def text_page(document: Any, index: int) -> Iterator[tuple[Any, Any]]:
+    """Load page `index` (from 0) and its text, form fields' values included."""
+    import pypdfium2.raw as pdfium
+
+    page = document[index]
+    try:
+        if pdfium.FPDF_GetFormType(document) != pdfium.FORMTYPE_NONE:
+            # Values of form fields are annotations and no text; flattening (in memory) makes them text.
+            flattened = pdfium.FPDFPage_Flatten(page, pdfium.FLAT_NORMALDISPLAY)
+            if flattened == pdfium.FLATTEN_SUCCESS:
+                page.close()
+                page = document[index]
+        text = page.get_textpage()
+        try:
+            yield page, text
+        finally:
+            text.close()
+    finally:
+        page.close()
+
+
+def raw_text(text: Any) -> str:
+    """Return all of a page's characters as PDFium has them; one Python character is one of PDFium's text indices."""
+    import pypdfium2.raw as pdfium
+
+    count = pdfium.FPDFText_CountChars(text)
+    if count <= 0:
+        return ""
+    # FPDFText_GetText wants a range whose ends are part of the text; characters without a Unicode value are not.
+    first, last = 0, count - 1
+    while first < last and pdfium.FPDFText_GetTextIndexFromCharIndex(text, first) < 0:
+        first += 1
+    while last >= first and pdfium.FPDFText_GetTextIndexFromCharIndex(text, last) < 0:
+        last -= 1
+    if last < first:
+        return ""
+    units = pdfium.FPDFText_GetTextIndexFromCharIndex(text, last) + 2
+    buffer = (ctypes.c_ushort * units)()
+    written = pdfium.FPDFText_GetText(text, first, last - first + 1, buffer)
+    # surrogatepass: a lone surrogate must keep its place, or all later character places would shift
+    return bytes(memoryview(buffer).cast("B")[: max(0, written - 1) * 2]).decode("utf-16-le", "surrogatepass")
+
+
+def lines(text: Any, raw: str) -> list[Line]:
+    """Return the lines of a page and how they are set; asking two characters a line keeps it cheap."""
+    import pypdfium2.raw as pdfium
+
+    same = pdfium.FPDFText_CountChars(text) == len(raw)
+    found: list[Line] = []
+    start = 0
+    for line in raw.splitlines(keepends=True):
+        stripped = line.strip()
+        if stripped:
+            low = start + len(line) - len(line.lstrip())
+            high = low + len(stripped)
+            ends = [low, high - 1]
+            if not same:
+                ends = [pdfium.FPDFText_GetCharIndexFromTextIndex(text, i) for i in ends]
+            size = max(_size(text, i) for i in ends)
+            found.append(Line(low, high, size, all(_is_bold(text, i) for i in ends)))
+        start += len(line)
+    return found
+
+
+def _size(text: Any, index: int) -> float:
+    import pypdfium2.raw as pdfium
+
+    matrix = pdfium.FS_MATRIX()
+    if not pdfium.FPDFText_GetMatrix(text, index, matrix):
+        return 0.0
+    return float(pdfium.FPDFText_GetFontSize(text, index) * (matrix.c**2 + matrix.d**2) ** 0.5)
+
+
+def _is_bold(text: Any, index: int) -> bool:
+    import pypdfium2.raw as pdfium
+
+    name = ctypes.create_string_buffer(128)
+    flags = ctypes.c_int()
+    length = pdfium.FPDFText_GetFontInfo(text, index, name, 128, flags)
+    lowered = name.value.lower() if 0 < length <= 128 else b""
+    return b"bold" in lowered or b"black" in lowered or b"heavy" in lowered or bool(flags.value & (1 << 18))
+
+
+def shows_something(page: Any) -> bool:
+    """Return whether a page without text shows a picture, undecodable letters, or text drawn as curves."""
+    import pypdfium2.raw as pdfium
+
+    paths = 0
+    for item in page.get_objects(max_depth=4):
+        if item.type in (pdfium.FPDF_PAGEOBJ_IMAGE, pdfium.FPDF_PAGEOBJ_TEXT):
+            return True
+        paths += item.type == pdfium.FPDF_PAGEOBJ_PATH
+        if paths >= _DRAWN_TEXT:
+            return True
+    return False
+
+
+def boxes(page: Any, text: Any, positions: list[int]) -> list[Box]:
+    """Return one rectangle a line for raw positions, in fractions of the page as shown, origin top left."""
+    import pypdfium2.raw as pdfium
+
+    total = pdfium.FPDFText_CountChars(text)
+    rectangle = pdfium.FS_RECTF()
+    merged: list[Box] = []
+    for position in positions:
+        index = pdfium.FPDFText_GetCharIndexFromTextIndex(text, position)
+        if not 0 <= index < total or pdfium.FPDFText_IsGenerated(text, index) == 1:
+            continue  # blanks and line ends that PDFium put in have no place on the page
+        if not pdfium.FPDFText_GetLooseCharBox(text, index, rectangle):
+            continue
+        box = _shown(page, rectangle)
+        if box[2] - box[0] <= 0 or box[3] - box[1] <= 0:
+            continue
+        if merged and _same_line(merged[-1], box):
+            merged[-1] = _union(merged[-1], box)
+        else:
+            merged.append(box)
+    return merged
+
+
+def _shown(page: Any, rectangle: Any) -> Box:
+    import pypdfium2.raw as pdfium
+
+    scale = 1_000_000  # PDFium answers in whole pixels; rotation and crop box are in its transformation
+    xs, ys = [], []
+    for x, y in ((rectangle.left, rectangle.top), (rectangle.right, rectangle.bottom)):
+        column, row = ctypes.c_int(), ctypes.c_int()
+        pdfium.FPDF_PageToDevice(page, 0, 0, scale, scale, 0, x, y, column, row)
+        xs.append(min(1.0, max(0.0, column.value / scale)))
+        ys.append(min(1.0, max(0.0, row.value / scale)))
+    return min(xs), min(ys), max(xs), max(ys)
+
+
+def _same_line(line: Box, box: Box) -> bool:
+    """Tell whether `box` goes on where `line` ends, along the page's width or, for turned text, its height."""
+    for low, high in ((0, 2), (1, 3)):
+        across_low, across_high = 1 - low, 3 - low
+        thickness = min(line[across_high] - line[across_low], box[across_high] - box[across_low])
+        overlap = min(line[across_high], box[across_high]) - max(line[across_low], box[across_low])
+        gap = max(box[low] - line[high], line[low] - box[high])
+        # 4 % of the page is wider than a gap between words; wider gaps are between cells of a table or columns.
+        if overlap > 0.5 * thickness and gap < 0.04:
+            return True
+    return False
+
+
+def _union(first: Box, second: Box) -> Box:
+    return (
+        min(first[0], second[0]),
+        min(first[1], second[1]),
+        max(first[2], second[2]),
+        max(first[3], second[3]),
+    )
+
+
+def picture(page: Any, scale: float) -> bytes:
+    """Return the page as a PNG, `scale` pixels a point, less where the page is huge."""
+    width, height = page.get_size()
+    pixels = max(1.0, width * height) * scale * scale
+    if pixels > _LARGEST_PICTURE:
+        scale *= (_LARGEST_PICTURE / pixels) ** 0.5
+    bitmap = page.render(scale=scale, rev_byteorder=True)
+    try:
+        return _png(bitmap.to_numpy())
+    finally:
+        bitmap.close()
+
+
+def _png(pixels: Any) -> bytes:
+    """Return a PNG of uint8 [height, width, channels]; twenty lines of our own spare a dependency on Pillow."""
+    import numpy as np
+
+    height, width, channels = pixels.shape
+    colour_type = {1: 0, 3: 2, 4: 2}[channels]
+    kept = pixels[:, :, :3] if channels == 4 else pixels  # the fourth channel is unused, not alpha
+    rows = np.zeros((height, 1 + width * kept.shape[2]), dtype=np.uint8)  # first byte of a row: filter 0
+    rows[:, 1:] = kept.reshape(height, -1)
+
+    def part(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, colour_type, 0, 0, 0)
+    body = zlib.compress(rows.tobytes(), 6)
+    return b"\x89PNG\r\n\x1a\n" + part(b"IHDR", header) + part(b"IDAT", body) + part(b"IEND", b"")
