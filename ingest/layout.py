@@ -31,9 +31,7 @@ def margins(texts: Sequence[str]) -> list[tuple[tuple[int, int], ...]]:
     return [_running_ranges(text, spans, running) for text, spans in zip(texts, places, strict=True)]
 
 
-def _running_ranges(
-    text: str, spans: list[tuple[int, int]], running: set[str]
-) -> tuple[tuple[int, int], ...]:
+def _running_ranges(text: str, spans: list[tuple[int, int]], running: set[str]) -> tuple[tuple[int, int], ...]:
     top = 0
     while top < min(_EDGE_LINES, len(spans)) and _masked(text[slice(*spans[top])]) in running:
         top += 1

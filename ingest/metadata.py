@@ -48,9 +48,7 @@ def read_metadata(path: Path, password: str | None) -> Metadata:
             return read()
         except MemoryError:
             raise
-        except (
-            Exception
-        ) as exc:  # pypdf raises anything on damaged files; the pages' text does not depend on it
+        except Exception as exc:  # pypdf raises anything on damaged files; the pages' text does not depend on it
             log.debug("%s: %s: %r", path, what, exc)
             notices.append(f"The {what} could not be read ({type(exc).__name__}).")
             return empty
@@ -59,9 +57,7 @@ def read_metadata(path: Path, password: str | None) -> Metadata:
         title=attempt("title", lambda: clean_title(_title(reader)), ""),
         outline=attempt("outline", lambda: _outline(reader), ()),
         labels=attempt("page labels", lambda: _labels(reader), ()),
-        attachments=attempt(
-            "list of attachments", lambda: tuple(_one_line(n) for n in reader.attachments), ()
-        ),
+        attachments=attempt("list of attachments", lambda: tuple(_one_line(n) for n in reader.attachments), ()),
         notices=tuple(notices),
     )
 

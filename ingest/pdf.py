@@ -75,7 +75,7 @@ def read_pdf(path: Path, *, password: str | None = None, max_pages: int = 20_000
         outline=tuple(entry for entry in about.outline if entry[2] <= len(pages)),
         attachments=about.attachments,
         encrypted=bool(password) and pdfium.needs_password(path),
-        notices=_notices(pages, parser, about),
+        notices=_notices(parser, about),
     )
 
 
@@ -153,9 +153,7 @@ def render_page(path: Path, page_number: int, *, scale: float = 2.0, password: s
 
 def _check_pages(path: Path, count: int, most: int) -> None:
     if count > most:
-        raise ParserLimit(
-            f"{path.name} has {count} pages, over the limit of {most}", "raise parse_pages in quire.toml"
-        )
+        raise ParserLimit(f"{path.name} has {count} pages, over the limit of {most}", "raise parse_pages in quire.toml")
 
 
 def _read_pages(path: Path, document: Any) -> tuple[list[str], list[PageKind], list[list[pdfium.Line]]]:
@@ -176,9 +174,7 @@ def _read_pages(path: Path, document: Any) -> tuple[list[str], list[PageKind], l
             raise UnreadablePDF(f"{path.name}: page {index + 1}: {exc}") from exc
         total += len(raw)
         if total > _MOST_CHARACTERS:
-            raise ParserLimit(
-                f"{path.name} holds over {_MOST_CHARACTERS:,} characters", "split it into parts"
-            )
+            raise ParserLimit(f"{path.name} holds over {_MOST_CHARACTERS:,} characters", "split it into parts")
     return raws, kinds, lines
 
 
@@ -240,18 +236,12 @@ def _without_repeats(titles: list[str]) -> tuple[str, ...]:
     return tuple(kept.values())
 
 
-def _notices(pages: tuple[Page, ...], parser: str, about: metadata.Metadata) -> tuple[str, ...]:
+def _notices(parser: str, about: metadata.Metadata) -> tuple[str, ...]:
     notices = list(about.notices)
-    scanned = [page.number for page in pages if page.kind == "scanned"]
-    if scanned:
-        some = ", ".join(map(str, scanned[:10])) + (" …" if len(scanned) > 10 else "")
-        notices.append(f"{len(scanned)} of {len(pages)} pages hold pictures and no text (scanned): {some}.")
     if about.attachments:
         notices.append(f"Attached files are not read: {', '.join(about.attachments)}.")
     if parser.startswith("pypdf "):
-        notices.append(
-            "PDFium refused the file; pypdf read it, so passages cannot be highlighted on the page."
-        )
+        notices.append("PDFium refused the file; pypdf read it, so passages cannot be highlighted on the page.")
     return tuple(notices)
 
 

@@ -58,9 +58,7 @@ def opened(path: Path, password: str | None) -> Iterator[Any]:
 def password_error(path: Path, password: str | None) -> PasswordRequired:
     """Return the error that says whether no password was given or a wrong one."""
     if password:
-        return PasswordRequired(
-            f"{path.name}: the password given is wrong", "give the right one with --password"
-        )
+        return PasswordRequired(f"{path.name}: the password given is wrong", "give the right one with --password")
     return PasswordRequired(f"{path.name} is encrypted and needs a password", "give it with --password")
 
 

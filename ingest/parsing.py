@@ -1,0 +1,385 @@
+"""Parser processes: many files are read and split on all cores, and a bomb, a hang or a crash costs one file.
+
+Workers are plain subprocesses that exchange JSON lines over pipes: nothing that a hostile file made is unpickled, and
+the main module of the caller (the command, or a page of Streamlit) is not imported again as multiprocessing would.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from ingest import errors
+from ingest.chunks import Chunk, split
+from ingest.config import IngestConfig
+from ingest.errors import IngestError, ParserLimit, UnreadablePDF
+from ingest.pdf import PDF, Page, read_pdf
+
+log = logging.getLogger(__name__)
+
+_FILES_A_WORKER = 25  # then a fresh process: no file lives long with what an earlier one did to the parser
+_LOOK_AHEAD = 2  # files parsed beyond one a worker; bounds what waits in memory for the embedder
+_POLL_SECONDS = 0.1  # how soon a set `cancel` is seen
+
+
+@dataclass(frozen=True)
+class Job:
+    """One file to parse; `document` is the name that its messages and passages carry."""
+
+    path: Path
+    document_id: str
+    document: str
+    sha256: str
+    password: str | None = None
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """What came of a file."""
+
+    pdf: PDF
+    chunks: list[Chunk]
+
+
+def parse(job: Job, config: IngestConfig) -> Parsed:
+    """Read and split one file in a process of its own; raises what `read_pdf` raises, ParserLimit in particular."""
+    [(_, outcome)] = parse_all([job], workers=1, config=config)
+    if isinstance(outcome, IngestError):
+        raise outcome
+    return outcome
+
+
+def parse_all(
+    jobs: Iterable[Job], *, workers: int, config: IngestConfig, cancel: threading.Event | None = None
+) -> Iterator[tuple[Job, Parsed | IngestError]]:
+    """Yield every job with what came of it, in the order given; `workers` 0 means one a core.
+
+    `jobs` is drawn from as workers get free, in the caller's thread. Stops, its workers killed, when `cancel` is set,
+    when the caller stops asking, or with the caller's process.
+    """
+    pool = _Pool(workers or _cores(), config)
+    waiting: deque[tuple[Job, _Slot]] = deque()
+    source = iter(jobs)
+    more = True
+    try:
+        while more or waiting:
+            while more and len(waiting) < pool.size + _LOOK_AHEAD:
+                job = next(source, None)
+                if job is None:
+                    more = False
+                else:
+                    waiting.append((job, pool.submit(job)))
+            if not waiting:
+                return
+            job, slot = waiting[0]
+            while not slot.done.wait(_POLL_SECONDS):
+                if cancel is not None and cancel.is_set():
+                    return
+            waiting.popleft()
+            yield job, slot.outcome
+    finally:
+        pool.close()
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+class _Slot:
+    """Where a worker's thread leaves what came of a job."""
+
+    def __init__(self) -> None:
+        self.done = threading.Event()
+        self.outcome: Parsed | IngestError = UnreadablePDF("not parsed")
+
+
+class _Pool:
+    """A thread and a process a worker. The threads are daemons: an ending program waits for no parser."""
+
+    def __init__(self, size: int, config: IngestConfig) -> None:
+        self.size = size
+        self._config = config
+        self._jobs: queue.SimpleQueue[tuple[Job, _Slot] | None] = queue.SimpleQueue()
+        self._workers: list[_Worker] = []
+
+    def submit(self, job: Job) -> _Slot:
+        slot = _Slot()
+        self._jobs.put((job, slot))
+        if len(self._workers) < self.size:
+            worker = _Worker(self._config)
+            self._workers.append(worker)
+            threading.Thread(target=self._run, args=(worker,), daemon=True, name="quire-parser").start()
+        return slot
+
+    def _run(self, worker: _Worker) -> None:
+        while (item := self._jobs.get()) is not None:
+            job, slot = item
+            try:
+                slot.outcome = worker.parse(job)
+            except IngestError as exc:
+                slot.outcome = exc
+            except Exception as exc:  # a waiting caller must hear of it, or it waits for ever
+                log.exception("%s", job.path)
+                slot.outcome = UnreadablePDF(f"{job.document}: {type(exc).__name__}: {exc}", "please report this file")
+            slot.done.set()
+        worker.stop()
+
+    def close(self) -> None:
+        for worker in self._workers:
+            worker.stop()
+        for _ in self._workers:
+            self._jobs.put(None)
+
+
+class _Worker:
+    """One parser process, started when needed and anew after a limit, a crash or _FILES_A_WORKER files."""
+
+    def __init__(self, config: IngestConfig) -> None:
+        self._config = config
+        self._process: subprocess.Popen[bytes] | None = None
+        self._files = 0
+        self._stopped = False
+        self._lock = threading.Lock()  # stop() comes from another thread than parse()
+
+    def parse(self, job: Job) -> Parsed:
+        process = self._started()
+        request = {
+            "path": str(job.path),
+            "document_id": job.document_id,
+            "document": job.document,
+            "sha256": job.sha256,
+            "password": job.password,
+            "size": self._config.chunk_size,
+            "overlap": self._config.chunk_overlap,
+            "max_pages": self._config.parse_pages,
+        }
+        late = threading.Event()
+
+        def stop_late() -> None:
+            late.set()
+            process.kill()
+
+        timer = threading.Timer(self._config.parse_seconds, stop_late)
+        timer.daemon = True
+        timer.start()
+        try:
+            answer = _exchange(process, request)
+        finally:
+            timer.cancel()
+        self._files += 1
+        if answer is None:
+            self._end()
+            raise self._death(job, process, late=late.is_set())
+        if answer.get("worn") or self._files >= _FILES_A_WORKER:
+            self._end()
+        if "error" in answer:
+            kind = getattr(errors, answer["error"])
+            raise kind(answer["message"], answer["hint"])
+        return _parsed(job, answer)
+
+    def stop(self) -> None:
+        """End the process, in the middle of a file if need be; there will be no other."""
+        with self._lock:
+            self._stopped = True
+        self._end()
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        with self._lock:
+            if self._stopped:
+                raise UnreadablePDF("parsing was stopped", "run the same command again to go on from here")
+            if self._process is None:
+                self._process = _start(self._config.parse_memory_mb)
+                self._files = 0
+            return self._process
+
+    def _end(self) -> None:
+        with self._lock:
+            process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.wait()
+            # Closing stdin may flush to the dead process.
+            for pipe in (process.stdin, process.stdout):
+                with contextlib.suppress(OSError):
+                    pipe.close()  # type: ignore[union-attr]
+
+    def _death(self, job: Job, process: subprocess.Popen[bytes], *, late: bool) -> IngestError:
+        if late:
+            return ParserLimit(
+                f"{job.document}: reading took longer than {self._config.parse_seconds:g} s",
+                "raise parse_seconds in quire.toml if the file is trusted",
+            )
+        code = process.returncode
+        how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        return ParserLimit(
+            f"{job.document}: the parser process ended while reading it ({how}): it wanted more memory than the "
+            f"{self._config.parse_memory_mb} MB it may use, or was killed, or crashed",
+            "if the file is trusted, raise parse_memory_mb in quire.toml and try again",
+        )
+
+
+def _exchange(process: subprocess.Popen[bytes], request: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the worker's answer, None where it died before it had given one."""
+    assert process.stdin is not None and process.stdout is not None  # noqa: S101  # both are pipes, see _start
+    try:
+        process.stdin.write(json.dumps(request).encode() + b"\n")
+        process.stdin.flush()
+        line = process.stdout.readline()
+    except (OSError, ValueError):  # ValueError: closed by stop()
+        return None
+    if not line.endswith(b"\n"):
+        return None
+    answer: dict[str, Any] = json.loads(line)
+    return answer
+
+
+def _start(memory_mb: int) -> subprocess.Popen[bytes]:
+    # -P: no folder of the user is searched for modules, whatever lies in it. The root comes first only where quire is
+    # not installed.
+    root = str(Path(__file__).resolve().parent.parent)
+    code = (
+        "import sys; root = sys.argv[1]; root in sys.path or sys.path.insert(0, root); "
+        "from ingest.parsing import serve; serve(int(sys.argv[2]))"
+    )
+    return subprocess.Popen(
+        [sys.executable, "-P", "-c", code, root, str(memory_mb)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "MALLOC_ARENA_MAX": "1"},  # arenas would count against the address space unused
+        start_new_session=True,  # Ctrl-C goes to the caller alone, which ends its workers
+    )
+
+
+def _parsed(job: Job, answer: dict[str, Any]) -> Parsed:
+    """Build pages and passages from plain JSON values."""
+    raw = answer["pdf"]
+    pages = tuple(
+        Page(**{**page, "headings": tuple(page["headings"]), "margins": tuple(map(tuple, page["margins"]))})
+        for page in raw["pages"]
+    )
+    pdf = PDF(
+        pages=pages,
+        title=raw["title"],
+        parser=raw["parser"],
+        outline=tuple((level, title, number) for level, title, number in raw["outline"]),
+        attachments=tuple(raw["attachments"]),
+        encrypted=raw["encrypted"],
+        notices=tuple(raw["notices"]),
+    )
+    chunks = [
+        Chunk(
+            id=chunk_id,
+            document_id=job.document_id,
+            document=job.document,
+            page=number,
+            page_label=pages[number - 1].label,
+            start=start,
+            end=end,
+            text=pages[number - 1].text[start:end],
+            heading=" | ".join(pages[number - 1].headings),
+            margins=tuple((a, b) for a, b in margins),
+            parser=pdf.parser,
+        )
+        for chunk_id, number, start, end, margins in answer["chunks"]
+    ]
+    return Parsed(pdf, chunks)
+
+
+def serve(memory_mb: int) -> None:
+    """Answer requests on stdin until it ends; the body of a worker process."""
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # whatever a library prints is no answer
+    requests: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(sys.stdin.buffer, requests), daemon=True).start()
+    import pypdf  # noqa: F401  # before the limit is counted from here, and not within a file's time
+    import pypdfium2  # noqa: F401
+
+    _limit_memory(memory_mb)
+    while True:
+        answer = _answer(json.loads(requests.get()))
+        answers.write(answer)
+        answers.flush()
+
+
+def _listen(pipe: IO[bytes], requests: queue.SimpleQueue[bytes]) -> None:
+    """Hand on requests; at the pipe's end, however the caller died, end at once, in the middle of a file."""
+    for line in pipe:
+        requests.put(line)
+    os._exit(0)
+
+
+def _limit_memory(memory_mb: int) -> None:
+    """Bound the address space at what it is now and `memory_mb` more, where the system can (not on Windows)."""
+    try:
+        import resource
+    except ImportError:
+        return
+    try:
+        now = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    except OSError:  # no /proc on macOS, whose kernel does not enforce the limit either
+        now = 1 << 30
+    limit = now + (memory_mb << 20)
+    with contextlib.suppress(ValueError, OSError):  # a lower hard limit is set already: it holds
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _answer(request: dict[str, Any]) -> bytes:
+    try:
+        return json.dumps(_read(request)).encode() + b"\n"
+    except MemoryError:
+        answer = _error(ParserLimit("reading it takes more memory than it may use", "raise parse_memory_mb"), request)
+    except RecursionError:
+        answer = _error(
+            UnreadablePDF("its objects are nested without end", "open it in a viewer and save it anew"), request
+        )
+    except IngestError as exc:
+        answer = _error(exc, request)
+    except Exception as exc:  # costs this file, not the run
+        answer = _error(UnreadablePDF(f"{type(exc).__name__}: {exc}", "please report this file"), request)
+    return json.dumps(answer).encode() + b"\n"
+
+
+def _read(request: dict[str, Any]) -> dict[str, Any]:
+    pdf = read_pdf(Path(request["path"]), password=request["password"], max_pages=request["max_pages"])
+    chunks = split(
+        pdf,
+        document_id=request["document_id"],
+        document=request["document"],
+        sha256=request["sha256"],
+        size=request["size"],
+        overlap=request["overlap"],
+    )
+    return {
+        "pdf": {**vars(pdf), "pages": [vars(page) for page in pdf.pages]},
+        # Text and names are in the pages and in the request: sending them again would double the answer.
+        "chunks": [(c.id, c.page, c.start, c.end, c.margins) for c in chunks],
+    }
+
+
+def _error(exc: IngestError, request: dict[str, Any]) -> dict[str, Any]:
+    path = Path(request["path"])
+    message = exc.message.replace(str(path), request["document"]).replace(path.name, request["document"])
+    if request["document"] not in message:
+        message = f"{request['document']}: {message}"
+    return {
+        "error": type(exc).__name__,
+        "message": message,
+        "hint": exc.hint,
+        "worn": isinstance(exc, ParserLimit),  # memory is fragmented or short: the next file gets a fresh process
+    }
