@@ -1,0 +1,1 @@
+"""Questions to cited answers: retrieval, prompts, models, citations and conversations."""
