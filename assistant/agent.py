@@ -302,7 +302,9 @@ class Agent:
         from assistant.toolbox import make_tools
 
         assert draft.packed is not None  # noqa: S101 - packed before any tool exists
-        room = self.model.window - answer_room(self.model.window, draft.sampling.max_tokens) - draft.packed.prompt_tokens
+        room = (
+            self.model.window - answer_room(self.model.window, draft.sampling.max_tokens) - draft.packed.prompt_tokens
+        )
         assert self.store is not None  # noqa: S101 - the passages were just looked up in it
         return make_tools(
             self.store,
@@ -320,6 +322,7 @@ class Agent:
             for text in parts.texts(cancel):
                 answer_filter.prompted = len(draft.passages)  # tools may have found more
                 shown = answer_filter.feed(text)
+                shown = shown if draft.pieces else shown.lstrip()  # some templates leave a blank behind "Output:"
                 if shown:
                     draft.first = draft.first or time.monotonic()
                     draft.pieces.append(shown)

@@ -84,7 +84,7 @@ def cited_numbers(text: str) -> list[int]:
 
 
 class AnswerFilter:
-    """Lets a streamed answer through without invented numbers, links, images and HTML; `invented` lists what it stopped.
+    """Lets a streamed answer through without invented numbers, thoughts, links, images and HTML; `invented` lists what it stopped.
 
     Text is held back from a character that may begin one of these until it is clear what it is.
     """
@@ -95,6 +95,7 @@ class AnswerFilter:
         self.prompted = prompted  # numbers 1 to `prompted` are true
         self.invented: list[int] = []
         self._held = ""
+        self._thinking = False
 
     def feed(self, piece: str) -> str:
         """Take the next piece of the answer and return what may be shown now."""
@@ -103,11 +104,15 @@ class AnswerFilter:
 
     def close(self) -> str:
         """Return what was held back, now that no more text comes."""
+        if self._thinking and "</think>" not in self._held.lower():
+            self._held = ""
         return self._drain(final=True)
 
     def _drain(self, *, final: bool) -> str:
         shown = []
         while self._held:
+            if self._thinking and not self._skip_thoughts():
+                break
             match = re.search(r"!\[|\[|<|https?://|www\.", self._held, re.I)
             if match is None:
                 keep = 0 if final else _tail(self._held)
@@ -125,6 +130,9 @@ class AnswerFilter:
 
     def _take(self, *, final: bool) -> str | None:
         """Remove what the held text begins with and return its replacement; None where more text must come first."""
+        if self._held.lower().startswith("<think>"):
+            self._held, self._thinking = self._held[len("<think>") :], True
+            return ""
         for take in (_take_html, _take_address, self._take_bracket):
             result = take(self._held, final or len(self._held) > self._LONGEST)
             if result is not None:
@@ -132,6 +140,15 @@ class AnswerFilter:
                 self._held = self._held[used:]
                 return replacement
         return None
+
+    def _skip_thoughts(self) -> bool:
+        """Drop held thoughts; returns False while their end has not come."""
+        end = self._held.lower().find("</think>")
+        if end < 0:
+            self._held = self._held[-len("</think>") :]  # the end may be cut in two
+            return False
+        self._held, self._thinking = self._held[end + len("</think>") :], False
+        return True
 
     def _take_bracket(self, held: str, final: bool) -> tuple[str, int] | None:
         image = held.startswith("!")
@@ -147,6 +164,11 @@ class AnswerFilter:
         inner, used = held[opened:closed], closed + 1
         if after == "(":
             end = held.find(")", closed)
+            if end < 0 and not final:
+                return None
+            used = len(held) if end < 0 else end + 1
+        elif image and after == "[":
+            end = held.find("]", closed + 1)
             if end < 0 and not final:
                 return None
             used = len(held) if end < 0 else end + 1
@@ -252,5 +274,3 @@ def _citation(number: int, passage: Passage, claims: Sequence[str]) -> Citation:
         end=passage.start + end,
         quote=passage.text[start:end],
     )
-
-

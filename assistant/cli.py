@@ -78,7 +78,9 @@ def _add_model_flags(parser: argparse.ArgumentParser) -> None:
             metavar="X",
             help=f"{control.help} ({control.minimum:g} to {control.maximum:g})",
         )
-    parser.add_argument("--system", dest="system_prompt", metavar="TEXT", help="said to the model before our instructions")
+    parser.add_argument(
+        "--system", dest="system_prompt", metavar="TEXT", help="said to the model before our instructions"
+    )
     parser.add_argument("--stop", action="append", metavar="TEXT", help="a text that ends the answer; may be repeated")
     parser.add_argument("--tools", action="store_true", default=None, help="let the model search again by itself")
     parser.add_argument("--no-documents", action="store_true", help="plain chat with the model; nothing is looked up")
@@ -239,7 +241,9 @@ def print_sources(answer: Answer) -> None:
     if answer.citations:
         print("\nsources:")
         for citation in answer.citations:
-            where = f"  [{citation.number}] {clean(citation.document)}, {page_words(citation.page, citation.page_label)}"
+            where = (
+                f"  [{citation.number}] {clean(citation.document)}, {page_words(citation.page, citation.page_label)}"
+            )
             quote = "" if answer.mode == "quotes" else f": “{clean(' '.join(citation.quote.split()))}”"
             print(where + quote)
     elif answer.mode == "model" and not answer.refused and answer.passages:
@@ -283,9 +287,14 @@ def _models(args: argparse.Namespace) -> int:
         size = f"{model.size_bytes / 1e9:.1f} GB" if model.size_bytes else ""
         tuned = f"tuned from {model.tuned.get('base', '?')}" if model.tuned else model.note
         mark = "*" if model.name == chosen else " "
-        print(f"{mark} {clean(model.name):<40} {model.parameters:>8} {model.quantization:<8} {size:>8}  {clean(str(tuned))}")
+        print(
+            f"{mark} {clean(model.name):<40} {model.parameters:>8} {model.quantization:<8} {size:>8}  {clean(str(tuned))}"
+        )
     if len(models) == 1:
-        print(f"note: Ollama does not answer or has no chat model; tried {', '.join(servers.addresses(config))}", file=sys.stderr)
+        print(
+            f"note: Ollama does not answer or has no chat model; tried {', '.join(servers.addresses(config))}",
+            file=sys.stderr,
+        )
     print("gguf:PATH, openai:NAME and hf:NAME answer as well; * is used when no --model is given", file=sys.stderr)
     return 0
 

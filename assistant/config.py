@@ -56,7 +56,7 @@ class Sampling:
                 raise UsageError(f"{name} is {value!r}", "it must be a number")
             if not control.minimum <= value <= control.maximum:
                 raise UsageError(
-                    f"{name} is {value}", f"use a value from {control.minimum:g} to {control.maximum:g}"
+                    f"{name} is {value}", f"use a value from {control.minimum:.10g} to {control.maximum:.10g}"
                 )
         if len(self.stop) > 16 or any(not isinstance(text, str) or not text for text in self.stop):
             raise UsageError(f"stop is {self.stop!r}", "give at most 16 texts, none of them empty")

@@ -8,7 +8,9 @@ from typing import Any
 from assistant.prompt import Message
 
 
-def stream_messages(chat: Any, messages: Sequence[Message], *, tools: list[Any] | None, tool_calls: int) -> Iterator[Any]:
+def stream_messages(
+    chat: Any, messages: Sequence[Message], *, tools: list[Any] | None, tool_calls: int
+) -> Iterator[Any]:
     """Yield the model's message chunks, in tool mode those of every call; tools' own messages are left out."""
     graph = _graph(chat, tools, tool_calls)
     for part, where in graph.stream({"messages": _langchain(messages)}, stream_mode="messages"):

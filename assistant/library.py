@@ -12,6 +12,7 @@ from ingest.errors import IdentityMismatch
 
 if TYPE_CHECKING:
     from ingest.embed import Embedder
+
     from ingest.store import Store
 
 
@@ -34,6 +35,7 @@ class Library:
 def open_library(config: IngestConfig) -> Iterator[Library]:
     """Open a library that exists; raises StoreError, EmbedderUnavailable, or IdentityMismatch with the way out."""
     from ingest.embed import load_embedder
+
     from ingest.store import open_store
 
     store = open_store(config, create=False)

@@ -114,7 +114,7 @@ _CANNOT = re.compile(
 def is_refusal(text: str) -> bool:
     """Say whether an answer only says that it cannot tell: our wording, or a short text whose first sentence says so."""
     text = text.strip()
-    if not text or REFUSAL.rstrip(".").lower() in text.lower().replace("can't", "cannot"):
+    if REFUSAL.rstrip(".").lower() in text.lower().replace("can't", "cannot"):
         return len(text) < len(REFUSAL) + 200 or text.startswith(REFUSAL)
     first = re.split(r"(?<=[.!?])\s", text, maxsplit=1)[0]
     return bool(_CANNOT.search(first)) and len(text) < 400 and not re.search(r"\[\d+\]", text)

@@ -10,7 +10,7 @@ from langchain_core.language_models import BaseChatModel, LangSmithParams
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.messages.ai import UsageMetadata
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from assistant.budget import estimate_tokens
 from assistant.prompt import REFUSAL, read_block, read_question
@@ -28,7 +28,7 @@ class QuotesModel(BaseChatModel):
     max_retries: int | None = None  # accepted, without effect
     stop: list[str] | None = Field(default=None, alias="stop_sequences")
 
-    model_config = {"populate_by_name": True}
+    model_config = ConfigDict(populate_by_name=True)
 
     @property
     def _llm_type(self) -> str:

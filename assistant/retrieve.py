@@ -164,3 +164,12 @@ def _join(one: Chunk, other: Chunk) -> Chunk:
         for left, right in chunk.margins
     }
     return replace(one, start=first.start, end=max(first.end, second.end), text=text, margins=tuple(sorted(margins)))
+
+
+def whole_page(chunks: Sequence[Chunk]) -> Passage:
+    """Return all chunks of one page as one passage of rank 0 and score 1: somebody asked for this very page."""
+    ordered = sorted(chunks, key=lambda chunk: (chunk.start, chunk.end))
+    page = ordered[0]
+    for chunk in ordered[1:]:
+        page = _join(page, chunk) if chunk.start <= page.end else page
+    return _passage(0, RankedPage(page, (), 1.0), [page])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,12 +16,132 @@ _ABBREVIATIONS = re.compile(
 
 # Words that say nothing about the subject of a question.
 STOP_WORDS = frozenset(
-    """a about above after again all also am an and any are as at be because been before being below between both but by
-    can could did do does doing down during each few for from further give given had has have having he her here hers
-    him his how i if in into is it its itself just me more most my no nor not now of off on once only or other our ours
-    out over own please same she should so some such tell than that the their theirs them then there these they this
-    those through to too under until up us very was we were what when where which while who whom why will with would
-    you your yours""".split()
+    [
+        "a",
+        "about",
+        "above",
+        "after",
+        "again",
+        "all",
+        "also",
+        "am",
+        "an",
+        "and",
+        "any",
+        "are",
+        "as",
+        "at",
+        "be",
+        "because",
+        "been",
+        "before",
+        "being",
+        "below",
+        "between",
+        "both",
+        "but",
+        "by",
+        "can",
+        "could",
+        "did",
+        "do",
+        "does",
+        "doing",
+        "down",
+        "during",
+        "each",
+        "few",
+        "for",
+        "from",
+        "further",
+        "give",
+        "given",
+        "had",
+        "has",
+        "have",
+        "having",
+        "he",
+        "her",
+        "here",
+        "hers",
+        "him",
+        "his",
+        "how",
+        "i",
+        "if",
+        "in",
+        "into",
+        "is",
+        "it",
+        "its",
+        "itself",
+        "just",
+        "me",
+        "more",
+        "most",
+        "my",
+        "no",
+        "nor",
+        "not",
+        "now",
+        "of",
+        "off",
+        "on",
+        "once",
+        "only",
+        "or",
+        "other",
+        "our",
+        "ours",
+        "out",
+        "over",
+        "own",
+        "please",
+        "same",
+        "she",
+        "should",
+        "so",
+        "some",
+        "such",
+        "tell",
+        "than",
+        "that",
+        "the",
+        "their",
+        "theirs",
+        "them",
+        "then",
+        "there",
+        "these",
+        "they",
+        "this",
+        "those",
+        "through",
+        "to",
+        "too",
+        "under",
+        "until",
+        "up",
+        "us",
+        "very",
+        "was",
+        "we",
+        "were",
+        "what",
+        "when",
+        "where",
+        "which",
+        "while",
+        "who",
+        "whom",
+        "why",
+        "will",
+        "with",
+        "would",
+        "you",
+        "your",
+        "yours",
+    ]
 )
 
 
@@ -38,17 +159,16 @@ def units(text: str, *, margins: Iterable[tuple[int, int]] = ()) -> list[Unit]:
 
     A line that holds two numbers or more is a table row and stands alone; other lines flow together into sentences.
     """
-    margins = tuple(margins)
     found: list[Unit] = []
-    for start, end in _blocks(text):
+    for start, end in _blocks(text, margins):
         cuts = [start]
         for match in _ENDS.finditer(text, start, end):
             if not _ABBREVIATIONS.search(text, start, match.start()):
                 cuts.append(match.end())
         cuts.append(end)
-        for left, right in zip(cuts, cuts[1:], strict=False):
+        for left, right in itertools.pairwise(cuts):
             unit = _trimmed(text, left, right)
-            if unit is not None and not _inside(unit, margins):
+            if unit is not None:
                 found.append(unit)
     return found
 
@@ -69,16 +189,25 @@ def is_table_row(line: str) -> bool:
     return len(figures) >= 2 and len(WORD.findall(line)) <= 3 * len(figures) + 8 and not line.rstrip().endswith(".")
 
 
-def _blocks(text: str) -> Iterable[tuple[int, int]]:
-    start = position = 0
-    for line in text.splitlines(keepends=True):
-        end = position + len(line)
+def _blocks(text: str, margins: Iterable[tuple[int, int]]) -> Iterable[tuple[int, int]]:
+    """Yield the stretches within which sentences may run on: what lies between margins and table rows, and each row."""
+    left = 0
+    for start, end in [*sorted(margins), (len(text), len(text))]:
+        if left < start:
+            yield from _rows(text, left, start)
+        left = max(left, end)
+
+
+def _rows(text: str, start: int, end: int) -> Iterable[tuple[int, int]]:
+    position = start
+    for line in text[start:end].splitlines(keepends=True):
+        after = position + len(line)
         if is_table_row(line):
             if start < position:
                 yield start, position
-            yield position, end
-            start = end
-        position = end
+            yield position, after
+            start = after
+        position = after
     if start < position:
         yield start, position
 
@@ -89,10 +218,6 @@ def _trimmed(text: str, start: int, end: int) -> Unit | None:
     while end > start and text[end - 1].isspace():
         end -= 1
     return Unit(start, end, text[start:end]) if end > start else None
-
-
-def _inside(unit: Unit, margins: tuple[tuple[int, int], ...]) -> bool:
-    return any(start <= unit.start and unit.end <= end for start, end in margins)
 
 
 def _folded(text: str) -> Iterable[str]:

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 PROVIDERS = ("ollama", "gguf", "openai", "hf")
 QUOTES = "quotes"
-NO_MODEL = "No language model was found, so you get excerpts. For answers: install Ollama, then `ollama pull qwen2.5:3b`."
+NO_MODEL = (
+    "No language model was found, so you get excerpts. For answers: install Ollama, then `ollama pull qwen2.5:3b`."
+)
 
 
 def _nothing(_: Any) -> None:
@@ -36,7 +38,9 @@ class Model:
     count: Count = estimate_tokens
     counts_exactly: bool = False  # `count` is the model's own tokenizer
     tools: bool = False  # it can call tools
-    abort: Callable[[Any], None] = field(default=_nothing)  # break off what a built chat model runs, from another thread
+    abort: Callable[[Any], None] = field(
+        default=_nothing
+    )  # break off what a built chat model runs, from another thread
     explain: Callable[[Exception], AssistantError | None] = field(default=_unknown)  # a library's error in our words
     notices: tuple[str, ...] = ()  # what a person should know when this model answers
 
@@ -121,6 +125,8 @@ def quotes_model(config: AssistantConfig) -> Model:
     return Model(name=QUOTES, window=max(config.window, 32_768), build=build)
 
 
-def wrap(chat: BaseChatModel, *, name: str, window: int = 8192, tools: bool = False, count: Count = estimate_tokens) -> Model:
+def wrap(
+    chat: BaseChatModel, *, name: str, window: int = 8192, tools: bool = False, count: Count = estimate_tokens
+) -> Model:
     """Return any LangChain chat model as a Model; it keeps its own sampling controls."""
     return Model(name=name, window=window, build=lambda _: chat, count=count, tools=tools)

@@ -77,14 +77,20 @@ def explain(exc: Exception, base: str) -> AssistantError | None:
 
     if isinstance(exc, ollama.ResponseError):
         if exc.status_code < 400:  # an error line inside a stream that began well
-            return ModelInterrupted(f"Ollama at {base} broke off: {exc.error}", "look into the server's log, then ask again")
+            return ModelInterrupted(
+                f"Ollama at {base} broke off: {exc.error}", "look into the server's log, then ask again"
+            )
         return servers.failure(exc.status_code, exc.error, base)
     if isinstance(exc, httpx.ConnectError | ConnectionError | httpx.ConnectTimeout):
         return ModelUnreachable(f"Ollama at {base} does not answer any more", "start it again with `ollama serve`")
     if isinstance(exc, httpx.TimeoutException):
-        return ModelInterrupted(f"Ollama at {base} was silent for too long", "raise model_seconds in quire.toml, or ask again")
+        return ModelInterrupted(
+            f"Ollama at {base} was silent for too long", "raise model_seconds in quire.toml, or ask again"
+        )
     if isinstance(exc, httpx.HTTPError):
-        return ModelInterrupted(f"the connection to Ollama at {base} broke", "look whether it still runs, then ask again")
+        return ModelInterrupted(
+            f"the connection to Ollama at {base} broke", "look whether it still runs, then ask again"
+        )
     if isinstance(exc, ValueError) and "No data received" in str(exc):
         return ModelInterrupted(f"Ollama at {base} sent nothing", "look into the server's log, then ask again")
     return None

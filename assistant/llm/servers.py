@@ -104,7 +104,9 @@ def pull(base: str, name: str) -> Iterator[tuple[str, int, int]]:
                 raise ModelAbsent(f"Ollama could not fetch {name}: {state['error']}", "check the name and the network")
             yield str(state.get("status", "")), int(state.get("completed", 0)), int(state.get("total", 0))
     except (OSError, http.client.HTTPException) as exc:
-        raise ModelUnreachable(f"{base} broke off while fetching {name}: {exc}", "run the command again: it resumes") from exc
+        raise ModelUnreachable(
+            f"{base} broke off while fetching {name}: {exc}", "run the command again: it resumes"
+        ) from exc
     finally:
         connection.close()
 
@@ -117,11 +119,15 @@ def failure(status: int, text: str, base: str) -> ModelError:
         said = text.strip()[:300] or f"status {status}"
     said = str(said)
     if status == 404:
-        return ModelAbsent(f"Ollama at {base}: {said}", "see `quire models` for what is there, `ollama pull NAME` for more")
+        return ModelAbsent(
+            f"Ollama at {base}: {said}", "see `quire models` for what is there, `ollama pull NAME` for more"
+        )
     if status in (503, 429):
         return ModelBusy(f"Ollama at {base} is busy: {said}", "try again in a moment")
     if "memory" in said.lower() or "resource limitations" in said.lower():
-        return ModelBusy(f"Ollama at {base} has no memory for the model: {said}", "choose a smaller or more quantised model")
+        return ModelBusy(
+            f"Ollama at {base} has no memory for the model: {said}", "choose a smaller or more quantised model"
+        )
     return ModelError(f"Ollama at {base} answered {status}: {said}", "look into the server's log")
 
 

@@ -1,0 +1,104 @@
+"""Chat models behind any OpenAI-compatible endpoint, vLLM and llama-server included."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from assistant.config import AssistantConfig, Sampling
+from assistant.errors import (
+    AssistantError,
+    ModelAbsent,
+    ModelBusy,
+    ModelError,
+    ModelInterrupted,
+    ModelUnreachable,
+    UsageError,
+)
+from assistant.llm import Model
+
+if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
+
+_OPENAI = "OpenAI's own endpoint"
+
+
+def load(name: str, config: AssistantConfig) -> Model:
+    """Return a model of the endpoint `openai_base_url`; raises UsageError where the extra is not installed."""
+    try:
+        import langchain_openai  # noqa: F401
+    except ImportError as exc:
+        raise UsageError("openai: models need langchain-openai", "install it: pip install 'quire[openai]'") from exc
+    base = config.openai_base_url or None
+    if base is None and not config.openai_api_key:
+        raise UsageError(
+            "neither OPENAI_BASE_URL nor OPENAI_API_KEY is set",
+            "set OPENAI_BASE_URL to your endpoint's address, e.g. …/v1",
+        )
+
+    def build(sampling: Sampling) -> BaseChatModel:
+        import httpx
+        from langchain_openai import ChatOpenAI
+        from pydantic import SecretStr
+
+        from assistant.llm.transport import AbortableTransport
+
+        # top_k and the repetition penalty are no part of OpenAI's interface, but every local server understands them
+        local = {"top_k": sampling.top_k or -1, "repetition_penalty": sampling.repetition_penalty}
+        return ChatOpenAI(
+            model=name,
+            base_url=base,
+            api_key=SecretStr(config.openai_api_key or "none"),
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            max_tokens=sampling.max_tokens,  # type: ignore[call-arg]  # pydantic alias
+            seed=sampling.seed if sampling.seed >= 0 else None,
+            stop_sequences=list(sampling.stop) or None,
+            extra_body=local if base else None,
+            stream_usage=True,
+            max_retries=1,
+            http_client=httpx.Client(transport=AbortableTransport(), timeout=config.model_seconds),
+        )
+
+    return Model(
+        name=f"openai:{name}",
+        window=config.window,
+        build=build,
+        tools=True,
+        abort=abort,
+        explain=lambda exc: explain(exc, base or _OPENAI),
+        notices=() if _is_local(base) else (f"Passages and questions are sent to {base or _OPENAI}.",),
+    )
+
+
+def abort(chat: Any) -> None:
+    """Break off what a chat model built here runs now."""
+    chat.http_client._transport.abort()
+
+
+def explain(exc: Exception, base: str) -> AssistantError | None:
+    """Return an error of the OpenAI client or of httpx in our words, None for what is neither."""
+    import httpx
+    import openai
+
+    if isinstance(exc, openai.APITimeoutError | httpx.TimeoutException):
+        return ModelInterrupted(f"{base} was silent for too long", "raise model_seconds in quire.toml, or ask again")
+    if isinstance(exc, openai.APIConnectionError):
+        return ModelUnreachable(f"{base} does not answer", "is the server running, and OPENAI_BASE_URL right?")
+    if isinstance(exc, openai.NotFoundError):
+        return ModelAbsent(f"{base}: {exc.message}", "check the model's name and that the address ends in /v1")
+    if isinstance(exc, openai.AuthenticationError | openai.PermissionDeniedError):
+        return ModelError(f"{base} refused the key: {exc.message}", "set OPENAI_API_KEY")
+    if isinstance(exc, openai.RateLimitError):
+        return ModelBusy(f"{base} is busy: {exc.message}", "try again in a moment")
+    if isinstance(exc, openai.APIError):
+        return ModelError(f"{base}: {exc.message}", "look into the server's log")
+    if isinstance(exc, httpx.HTTPError):
+        return ModelInterrupted(f"the connection to {base} broke", "look whether it still runs, then ask again")
+    return None
+
+
+def _is_local(base: str | None) -> bool:
+    from urllib.parse import urlsplit
+
+    host = urlsplit(base or "").hostname or ""
+    return host in ("localhost", "host.docker.internal", "::1") or host.startswith("127.")

@@ -1,0 +1,43 @@
+import pytest
+
+from assistant.config import CONTROLS, AssistantConfig, Sampling, load_config
+from assistant.errors import UsageError
+
+
+@pytest.mark.parametrize("name", sorted(CONTROLS))
+def test_the_ends_of_every_range_are_allowed_and_what_lies_beyond_is_refused(name):
+    control = CONTROLS[name]
+    for value in (control.minimum, control.maximum):
+        Sampling(**{name: value})
+    for value in (control.minimum - control.step, control.maximum + control.step):
+        with pytest.raises(UsageError, match=rf"{name} is .* \(use a value from"):
+            Sampling(**{name: value})
+
+
+@pytest.mark.parametrize("value", ["warm", None, True, float("nan")])
+def test_what_is_no_number_is_refused(value):
+    with pytest.raises(UsageError, match="temperature is"):
+        Sampling(temperature=value)
+
+
+def test_the_config_refuses_before_anything_is_sent():
+    with pytest.raises(UsageError, match="use a value from 0 to 1"):
+        AssistantConfig(temperature=1.5)
+    with pytest.raises(UsageError, match="use 1 to 50"):
+        AssistantConfig(passages=0)
+
+
+def test_stops_are_split_at_bars():
+    assert AssistantConfig(stop="END|\n\n").sampling.stop == ("END", "\n\n")
+    assert AssistantConfig().sampling.stop == ()
+
+
+def test_flags_outrank_the_environment_which_outranks_the_file(tmp_path):
+    (tmp_path / "quire.toml").write_text('[assistant]\nmodel = "quotes"\npassages = 3\ntemperature = 0.5\n')
+    environ = {"QUIRE_HOME": str(tmp_path), "QUIRE_MODEL": "ollama:a"}
+    config, settings = load_config(flags={"temperature": 0.1, "top_p": None}, environ=environ, folder=tmp_path)
+    assert (config.model, config.passages, config.temperature) == ("ollama:a", 3, 0.1)
+    origins = {setting.name: setting.origin for setting in settings}
+    assert origins["model"] == "QUIRE_MODEL"
+    assert origins["passages"] == str(tmp_path / "quire.toml")
+    assert origins["temperature"] == "flag"
