@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ingest.chunks import Chunk
+from ingest.config import IngestConfig
+from ingest.errors import StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 Vectors = NDArray[np.float32]
 
@@ -54,6 +59,18 @@ class Hit:
 
     chunk: Chunk
     score: float
+
+
+@dataclass(frozen=True)
+class LibrarySummary:
+    """One library as a list shows it; `problem` says why it could not be read, empty where it could."""
+
+    name: str
+    documents: int
+    passages: int
+    store: str  # one of ingest.config.STORES
+    bytes: int  # on disk, indexes included; 0 where a server does not tell
+    problem: str = ""
 
 
 class Store(Protocol):
@@ -113,3 +130,71 @@ class Store(Protocol):
     def close(self) -> None:
         """Release files and connections; calling it twice does nothing."""
         ...
+
+
+def open_store(config: IngestConfig, *, library: str | None = None, create: bool) -> Store:
+    """Open the library that the settings name (or `library`), making it where it is absent and `create` is set.
+
+    Raises StoreError where it is absent and not to be made, StoreUnreachable where a server does not answer, and
+    SchemaTooNew where a newer quire wrote it.
+    """
+    name = config.library if library is None else library
+    if config.store == "sqlite":
+        from ingest.store.sqlite import open_library
+
+        return open_library(config.home, name, create=create)
+    from ingest.store.weaviate import open_collection
+
+    return open_collection(config, name, create=create)
+
+
+def libraries(config: IngestConfig) -> list[LibrarySummary]:
+    """Return the libraries of the store that is set, by name."""
+    if config.store == "sqlite":
+        from ingest.store.sqlite import list_libraries
+
+        return list_libraries(config.home)
+    from ingest.store.weaviate import list_collections
+
+    return list_collections(config)
+
+
+def remove_library(config: IngestConfig, name: str) -> None:
+    """Remove a library of the store that is set, whole and for good; raises StoreError where there is none."""
+    if config.store == "sqlite":
+        from ingest.store.sqlite import remove_library_files
+
+        return remove_library_files(config.home, name)
+    from ingest.store.weaviate import remove_collection
+
+    return remove_collection(config, name)
+
+
+def copy_library(source: Store, target: Store, *, progress: Callable[[str, int, int], None] | None = None) -> int:
+    """Copy all documents with passages, page data and vectors, and return how many passages the target verifiably holds.
+
+    What the target holds already in the same version is not copied again, so a stopped copy goes on where it stopped.
+    `progress` is told (document, number, of how many). Raises IdentityMismatch where the target was made otherwise, and
+    StoreError where a count differs afterwards.
+    """
+    identity = source.identity()
+    if identity is None:
+        return 0
+    target.set_identity(identity)
+    there = {document.id: document for document in target.documents()}
+    documents, passages = source.documents(), 0
+    for number, document in enumerate(documents, 1):
+        if there.get(document.id) != document or target.count(document.id) != document.chunks:
+            pairs = list(source.scan(document.id))
+            vectors = np.array([vector for _, vector in pairs], dtype=np.float32).reshape(-1, identity.dimension)
+            target.put(document, [chunk for chunk, _ in pairs], vectors)
+            held = target.count(document.id)
+            if held != len(pairs):
+                raise StoreError(
+                    f"{document.name}: {len(pairs)} passages were copied, the target holds {held}",
+                    "run the same copy again: it goes on here",
+                )
+        passages += document.chunks
+        if progress:
+            progress(document.name, number, len(documents))
+    return passages

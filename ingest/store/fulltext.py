@@ -1,0 +1,186 @@
+"""The text index beside a library's file: derived from it, brought in step with it, and made anew when it cannot be read."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import time
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ingest.store.terms import query_terms
+
+logger = logging.getLogger(__name__)
+
+_HEAP = 64_000_000  # bytes the index writer may use; 15 MB is the least tantivy takes
+_PATIENCE = 20.0  # seconds to wait for another process that is writing the index
+_STATE_KEY = -1  # document key of the one entry that says what the index holds
+
+
+@dataclass(frozen=True)
+class Source:
+    """What the library's file holds at one moment, as the index needs it."""
+
+    library: str  # the library's own random id
+    generation: int  # goes up with every change of the library
+    versions: dict[int, int]  # document key -> generation of its last change
+    passages: Callable[[int], Iterator[tuple[int, str]]]  # document key -> (row, text) of its passages
+
+
+class Fulltext:
+    """BM25 over stemmed terms by tantivy; on a disk that cannot be written the index is kept in memory instead.
+
+    One thread at a time calls it; other processes may read and write the same folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._index: Any = None
+        self._searcher: Any = None
+        self._state: dict[str, Any] | None = None
+        self._in_memory = False
+
+    def holds(self, library: str, generation: int) -> bool | None:
+        """Say whether the index is in step with the file: True, False where it is behind, None where it is ahead."""
+        if not self._is_of(library) or self._generation() < generation:
+            self._reload()
+        if not self._is_of(library):
+            return False
+        return None if self._generation() > generation else self._generation() == generation
+
+    def update(self, source: Source) -> None:
+        """Bring the index in step with the library's file; what is in step already is not indexed again."""
+        try:
+            self._write(source)
+        except (OSError, ValueError) as exc:
+            if self._in_memory:
+                raise
+            # a full or read-only disk, a damaged index, or another process writing for longer than we wait:
+            # whoever asks still gets an answer
+            logger.info("text index %s: %s; it is kept in memory", self._folder, exc)
+            self._index, self._searcher, self._state, self._in_memory = None, None, None, True
+            self._write(source)
+
+    def search(self, query: str, limit: int, documents: Collection[int] | None) -> list[tuple[int, float]]:
+        """Return (row, BM25 score) of the best passages, best first."""
+        from tantivy import Occur, Query
+
+        wanted = query_terms(query)
+        if self._searcher is None or not wanted or limit <= 0 or (documents is not None and not documents):
+            return []
+        schema = self._index.schema
+        text = Query.boolean_query([(Occur.Should, Query.term_query(schema, "text", t, "freq")) for t in wanted])
+        if documents is not None:
+            only = Query.const_score_query(Query.term_set_query(schema, "document", list(documents)), 0.0)
+            text = Query.boolean_query([(Occur.Must, text), (Occur.Must, only)])
+        hits = self._searcher.search(text, limit, count=False).hits
+        rows = self._searcher.fast_field_values("row", [address for _, address in hits])
+        found = [(int(row), float(score)) for row, (score, _) in zip(rows, hits, strict=True)]
+        return sorted(found, key=lambda hit: (-hit[1], hit[0]))
+
+    def close(self) -> None:
+        """Let go of the index's files."""
+        self._index = self._searcher = self._state = None
+
+    def _write(self, source: Source) -> None:
+        self._open()
+        writer = self._writer()
+        try:
+            self._reload()  # another process may have written while we waited for the writer
+            self._bring_in_step(writer, source)
+        finally:
+            writer.wait_merging_threads()
+        self._reload()
+
+    def _bring_in_step(self, writer: Any, source: Source) -> None:
+        import tantivy
+
+        held: dict[int, int] = {}
+        if self._is_of(source.library) and self._state is not None:
+            held = {int(key): version for key, version in self._state["versions"].items()}
+            if self._generation() > source.generation:
+                return
+        gone = [key for key, version in held.items() if source.versions.get(key) != version]
+        if not held or len(gone) > len(held) // 4:
+            # so many deletions would leave their disk to later merges: start over
+            writer.delete_all_documents()
+            held, gone = {}, []
+        for key in gone:
+            writer.delete_documents_by_term("document", key)
+        for key, version in source.versions.items():
+            if held.get(key) != version:
+                for row, text in source.passages(key):
+                    writer.add_document(tantivy.Document(text=text, row=row, document=key))
+        state = {"library": source.library, "generation": source.generation, "versions": source.versions}
+        writer.delete_documents_by_term("document", _STATE_KEY)
+        writer.add_document(tantivy.Document(state=json.dumps(state).encode(), row=-1, document=_STATE_KEY))
+        writer.commit()
+        writer.garbage_collect_files()
+
+    def _writer(self) -> Any:
+        deadline = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                return self._index.writer(_HEAP, 1)
+            except ValueError as exc:
+                if "LockBusy" not in str(exc) or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.02)
+
+    def _open(self) -> None:
+        import tantivy
+
+        if self._index is not None:
+            return
+        if self._in_memory:
+            self._index = tantivy.Index(_schema())
+            return
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            self._index = tantivy.Index(_schema(), str(self._folder))
+        except ValueError as exc:
+            logger.info("text index %s is made anew: %s", self._folder, exc)
+            damaged = self._folder.with_name(f"{self._folder.name}.damaged-{time.time_ns()}")
+            self._folder.rename(damaged)
+            shutil.rmtree(damaged, ignore_errors=True)
+            self._folder.mkdir(mode=0o700)
+            self._index = tantivy.Index(_schema(), str(self._folder))
+
+    def _reload(self) -> None:
+        """Look at what was last committed, by whichever process."""
+        import tantivy
+
+        try:
+            if self._index is None:
+                if not self._in_memory and not tantivy.Index.exists(str(self._folder)):
+                    return
+                self._open()
+            self._index.reload()
+            self._searcher = self._index.searcher()
+            found = self._searcher.search(tantivy.Query.term_query(_schema(), "document", _STATE_KEY), 1, count=False)
+            stored = self._searcher.doc(found.hits[0][1]).get_first("state") if found.hits else None
+            self._state = json.loads(bytes(stored)) if stored else None
+        except (OSError, ValueError) as exc:
+            logger.info("text index %s cannot be read: %s", self._folder, exc)
+            self._index = self._searcher = self._state = None
+
+    def _is_of(self, library: str) -> bool:
+        return self._state is not None and self._state["library"] == library
+
+    def _generation(self) -> int:
+        return int(self._state["generation"]) if self._state is not None else -1
+
+
+def _schema() -> Any:
+    import tantivy
+
+    builder = tantivy.SchemaBuilder()
+    # positions are left out: no phrase is ever searched
+    builder.add_text_field("text", stored=False, tokenizer_name="en_stem", index_option="freq")
+    builder.add_integer_field("row", stored=False, fast=True)
+    builder.add_integer_field("document", stored=False, indexed=True)
+    builder.add_bytes_field("state", stored=True)
+    return builder.build()
