@@ -39,7 +39,8 @@ def unit_vectors(vectors: Vectors, count: int, dimension: int) -> Vectors:
     if not np.isfinite(array).all():
         raise StoreError("a vector holds NaN or infinity", "the embedder is at fault: try another")
     lengths = np.linalg.norm(array, axis=1, keepdims=True)
-    return np.divide(array, lengths, out=np.zeros_like(array), where=lengths > 0)
+    unit: Vectors = np.divide(array, lengths, out=np.zeros_like(array), where=lengths > 0)
+    return unit
 
 
 def identity_mismatch(library: str, stored: Identity, given: Identity) -> IdentityMismatch:

@@ -20,9 +20,9 @@ import numpy as np
 from ingest.chunks import Chunk
 from ingest.errors import SchemaTooNew, StoreError, UnknownDocument
 from ingest.store import Document, Hit, Identity, LibrarySummary, Vectors
-from ingest.store.records import document_from, identity_mismatch, unit_vectors
 from ingest.store.fulltext import Fulltext, Source
 from ingest.store.matrix import Matrix, Snapshot
+from ingest.store.records import document_from, identity_mismatch, unit_vectors
 from ingest.store.terms import indexed_text
 
 SCHEMA_VERSION = 1
@@ -406,7 +406,9 @@ class SQLiteStore:
                             f"{self._name!r}; the old ones stay",
                             "another process changed the library meanwhile: run `quire docs reindex` again",
                         )
-                    staging.execute("UPDATE vectors SET data = ? WHERE document = ?", (b"".join(r[0] for r in rows), key))
+                    staging.execute(
+                        "UPDATE vectors SET data = ? WHERE document = ?", (b"".join(r[0] for r in rows), key)
+                    )
                     staging.execute("UPDATE documents SET version = ? WHERE key = ?", (generation, key))
                 _set_value(staging, "identity", json.dumps(asdict(identity)))
                 staging.execute("COMMIT")
@@ -702,7 +704,8 @@ def _translated(path: Path) -> Iterator[None]:
         raise _translate(exc, path) from exc
     except OSError as exc:
         raise StoreError(
-            f"{path}: {exc.strerror or exc}", "free some space or check the folder's permissions; the library is unharmed"
+            f"{path}: {exc.strerror or exc}",
+            "free some space or check the folder's permissions; the library is unharmed",
         ) from exc
 
 

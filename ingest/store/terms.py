@@ -13,11 +13,12 @@ LONGEST = 40  # characters; longer runs are rules, keys and noise of broken enco
 MOST_QUERY_TERMS = 64  # of a query that is a whole page, the first different words
 
 # Words that stand nearly everywhere: left out of queries (never of the index), unless the query has no others.
-STOPWORDS = frozenset(
-    "a an and are as at be but by for from had has have he her his how i if in into is it its no not of on or our she so "
-    "such that the their then there these they this to was we were what when where which who why will with would you "
-    "your do does did can could should may me my us am been being than about".split()
-)
+_STOPWORDS = """
+a an and are as at be but by for from had has have he her his how i if in into is it its no not of on or our she so such
+that the their then there these they this to was we were what when where which who why will with would you your do does
+did can could should may me my us am been being than about
+"""
+STOPWORDS = frozenset(_STOPWORDS.split())
 
 
 def indexed_text(chunk: Chunk, source: str, title: str) -> str:
