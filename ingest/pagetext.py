@@ -5,6 +5,10 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator
+from itertools import chain
+
+Edit = tuple[int, int, str]  # start, end, what stands there instead
+Run = tuple[int, int, int, int]  # start and end in the result, start and end where it came from
 
 HYPHEN = "\ufffe"  # what PDFium writes for a hyphen at a line's end, the break itself left out
 
@@ -22,57 +26,56 @@ _SYLLABLE_BREAKS = 0.03
 
 def normalise(raw: str) -> str:
     r"""Return text with \n line ends, no control characters, words joined across line ends, in NFC."""
-    return normalise_with_origins(raw)[0]
+    cleaned, _ = _apply(raw, _edits(raw))
+    return cleaned if _is_composed(cleaned) else _apply(cleaned, _compositions(cleaned))[0]
 
 
-def normalise_with_origins(raw: str) -> tuple[str, list[tuple[int, int, int, int]]]:
-    """Return the normalised text and its runs: (start, end) in it came from (start, end) in `raw`.
+def origins(raw: str, start: int, end: int) -> list[int]:
+    """Return the positions in `raw` that the characters from `start` to `end` of the normalised text came from."""
+    cleaned, cleaning = _apply(raw, _edits(raw))
+    if not _is_composed(cleaned):
+        _, composing = _apply(cleaned, _compositions(cleaned))
+        places = _back(composing, start, end)
+        start, end = (places[0], places[-1] + 1) if places else (0, 0)
+    return _back(cleaning, start, end)
 
-    A run of equal lengths is verbatim, character for character; of another length, all of it came from all of that.
-    Raw characters in no run were dropped.
-    """
+
+def _apply(text: str, edits: Iterator[Edit]) -> tuple[str, list[Run]]:
+    """Replace ranges of a text; the runs say which range of the result came from which range of the text."""
     parts: list[str] = []
-    runs: list[tuple[int, int, int, int]] = []
-    length = 0
-
-    def take(text: str, start: int, end: int) -> None:
-        nonlocal length
-        if text:
-            parts.append(text)
-            runs.append((length, length + len(text), start, end))
-            length += len(text)
-
-    last = 0
-    for start, end, replacement in _edits(raw):
-        take(raw[last:start], last, start)
-        take(replacement, start, end)
+    runs: list[Run] = []
+    length = last = 0
+    for start, end, replacement in chain(edits, [(len(text), len(text), "")]):
+        for part, part_start, part_end in ((text[last:start], last, start), (replacement, start, end)):
+            if part:
+                parts.append(part)
+                runs.append((length, length + len(part), part_start, part_end))
+                length += len(part)
         last = end
-    take(raw[last:], last, len(raw))
     return "".join(parts), runs
 
 
-def origins(runs: list[tuple[int, int, int, int]], start: int, end: int) -> list[int]:
-    """Return the raw positions that the characters from `start` to `end` of the normalised text came from."""
+def _back(runs: list[Run], start: int, end: int) -> list[int]:
     found: list[int] = []
-    for text_start, text_end, raw_start, raw_end in runs:
-        low, high = max(start, text_start), min(end, text_end)
+    for to_start, to_end, from_start, from_end in runs:
+        low, high = max(start, to_start), min(end, to_end)
         if low >= high:
             continue
-        if text_end - text_start == raw_end - raw_start:
-            found.extend(range(raw_start + low - text_start, raw_start + high - text_start))
-        else:
-            found.extend(range(raw_start, raw_end))
+        if to_end - to_start == from_end - from_start:
+            found.extend(range(from_start + low - to_start, from_start + high - to_start))
+        else:  # all of it came from all of that
+            found.extend(range(from_start, from_end))
     return found
 
 
-def _edits(raw: str) -> Iterator[tuple[int, int, str]]:
+def _is_composed(text: str) -> bool:
+    return text.isascii() or unicodedata.is_normalized("NFC", text)
+
+
+def _edits(raw: str) -> Iterator[Edit]:
     joins = _joins_syllables(raw)
-    last = 0
     for match in _EDITS.finditer(raw):
-        yield from _compositions(raw, last, match.start())
         yield match.start(), match.end(), _replacement(raw, match, joins)
-        last = match.end()
-    yield from _compositions(raw, last, len(raw))
 
 
 def _replacement(raw: str, match: re.Match[str], joins_syllables: bool) -> str:
@@ -100,18 +103,16 @@ def _is_compound(raw: str, match: re.Match[str]) -> bool:
     return "-" in word or bool(_COMPOUND.fullmatch(word))
 
 
-def _compositions(raw: str, start: int, end: int) -> Iterator[tuple[int, int, str]]:
-    piece = raw[start:end]
-    if piece.isascii() or unicodedata.is_normalized("NFC", piece):
-        return
+def _compositions(text: str) -> Iterator[Edit]:
+    """Yield each letter with its accents that NFC writes otherwise; letter by letter, to know where it came from."""
     place = 0
-    while place < len(piece):
+    while place < len(text):
         stop = place + 1
-        while stop < len(piece) and _joins_previous(piece[stop]):
+        while stop < len(text) and _joins_previous(text[stop]):
             stop += 1
-        composed = unicodedata.normalize("NFC", piece[place:stop])
-        if composed != piece[place:stop]:
-            yield start + place, start + stop, composed
+        composed = unicodedata.normalize("NFC", text[place:stop])
+        if composed != text[place:stop]:
+            yield place, stop, composed
         place = stop
 
 

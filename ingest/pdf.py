@@ -53,12 +53,13 @@ def read_pdf(path: Path, *, password: str | None = None, max_pages: int = 20_000
     try:
         with pdfium.opened(path, password) as document:
             _check_pages(path, len(document), max_pages)
-            raws, kinds, lines = _read_pages(path, document)
+            raws, kinds, lines, damaged = _read_pages(path, document)
         parser = _version("pypdfium2")
     except (PasswordRequired, ParserLimit):
         raise
     except UnreadablePDF as refused:
         raws, kinds = _second_try(path, password, refused, max_pages)
+        damaged = []
         lines = [[] for _ in raws]
         parser = _version("pypdf")
     about = metadata.read_metadata(path, password)
@@ -75,7 +76,7 @@ def read_pdf(path: Path, *, password: str | None = None, max_pages: int = 20_000
         outline=tuple(entry for entry in about.outline if entry[2] <= len(pages)),
         attachments=about.attachments,
         encrypted=bool(password) and pdfium.needs_password(path),
-        notices=_notices(parser, about),
+        notices=_notices(parser, damaged, about),
     )
 
 
@@ -131,8 +132,8 @@ def page_rectangles(
             pdfium.opened(path, password) as document,
             pdfium.text_page(document, page_number - 1) as (page, text),
         ):
-            _, runs = pagetext.normalise_with_origins(pdfium.raw_text(text))
-            return pdfium.boxes(page, text, pagetext.origins(runs, start, end))
+            raw = pdfium.raw_text(text)
+            return pdfium.boxes(page, text, pagetext.origins(raw, start, end))
     except PasswordRequired:
         raise
     except UnreadablePDF:
@@ -156,12 +157,14 @@ def _check_pages(path: Path, count: int, most: int) -> None:
         raise ParserLimit(f"{path.name} has {count} pages, over the limit of {most}", "raise parse_pages in quire.toml")
 
 
-def _read_pages(path: Path, document: Any) -> tuple[list[str], list[PageKind], list[list[pdfium.Line]]]:
+def _read_pages(path: Path, document: Any) -> tuple[list[str], list[PageKind], list[list[pdfium.Line]], list[int]]:
+    """Return each page's raw text, kind and lines, and the numbers of pages that PDFium cannot load."""
     import pypdfium2
 
     raws: list[str] = []
     kinds: list[PageKind] = []
     lines: list[list[pdfium.Line]] = []
+    damaged: list[int] = []
     total = 0
     for index in range(len(document)):
         try:
@@ -170,12 +173,17 @@ def _read_pages(path: Path, document: Any) -> tuple[list[str], list[PageKind], l
                 raws.append(raw)
                 lines.append(pdfium.lines(text, raw))
                 kinds.append(_kind(raw) or ("scanned" if pdfium.shows_something(page) else "blank"))
-        except pypdfium2.PdfiumError as exc:
-            raise UnreadablePDF(f"{path.name}: page {index + 1}: {exc}") from exc
-        total += len(raw)
+        except pypdfium2.PdfiumError:
+            damaged.append(index + 1)
+            raws.append("")
+            lines.append([])
+            kinds.append("blank")
+        total += len(raws[-1])
         if total > _MOST_CHARACTERS:
             raise ParserLimit(f"{path.name} holds over {_MOST_CHARACTERS:,} characters", "split it into parts")
-    return raws, kinds, lines
+    if len(damaged) == len(raws):
+        raise UnreadablePDF(f"{path.name}: PDFium can load none of its {len(raws)} pages")
+    return raws, kinds, lines, damaged
 
 
 def _second_try(
@@ -236,8 +244,9 @@ def _without_repeats(titles: list[str]) -> tuple[str, ...]:
     return tuple(kept.values())
 
 
-def _notices(parser: str, about: metadata.Metadata) -> tuple[str, ...]:
+def _notices(parser: str, damaged: list[int], about: metadata.Metadata) -> tuple[str, ...]:
     notices = list(about.notices)
+    notices += [f"Page {number} is damaged and could not be read." for number in damaged]
     if about.attachments:
         notices.append(f"Attached files are not read: {', '.join(about.attachments)}.")
     if parser.startswith("pypdf "):

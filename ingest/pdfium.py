@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import struct
 import threading
 import zlib
@@ -185,7 +186,10 @@ def boxes(page: Any, text: Any, positions: list[int]) -> list[Box]:
         box = _shown(page, rectangle)
         if box[2] - box[0] <= 0 or box[3] - box[1] <= 0:
             continue
-        if merged and _same_line(merged[-1], box):
+        # PDFium gives the angle on the unturned page, counter-clockwise; the page is turned clockwise.
+        angle = math.degrees(pdfium.FPDFText_GetCharAngle(text, index)) - page.get_rotation()
+        along = 1 if 45 < angle % 180 < 135 else 0  # the line runs down or up the page as shown, else across it
+        if merged and _goes_on(merged[-1], box, along):
             merged[-1] = _union(merged[-1], box)
         else:
             merged.append(box)
@@ -205,17 +209,14 @@ def _shown(page: Any, rectangle: Any) -> Box:
     return min(xs), min(ys), max(xs), max(ys)
 
 
-def _same_line(line: Box, box: Box) -> bool:
-    """Tell whether `box` goes on where `line` ends, along the page's width or, for turned text, its height."""
-    for low, high in ((0, 2), (1, 3)):
-        across_low, across_high = 1 - low, 3 - low
-        thickness = min(line[across_high] - line[across_low], box[across_high] - box[across_low])
-        overlap = min(line[across_high], box[across_high]) - max(line[across_low], box[across_low])
-        gap = max(box[low] - line[high], line[low] - box[high])
-        # 4 % of the page is wider than a gap between words; wider gaps are between cells of a table or columns.
-        if overlap > 0.5 * thickness and gap < 0.04:
-            return True
-    return False
+def _goes_on(line: Box, box: Box, along: int) -> bool:
+    """Tell whether `box` continues `line`, which runs along axis 0 (across the page) or 1 (down it)."""
+    across = 1 - along
+    thickness = min(line[across + 2] - line[across], box[across + 2] - box[across])
+    overlap = min(line[across + 2], box[across + 2]) - max(line[across], box[across])
+    gap = max(box[along] - line[along + 2], line[along] - box[along + 2])
+    # 4 % of the page is wider than a gap between words; wider ones are between cells of a table or columns.
+    return overlap > 0.5 * thickness and gap < 0.04
 
 
 def _union(first: Box, second: Box) -> Box:

@@ -1,0 +1,288 @@
+"""Reading real files of every awkward kind, and finding places on their pages again."""
+
+import os
+import random
+import stat
+from pathlib import Path
+
+import pypdfium2
+import pytest
+from pypdf import PdfReader, PdfWriter
+
+from ingest import pdf as reading
+from ingest.errors import NoTextInPDF, ParserLimit, PasswordRequired, UnreadablePDF
+from ingest.pdf import PDF, decrypted_copy, page_rectangles, read_pdf, render_page
+from tests.ingest import pdfs
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("pdfs")
+
+
+@pytest.fixture(scope="module")
+def report(folder: Path) -> Path:
+    return pdfs.report(folder / "report.pdf")
+
+
+@pytest.fixture(scope="module")
+def read_report(report: Path) -> PDF:
+    return read_pdf(report)
+
+
+def test_pages_hold_their_own_text_in_order(read_report: PDF) -> None:
+    assert [page.number for page in read_report.pages] == [1, 2, 3, 4, 5, 6]
+    assert all(f"fact number {page.number}," in page.text for page in read_report.pages)
+    assert not any("\r" in page.text for page in read_report.pages)
+    assert read_report.parser == f"pypdfium2 {pypdfium2.version.PYPDFIUM_INFO.version}"
+    assert not read_report.encrypted
+
+
+def test_metadata_outline_labels_and_attachments_are_those_of_the_file(read_report: PDF) -> None:
+    assert read_report.title == "Annual Report of Acme"
+    assert [page.label for page in read_report.pages] == ["i", "ii", "1", "2", "3", "4"]
+    assert read_report.outline == tuple((0, f"Section {n}", n) for n in range(1, 7))
+    assert read_report.attachments == ("figures.csv",)
+    assert read_report.notices == ("Attached files are not read: figures.csv.",)
+
+
+def test_headings_are_the_outline_titles_then_the_lines_in_larger_type(read_report: PDF) -> None:
+    assert read_report.pages[1].headings == ("Section 2", "Chapter about topic B")
+
+
+def test_running_headers_and_footers_are_marked_and_nothing_else(read_report: PDF) -> None:
+    for page in read_report.pages:
+        marked = [page.text[a:b] for a, b in page.margins]
+        assert marked == ["ACME Corporation | Annual Report 2020", f"Page {page.number} of 6"]
+
+
+def test_a_file_of_two_pages_has_no_running_lines(folder: Path) -> None:
+    source = read_pdf(pdfs.saved(pdfs.document("Same line.\nOne.", "Same line.\nTwo."), folder / "two.pdf"))
+    assert [page.margins for page in source.pages] == [(), ()]
+
+
+def test_values_of_form_fields_are_read(folder: Path) -> None:
+    path = pdfs.form(folder / "form.pdf")
+    text = read_pdf(path).pages[0].text
+    assert "Name of applicant:" in text and "Grace Hopper" in text
+    start = text.index("Grace")
+    assert len(page_rectangles(path, 1, start, start + 12)) == 1
+
+
+def test_scanned_and_blank_pages_are_told_apart(folder: Path) -> None:
+    made = pdfs.document("Words.")
+    pdfs.picture_page(made, folder / "picture")
+    made.add_page()
+    source = read_pdf(pdfs.saved(made, folder / "mixed.pdf"))
+    assert [page.kind for page in source.pages] == ["text", "scanned", "blank"]
+
+
+def test_a_document_of_pictures_alone_is_refused_with_the_remedy(folder: Path) -> None:
+    made = pdfs.document()
+    pdfs.picture_page(made, folder / "scan")
+    path = pdfs.saved(made, folder / "scan.pdf")
+    with pytest.raises(NoTextInPDF, match=r"no text on any of 1 pages \(1 with pictures, 0 blank\).*OCR"):
+        read_pdf(path)
+
+
+@pytest.mark.parametrize("algorithm", ["RC4-128", "AES-128", "AES-256"])
+def test_an_encrypted_file_says_which_password_is_missing_and_opens_with_the_right_one(
+    folder: Path, algorithm: str
+) -> None:
+    path = pdfs.encrypted(folder / f"user-{algorithm}.pdf", user="right", owner="boss", algorithm=algorithm)
+    with pytest.raises(PasswordRequired, match=r"needs a password.*--password"):
+        read_pdf(path)
+    with pytest.raises(PasswordRequired, match=r"the password given is wrong.*--password"):
+        read_pdf(path, password="wrong")
+    for password in ("right", "boss"):
+        source = read_pdf(path, password=password)
+        assert source.pages[0].text == "Secret words in here."
+        assert source.encrypted
+
+
+def test_a_file_with_an_owners_password_alone_opens_without_one(folder: Path) -> None:
+    path = pdfs.encrypted(folder / "owner.pdf", user="", owner="boss")
+    assert read_pdf(path).pages[0].text == "Secret words in here."
+    assert not read_pdf(path).encrypted
+    assert not read_pdf(path, password="not needed").encrypted
+
+
+def test_the_decrypted_copy_opens_without_a_password_and_for_its_owner_only(folder: Path) -> None:
+    path = pdfs.encrypted(folder / "locked.pdf", user="right", owner="boss")
+    target = folder / "open.pdf"
+    target.write_bytes(b"older")
+    decrypted_copy(path, "right", target)
+    assert not PdfReader(target).is_encrypted
+    assert read_pdf(target).pages == read_pdf(path, password="right").pages
+    if os.name == "posix":
+        assert stat.S_IMODE(target.stat().st_mode) == 0o600
+    assert page_rectangles(target, 1, 0, 6) == page_rectangles(path, 1, 0, 6, password="right")
+
+
+def test_a_wrong_password_leaves_no_copy(folder: Path) -> None:
+    path = pdfs.encrypted(folder / "shut.pdf", user="right", owner="boss")
+    target = folder / "never.pdf"
+    with pytest.raises(PasswordRequired, match="wrong"):
+        decrypted_copy(path, "wrong", target)
+    assert not list(folder.glob("never*"))
+
+
+def test_what_is_no_pdf_is_named_for_what_it_is(folder: Path) -> None:
+    for content, message in [
+        (b"", r"is empty \(0 bytes\).*again"),
+        (b"<!DOCTYPE html><html><body>404</body></html>", r"no PDF but a web page.*give the PDF itself"),
+        (b"PK\x03\x04" + b"x" * 50, "no PDF but a ZIP archive"),
+        (b"just some words", "damaged or no PDF.*open it in a viewer"),
+    ]:
+        path = folder / "other.pdf"
+        path.write_bytes(content)
+        with pytest.raises(UnreadablePDF, match=message):
+            read_pdf(path)
+    with pytest.raises(UnreadablePDF, match="no regular file"):
+        read_pdf(folder)
+    with pytest.raises(UnreadablePDF, match=r"does not exist.*check the path"):
+        read_pdf(folder / "absent.pdf")
+
+
+def test_a_file_cut_in_half_is_refused_or_read_but_never_crashes(report: Path, folder: Path) -> None:
+    data = report.read_bytes()
+    path = folder / "half.pdf"
+    path.write_bytes(data[: len(data) // 2])
+    with pytest.raises(UnreadablePDF, match=r"half\.pdf"):
+        read_pdf(path)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_400_flipped_bytes_give_pages_or_a_clear_error(report: Path, folder: Path, seed: int) -> None:
+    data = bytearray(report.read_bytes())
+    chance = random.Random(seed)
+    for _ in range(400):
+        data[chance.randrange(8, len(data))] ^= 1 << chance.randrange(8)
+    path = folder / f"flipped{seed}.pdf"
+    path.write_bytes(data)
+    try:
+        assert read_pdf(path).pages
+    except UnreadablePDF as exc:
+        assert path.name in exc.message and exc.hint
+
+
+def test_where_pdfium_refuses_pypdf_is_asked(folder: Path) -> None:
+    # The trailer does not say where the catalogue is: PDFium gives up, pypdf searches for it.
+    path = pdfs.saved(pdfs.document("Words that both could read."), folder / "rootless.pdf")
+    data = path.read_bytes()
+    assert data.count(b"/Root") == 1
+    path.write_bytes(data.replace(b"/Root", b"/Roo_"))
+    with pytest.raises(pypdfium2.PdfiumError):
+        pypdfium2.PdfDocument(path)
+    source = read_pdf(path)
+    assert source.parser.startswith("pypdf ")
+    assert source.pages[0].text.strip() == "Words that both could read."
+    assert "cannot be highlighted" in source.notices[-1]
+    assert page_rectangles(path, 1, 0, 5) == []
+
+
+def test_a_damaged_page_costs_itself_and_is_named(folder: Path) -> None:
+    path = pdfs.saved(pdfs.document("First.", "Second.", "Third."), folder / "page.pdf")
+    pages = path.read_bytes().split(b"/Type /Page\n")
+    assert len(pages) == 4
+    path.write_bytes(b"/Type /Page\n".join(pages[:2]) + b"/Type /Pzge\n" + b"/Type /Page\n".join(pages[2:]))
+    source = read_pdf(path)
+    assert [page.text for page in source.pages] == ["First.", "", "Third."]
+    assert source.notices == ("Page 2 is damaged and could not be read.",)
+
+
+def test_too_many_pages_are_refused_before_they_are_read(report: Path) -> None:
+    with pytest.raises(ParserLimit, match=r"has 6 pages, over the limit of 5.*parse_pages"):
+        read_pdf(report, max_pages=5)
+
+
+def test_too_many_characters_are_refused(report: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "_MOST_CHARACTERS", 1000)
+    with pytest.raises(ParserLimit, match="over 1,000 characters"):
+        read_pdf(report)
+
+
+def letters_on(path: Path) -> list[tuple[str, float, float]]:
+    """Every letter of page 1 and its middle in fractions of the page as shown, turned by hand, not by PDFium."""
+    document = pypdfium2.PdfDocument(path)
+    page = document[0]
+    text_page = page.get_textpage()
+    x0, y0, x1, y1 = map(float, PdfReader(path).pages[0].cropbox)
+    width, height = x1 - x0, y1 - y0
+    found = []
+    for index in range(text_page.count_chars()):
+        letter = text_page.get_text_range(index, 1)
+        left, bottom, right, top = text_page.get_charbox(index)
+        if letter.strip():
+            x, y = ((left + right) / 2 - x0) / width, ((bottom + top) / 2 - y0) / height
+            u, v = {0: (x, 1 - y), 90: (y, x), 180: (1 - x, y), 270: (1 - y, 1 - x)}[page.get_rotation()]
+            found.append((letter, u, v))
+    for item in (text_page, page, document):
+        item.close()
+    return found
+
+
+PAGES = {
+    "upright": lambda path: pdfs.turned(path, rotation=0),
+    "quarter": lambda path: pdfs.turned(path, rotation=90),
+    "half": lambda path: pdfs.turned(path, rotation=180),
+    "three quarters": lambda path: pdfs.turned(path, rotation=270),
+    "cropped": lambda path: pdfs.turned(path, rotation=0, crop=(20, 500, 590, 830)),
+    "cropped and turned": lambda path: pdfs.turned(path, rotation=90, crop=(20, 500, 590, 830)),
+    "two columns": pdfs.two_columns,
+}
+
+
+@pytest.mark.parametrize("kind", PAGES)
+def test_the_rectangles_of_a_range_hold_exactly_its_words(kind: str, folder: Path) -> None:
+    path = PAGES[kind](folder / f"{kind}.pdf")
+    text = read_pdf(path).pages[0].text
+    starts = [i for i in range(len(text)) if not text[i].isspace() and (i == 0 or text[i - 1].isspace())]
+    ends = [i for i in range(1, len(text) + 1) if not text[i - 1].isspace() and text[i : i + 1].strip() == ""]
+    letters = letters_on(path)
+    assert "".join(letter for letter, _, _ in letters) == "".join(text.split())
+    chance = random.Random(5)
+    for _ in range(25):
+        first = chance.randrange(len(starts))
+        last = min(len(ends) - 1, first + chance.randrange(30))
+        start, end = starts[first], ends[last]
+        rectangles = page_rectangles(path, 1, start, end)
+        assert len(rectangles) == 1 + text.count("\n", start, end)
+        assert all(0 <= a < c <= 1 and 0 <= b < d <= 1 for a, b, c, d in rectangles)
+        within = [x for x, u, v in letters if any(a < u < c and b < v < d for a, b, c, d in rectangles)]
+        assert "".join(within) == "".join(text[start:end].split())
+
+
+def test_a_range_off_the_text_has_no_rectangles(report: Path) -> None:
+    assert page_rectangles(report, 1, 10_000, 10_010) == []
+    assert page_rectangles(report, 1, 5, 5) == []
+
+
+def test_a_rendered_page_is_a_png_of_the_size_asked_for(report: Path) -> None:
+    from io import BytesIO
+
+    from PIL import Image
+
+    picture = Image.open(BytesIO(render_page(report, 1, scale=1.5)))
+    picture.load()
+    assert picture.format == "PNG" and picture.mode == "RGB"
+    assert picture.size == (893, 1263)  # A4, 595.28 x 841.89 points
+    left, top, right, bottom = page_rectangles(report, 1, 0, 4)[0]
+    box = [round(v * s) for v, s in zip((left, top, right, bottom), picture.size * 2, strict=True)]
+    assert picture.getpixel((2, 2)) == (255, 255, 255)
+    assert picture.crop(tuple(box)).convert("L").getextrema()[0] < 100, "letters are where the rectangle says"
+
+
+def test_a_page_declared_huge_is_rendered_small(folder: Path) -> None:
+    writer = PdfWriter(clone_from=PdfReader(pdfs.saved(pdfs.document("Big."), folder / "small.pdf")))
+    writer.pages[0].mediabox.upper_right = (14_400, 14_400)
+    path = folder / "huge.pdf"
+    writer.write(path)
+    picture = render_page(path, 1, scale=4)
+    width, height = (int.from_bytes(picture[i : i + 4]) for i in (16, 20))
+    assert 30_000_000 < width * height <= 41_000_000
+
+
+def test_a_page_that_is_not_there_is_named(report: Path) -> None:
+    with pytest.raises(UnreadablePDF, match=r"no page 7.*it has 6"):
+        render_page(report, 7)
