@@ -299,6 +299,289 @@ def _models(args: argparse.Namespace) -> int:
     return 0
 
 
+# chat
+
+
+def _chat_parser() -> argparse.ArgumentParser:
+    parser = _parser(
+        "chat",
+        "Talk with the library; /help inside lists the commands.",
+        "quire chat",
+        "quire chat --resume 3f2a",
+        "quire chat --list",
+        "quire chat --export 3f2a talk.md",
+    )
+    add_library_flags(parser)
+    _add_model_flags(parser)
+    parser.add_argument("--no-keep", dest="keep_conversations", action="store_false", default=None, help="write nothing to disk")
+    todo = parser.add_mutually_exclusive_group()
+    todo.add_argument("--list", action="store_true", help="list the conversations")
+    todo.add_argument("--resume", metavar="ID", help="go on with a conversation; the beginning of its id will do")
+    todo.add_argument("--export", nargs=2, metavar=("ID", "FILE"), help="write one as Markdown, or JSON for a .json file")
+    todo.add_argument("--rename", nargs=2, metavar=("ID", "TITLE"), help="give one another title")
+    todo.add_argument("--delete", metavar="ID", help="delete one, with the feedback on it")
+    parser.set_defaults(run=_chat)
+    return parser
+
+
+def _chat(args: argparse.Namespace) -> int:
+    ingest_config, config = _configs(args)
+    if args.list or args.export or args.rename or args.delete:
+        return _kept(args, config)
+    from assistant import log
+    from assistant.agent import Agent
+    from assistant.chat import Chat
+    from assistant.history import History
+
+    history = History(config.home) if config.keep_conversations or args.resume else None
+    with model_and_library(ingest_config, config, args) as (model, library, notice):
+        agent = Agent(config, model, library and library.store, library and library.embedder)
+        chat = Chat(
+            config,
+            agent,
+            library,
+            load=lambda name: load(name, config, pull=args.pull),
+            show=clean,
+            print_sources=print_sources,
+            source_line=source_line,
+            history=history,
+        )
+        if args.resume and history is not None:
+            chat.conversation = history.conversation(args.resume).id
+            chat.answers = [turn.answer for turn in history.turns(chat.conversation)]
+            for answer in chat.answers:
+                print(f"> {clean(answer.question)}\n{clean(answer.text)}\n")
+        for line in (notice, log.notice(config)):
+            if line:
+                print(f"note: {clean(line)}", file=sys.stderr)
+        where = f"library {library.name}" if library else "no documents"
+        print(f"{model.name}, {where}. /help lists the commands, Ctrl-D ends.", file=sys.stderr)
+        return chat.run(_lines())
+
+
+def _lines() -> Iterator[str]:
+    if sys.stdin.isatty():
+        import readline  # noqa: F401 - gives input() line editing
+    while True:
+        try:
+            yield input("> " if sys.stdin.isatty() else "")
+        except EOFError:
+            return
+
+
+def _kept(args: argparse.Namespace, config: AssistantConfig) -> int:
+    from pathlib import Path
+
+    from assistant.chat import export
+    from assistant.history import History
+
+    history = History(config.home)
+    if args.list:
+        for conversation in history.conversations():
+            print(
+                f"{conversation.id[:8]}  {conversation.updated_at[:16]}  {conversation.turns:>3} turns  "
+                f"{clean(conversation.library)}  {clean(conversation.title)}"
+            )
+    elif args.export:
+        conversation = history.conversation(args.export[0])
+        export(conversation, history.turns(conversation.id), Path(args.export[1]))
+    elif args.rename:
+        history.rename(history.conversation(args.rename[0]).id, args.rename[1])
+    else:
+        history.delete(history.conversation(args.delete).id)
+    return 0
+
+
+# eval
+
+
+def _eval_parser() -> argparse.ArgumentParser:
+    parser = _parser(
+        "eval",
+        "Measure on a question file: JSONL lines with id, document, question, answer and evidence pages.",
+        "quire eval retrieval questions.jsonl --pdfs reports --scope shared",
+        "quire eval answers questions.jsonl --pdfs reports --model quotes",
+        "quire eval compare first/answers.jsonl second/answers.jsonl",
+    )
+    commands = parser.add_subparsers(dest="what", required=True)
+    for name, text in (("retrieval", "is the evidence page among the first k"), ("answers", "are the answers right and cited")):
+        part = commands.add_parser(name, help=text, description=text)
+        part.add_argument("questions", metavar="QUESTIONS.jsonl")
+        part.add_argument("--pdfs", metavar="DIR", help="folder of the questions' documents; ingested once, kept by content")
+        part.add_argument(
+            "--scope", choices=("single", "shared"), default="single", help="search the question's document, or all (default single)"
+        )
+        add_library_flags(part)
+        part.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+        part.set_defaults(run=_eval_retrieval if name == "retrieval" else _eval_answers)
+        if name == "answers":
+            _add_model_flags(part)
+            part.add_argument("--judge", metavar="M", help="a model that judges correctness and faithfulness")
+            part.add_argument("--limit", type=_positive, metavar="N", help="only the first N questions")
+            part.add_argument("--threshold", type=float, metavar="X", help="passages that score lower are no evidence")
+            part.add_argument("--no-unanswerable", action="store_true", help="leave out the questions that must be refused")
+            part.add_argument("--out", metavar="DIR", help="folder of answers.jsonl and report.html; a run there is resumed")
+    compare = commands.add_parser("compare", help="the paired difference of two runs", description="B minus A, question by question.")
+    compare.add_argument("first", metavar="A")
+    compare.add_argument("second", metavar="B")
+    compare.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    compare.set_defaults(run=_eval_compare)
+    return parser
+
+
+def _eval_retrieval(args: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from assistant.evaluate import library_of, read_questions, retrieval
+
+    ingest_config, _ = load_ingest_config(flags=library_flags(args))
+    questions = read_questions(Path(args.questions))
+    with library_of(ingest_config, Path(args.pdfs) if args.pdfs else None, _counter(args)) as library:
+        result = retrieval(library, questions, scope=args.scope, store=ingest_config.store, progress=_counter(args))
+    if args.json:
+        _print_json(result)
+    else:
+        hits = "  ".join(f"hit@{k} {share:.3f}" for k, share in result["hit"].items())
+        print(f"{result['questions']} questions, scope {result['scope']}, {result['store']}, {result['embedder']}")
+        print(f"{hits}  mrr {result['mrr']:.3f}")
+        print(f"search p50 {result['milliseconds_p50']} ms, p95 {result['milliseconds_p95']} ms, {result['seconds']} s in all")
+    return 0
+
+
+def _eval_answers(args: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from assistant.evaluate import library_of, read_questions, run_answers, summary
+    from assistant.llm import choose_model
+    from assistant.report import html
+    from assistant.retrieve import whole_page
+
+    ingest_config, config = _configs(args)
+    path = Path(args.questions)
+    questions = read_questions(path)[: args.limit]
+    name, notice = choose_model(config)
+    model = load(name, config, pull=args.pull)
+    judge = load(args.judge, config, pull=args.pull) if args.judge else None
+    if notice:
+        print(f"note: {notice}", file=sys.stderr)
+    folder = Path(args.out) if args.out else config.home / "evaluations" / _slug(f"{path.stem}-{name}-{args.scope}")
+    with library_of(ingest_config, Path(args.pdfs) if args.pdfs else None, _counter(args)) as library:
+        rows = run_answers(
+            library,
+            questions,
+            model,
+            config,
+            folder / "answers.jsonl",
+            scope=args.scope,
+            judge=judge,
+            unanswerable=not args.no_unanswerable,
+            progress=_counter(args),
+        )
+        result = summary(rows) | {"out": str(folder)}
+        ids = {document.name: document.id for document in library.store.documents()}
+
+        def page_text(document: str, page: int) -> str:
+            key = (ids.get(document, ""), page)
+            chunks = library.store.page_chunks([key]).get(key)
+            return whole_page(chunks).text if chunks else ""
+
+        (folder / "report.html").write_text(html(result, rows, page_text), encoding="utf-8")
+    (folder / "summary.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    if args.json:
+        _print_json(result)
+    else:
+        _print_summary(result)
+    return 0
+
+
+def _print_summary(result: dict[str, Any]) -> None:
+    print(f"{result['model']}: {result['questions']} questions and {result['unanswerable']} unanswerable ones, scope {result['scope']}")
+    _print_scores(result["scores"])
+    threshold = result["threshold"]
+    print(
+        f"threshold {threshold['value']}: {_share(threshold['false_refusals'])} false refusals, "
+        f"{_share(threshold['right_refusals'])} of the unanswerable questions refused by it"
+    )
+    if result["judge_failures"] is not None:
+        print(f"the judge {result['judge']} gave no verdict on {result['judge_failures']:.1%} of the answers")
+    print(f"answers.jsonl, summary.json and report.html: {result['out']}", file=sys.stderr)
+
+
+def _eval_compare(args: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from assistant.evaluate import compare
+
+    paths = [Path(text) / "answers.jsonl" if Path(text).is_dir() else Path(text) for text in (args.first, args.second)]
+    result = compare(*paths)
+    if args.json:
+        _print_json(result)
+    else:
+        print(f"{result['second']} minus {result['first']}, {result['questions']} questions that both runs hold")
+        _print_scores(result["differences"])
+    return 0
+
+
+def _print_scores(scores: dict[str, Any]) -> None:
+    for name, score in scores.items():
+        print(f"  {name:<20} {score['mean']:>9.3f}  [{score['low']:.3f}, {score['high']:.3f}]  n {score['n']}")
+
+
+def _share(value: float | None) -> str:
+    return "no" if value is None else f"{value:.1%}"
+
+
+def _counter(args: argparse.Namespace) -> Any:
+    if args.json or not sys.stderr.isatty():
+        return None
+    return lambda done, total, what: print(
+        f"\r\x1b[K{done}/{total} {clean(what)[:60]}", end="\n" if done == total else "", file=sys.stderr, flush=True
+    )
+
+
+def _slug(text: str) -> str:
+    return "".join(c if c.isalnum() or c in "-_." else "-" for c in text)[:100]
+
+
+# feedback
+
+
+def _feedback_parser() -> argparse.ArgumentParser:
+    parser = _parser(
+        "feedback",
+        "Write thumbs and edits as training rows, one JSON object a line, to stdout or to a file.",
+        "quire feedback export --out pairs.jsonl",
+        "quire feedback export --format kto > kto.jsonl",
+    )
+    commands = parser.add_subparsers(dest="what", required=True)
+    export = commands.add_parser("export", help="write the rows", description="Write thumbs and edits as training rows.")
+    export.add_argument("--format", choices=("pairs", "kto"), default="pairs", help="preference pairs (default) or KTO rows")
+    export.add_argument("--out", metavar="FILE", help="file to write (default: stdout)")
+    export.set_defaults(run=_feedback_export)
+    return parser
+
+
+def _feedback_export(args: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from assistant import feedback
+    from assistant.history import History
+
+    config, _ = load_config()
+    kept = History(config.home).feedback()
+    rows = list(feedback.pairs(kept) if args.format == "pairs" else feedback.kto(kept))
+    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    if args.out:
+        try:
+            Path(args.out).write_text(text, encoding="utf-8")
+        except OSError as exc:
+            raise UsageError(f"cannot write {args.out}: {exc.strerror}", "choose another place") from exc
+    else:
+        print(text, end="")
+    print(f"{len(rows)} rows from {len(kept)} thumbs", file=sys.stderr)
+    return 0
+
+
 def _print_json(value: dict[str, Any]) -> None:
     print(json.dumps(value, ensure_ascii=False))
 
@@ -317,5 +600,8 @@ def _positive(text: str) -> int:
 _PARSERS = {
     "search": _search_parser,
     "ask": _ask_parser,
+    "chat": _chat_parser,
     "models": _models_parser,
+    "eval": _eval_parser,
+    "feedback": _feedback_parser,
 }

@@ -81,20 +81,20 @@ def load_model(name: str, config: AssistantConfig) -> Model:
     if provider == QUOTES:
         return quotes_model(config)
     if provider == "ollama":
-        from assistant.llm import ollama
+        from assistant.llm.ollama import load as load_ollama
 
-        return ollama.load(rest, config)
+        return load_ollama(rest, config)
     if provider == "gguf":
-        from assistant.llm import gguf
+        from assistant.llm.gguf import load as load_gguf
 
-        return gguf.load(rest, config)
+        return load_gguf(rest, config)
     if provider == "openai":
-        from assistant.llm import openai
+        from assistant.llm.openai import load as load_openai
 
-        return openai.load(rest, config)
-    from assistant.llm import hf
+        return load_openai(rest, config)
+    from assistant.llm.hf import load as load_hf
 
-    return hf.load(rest, config)
+    return load_hf(rest, config)
 
 
 def choose_model(config: AssistantConfig) -> tuple[str, str]:

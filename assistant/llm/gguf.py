@@ -32,7 +32,8 @@ def load(name: str, config: AssistantConfig) -> Model:
     window = min(config.window, _trained_window(server) or config.window)
 
     def build(sampling: Sampling) -> BaseChatModel:
-        return _chat_class()(name_of_model=f"gguf:{path.name}", sampling=sampling, server=server)
+        chat: BaseChatModel = _chat_class()(name_of_model=f"gguf:{path.name}", sampling=sampling, server=server)
+        return chat
 
     return Model(
         name=f"gguf:{name}",
@@ -91,7 +92,7 @@ def _chat_class() -> type[Any]:
             return "gguf"
 
         def write(self, messages: list[dict[str, Any]], stop: list[str], emit: Emit) -> Ended:
-            end = {"reason": "stop", "prompt_tokens": 0, "answer_tokens": 0}
+            end: dict[str, Any] = {"reason": "stop", "prompt_tokens": 0, "answer_tokens": 0}
 
             def take(part: dict[str, Any]) -> bool:
                 if "error" in part:
@@ -112,7 +113,7 @@ def _chat_class() -> type[Any]:
                 failed.append(result["error"])
             if failed:
                 raise _failure(failed[0])
-            return Ended(str(end["reason"]), int(end["prompt_tokens"]), int(end["answer_tokens"]))
+            return Ended(end["reason"], end["prompt_tokens"], end["answer_tokens"])
 
     return GGUFChat
 

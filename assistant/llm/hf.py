@@ -41,7 +41,10 @@ def load(name: str, config: AssistantConfig) -> Model:
     own = int(getattr(model.config, "max_position_embeddings", 0) or config.window)
 
     def build(sampling: Sampling) -> BaseChatModel:
-        return _chat_class()(name_of_model=f"hf:{name}", sampling=sampling, model=model, tokenizer=tokenizer)
+        chat: BaseChatModel = _chat_class()(
+            name_of_model=f"hf:{name}", sampling=sampling, model=model, tokenizer=tokenizer
+        )
+        return chat
 
     return Model(
         name=f"hf:{name}",

@@ -108,7 +108,7 @@ class ScriptedChat(BaseChatModel):
     """
 
     script: list[Any]
-    calls: list[list[BaseMessage]] = []
+    calls: list[list[BaseMessage]]
     pause: float = 0.0
 
     @property
