@@ -313,11 +313,15 @@ def _chat_parser() -> argparse.ArgumentParser:
     )
     add_library_flags(parser)
     _add_model_flags(parser)
-    parser.add_argument("--no-keep", dest="keep_conversations", action="store_false", default=None, help="write nothing to disk")
+    parser.add_argument(
+        "--no-keep", dest="keep_conversations", action="store_false", default=None, help="write nothing to disk"
+    )
     todo = parser.add_mutually_exclusive_group()
     todo.add_argument("--list", action="store_true", help="list the conversations")
     todo.add_argument("--resume", metavar="ID", help="go on with a conversation; the beginning of its id will do")
-    todo.add_argument("--export", nargs=2, metavar=("ID", "FILE"), help="write one as Markdown, or JSON for a .json file")
+    todo.add_argument(
+        "--export", nargs=2, metavar=("ID", "FILE"), help="write one as Markdown, or JSON for a .json file"
+    )
     todo.add_argument("--rename", nargs=2, metavar=("ID", "TITLE"), help="give one another title")
     todo.add_argument("--delete", metavar="ID", help="delete one, with the feedback on it")
     parser.set_defaults(run=_chat)
@@ -404,12 +408,20 @@ def _eval_parser() -> argparse.ArgumentParser:
         "quire eval compare first/answers.jsonl second/answers.jsonl",
     )
     commands = parser.add_subparsers(dest="what", required=True)
-    for name, text in (("retrieval", "is the evidence page among the first k"), ("answers", "are the answers right and cited")):
+    for name, text in (
+        ("retrieval", "is the evidence page among the first k"),
+        ("answers", "are the answers right and cited"),
+    ):
         part = commands.add_parser(name, help=text, description=text)
         part.add_argument("questions", metavar="QUESTIONS.jsonl")
-        part.add_argument("--pdfs", metavar="DIR", help="folder of the questions' documents; ingested once, kept by content")
         part.add_argument(
-            "--scope", choices=("single", "shared"), default="single", help="search the question's document, or all (default single)"
+            "--pdfs", metavar="DIR", help="folder of the questions' documents; ingested once, kept by content"
+        )
+        part.add_argument(
+            "--scope",
+            choices=("single", "shared"),
+            default="single",
+            help="search the question's document, or all (default single)",
         )
         add_library_flags(part)
         part.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
@@ -419,9 +431,15 @@ def _eval_parser() -> argparse.ArgumentParser:
             part.add_argument("--judge", metavar="M", help="a model that judges correctness and faithfulness")
             part.add_argument("--limit", type=_positive, metavar="N", help="only the first N questions")
             part.add_argument("--threshold", type=float, metavar="X", help="passages that score lower are no evidence")
-            part.add_argument("--no-unanswerable", action="store_true", help="leave out the questions that must be refused")
-            part.add_argument("--out", metavar="DIR", help="folder of answers.jsonl and report.html; a run there is resumed")
-    compare = commands.add_parser("compare", help="the paired difference of two runs", description="B minus A, question by question.")
+            part.add_argument(
+                "--no-unanswerable", action="store_true", help="leave out the questions that must be refused"
+            )
+            part.add_argument(
+                "--out", metavar="DIR", help="folder of answers.jsonl and report.html; a run there is resumed"
+            )
+    compare = commands.add_parser(
+        "compare", help="the paired difference of two runs", description="B minus A, question by question."
+    )
     compare.add_argument("first", metavar="A")
     compare.add_argument("second", metavar="B")
     compare.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
@@ -444,7 +462,9 @@ def _eval_retrieval(args: argparse.Namespace) -> int:
         hits = "  ".join(f"hit@{k} {share:.3f}" for k, share in result["hit"].items())
         print(f"{result['questions']} questions, scope {result['scope']}, {result['store']}, {result['embedder']}")
         print(f"{hits}  mrr {result['mrr']:.3f}")
-        print(f"search p50 {result['milliseconds_p50']} ms, p95 {result['milliseconds_p95']} ms, {result['seconds']} s in all")
+        print(
+            f"search p50 {result['milliseconds_p50']} ms, p95 {result['milliseconds_p95']} ms, {result['seconds']} s in all"
+        )
     return 0
 
 
@@ -495,7 +515,9 @@ def _eval_answers(args: argparse.Namespace) -> int:
 
 
 def _print_summary(result: dict[str, Any]) -> None:
-    print(f"{result['model']}: {result['questions']} questions and {result['unanswerable']} unanswerable ones, scope {result['scope']}")
+    print(
+        f"{result['model']}: {result['questions']} questions and {result['unanswerable']} unanswerable ones, scope {result['scope']}"
+    )
     _print_scores(result["scores"])
     threshold = result["threshold"]
     print(
@@ -554,8 +576,12 @@ def _feedback_parser() -> argparse.ArgumentParser:
         "quire feedback export --format kto > kto.jsonl",
     )
     commands = parser.add_subparsers(dest="what", required=True)
-    export = commands.add_parser("export", help="write the rows", description="Write thumbs and edits as training rows.")
-    export.add_argument("--format", choices=("pairs", "kto"), default="pairs", help="preference pairs (default) or KTO rows")
+    export = commands.add_parser(
+        "export", help="write the rows", description="Write thumbs and edits as training rows."
+    )
+    export.add_argument(
+        "--format", choices=("pairs", "kto"), default="pairs", help="preference pairs (default) or KTO rows"
+    )
     export.add_argument("--out", metavar="FILE", help="file to write (default: stdout)")
     export.set_defaults(run=_feedback_export)
     return parser

@@ -88,7 +88,9 @@ def library_of(config: IngestConfig, pdfs: Path | None, progress: Progress | Non
         report = ingest(
             [str(pdfs)],
             config,
-            progress=(lambda p: progress(p.documents_done, p.documents_total, f"{p.stage} {p.document}")) if progress else None,
+            progress=(lambda p: progress(p.documents_done, p.documents_total, f"{p.stage} {p.document}"))
+            if progress
+            else None,
         )
         if report.failed:
             failed = report.failed[0]
@@ -162,13 +164,20 @@ def run_answers(
         others = [document for document in everything if document != own]
         if unanswerable and own and others:
             jobs.append((question, False, others))
-    settings = {"model": model.name, "scope": scope, "judge": judge.name if judge else "", "threshold": config.threshold}
+    settings = {
+        "model": model.name,
+        "scope": scope,
+        "judge": judge.name if judge else "",
+        "threshold": config.threshold,
+    }
     rows = {(row["id"], row["answerable"]): row for row in _rows_before(path, settings)}
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a", encoding="utf-8") as file:
         for done, (question, answerable, documents) in enumerate(jobs, 1):
             if (question.id, answerable) not in rows:
-                row = _one(agent, library, question, answerable, documents, judge, ids.get(question.document)) | settings
+                row = (
+                    _one(agent, library, question, answerable, documents, judge, ids.get(question.document)) | settings
+                )
                 rows[question.id, answerable] = row
                 file.write(json.dumps(row, ensure_ascii=False) + "\n")
                 file.flush()
@@ -216,9 +225,7 @@ METRICS = {
 def threshold_figures(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Return the threshold in force with the share of questions whose best passage lies below it."""
     value = rows[0]["threshold"]
-    below = {
-        kind: [row["best_score"] < value for row in rows if row["answerable"] is kind] for kind in (True, False)
-    }
+    below = {kind: [row["best_score"] < value for row in rows if row["answerable"] is kind] for kind in (True, False)}
     return {
         "value": value,
         "false_refusals": round(sum(below[True]) / len(below[True]), 4) if below[True] else None,
@@ -292,7 +299,11 @@ def _one(
     verbatim = [_is_verbatim(library, c.document_id, c.page, c.start, c.end, c.quote) for c in answer.citations]
     written = len(answer.citations) + len(answer.invented)
     judged = judge is not None and given
-    is_correct = judges.correct(judge, question.question, question.answer, answer.text) if judge and given and answerable else None
+    is_correct = (
+        judges.correct(judge, question.question, question.answer, answer.text)
+        if judge and given and answerable
+        else None
+    )
     is_faithful = judges.faithful(judge, answer) if judge and given else None
     return {
         "id": question.id,
@@ -365,7 +376,9 @@ def _document_ids(library: Library, questions: Sequence[Question]) -> dict[str, 
     """Return the ids of the documents that questions name; raises QuestionsError for one that is not in the library."""
     known = {document.name: document.id for document in library.store.documents()}
     known |= {Path(name).name: document_id for name, document_id in known.items()}
-    missing = sorted({question.document for question in questions if question.document and question.document not in known})
+    missing = sorted(
+        {question.document for question in questions if question.document and question.document not in known}
+    )
     if missing:
         raise QuestionsError(
             f"{len(missing)} documents of the questions are not in the library, first {missing[0]}",

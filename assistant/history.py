@@ -123,7 +123,9 @@ class History:
             (position,) = db.execute(
                 "SELECT coalesce(max(position) + 1, 0) FROM turns WHERE conversation_id = ?", (conversation_id,)
             ).fetchone()
-            db.execute("INSERT INTO turns VALUES (?, ?, ?, ?, ?)", (turn_id, conversation_id, position, now, dump(answer)))
+            db.execute(
+                "INSERT INTO turns VALUES (?, ?, ?, ?, ?)", (turn_id, conversation_id, position, now, dump(answer))
+            )
             db.execute(
                 "UPDATE conversations SET updated_at = ?, title = CASE title WHEN '' THEN ? ELSE title END WHERE id = ?",
                 (now, _title(answer.question), conversation_id),
@@ -188,7 +190,13 @@ class History:
     # feedback
 
     def rate(
-        self, answer: Answer, thumb: int, *, edit: str = "", conversation_id: str | None = None, turn_id: str | None = None
+        self,
+        answer: Answer,
+        thumb: int,
+        *,
+        edit: str = "",
+        conversation_id: str | None = None,
+        turn_id: str | None = None,
     ) -> str:
         """Store a thumb (1 up, -1 down) and perhaps a better answer; a second one on the same turn replaces the first."""
         if thumb not in (-1, 1):
@@ -285,7 +293,12 @@ def as_json(conversation: Conversation, turns: Sequence[Turn]) -> str:
 
 def as_markdown(conversation: Conversation, turns: Sequence[Turn]) -> str:
     """Return a conversation as Markdown for reading: questions, answers, sources."""
-    lines = [f"# {conversation.title or 'Conversation'}", "", f"Library {conversation.library}, {conversation.created_at}", ""]
+    lines = [
+        f"# {conversation.title or 'Conversation'}",
+        "",
+        f"Library {conversation.library}, {conversation.created_at}",
+        "",
+    ]
     for turn in turns:
         answer = turn.answer
         lines += [f"## {answer.question}", "", answer.text, ""]
@@ -306,4 +319,3 @@ def _title(text: str) -> str:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
-

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 _SCALES = {
     "thousand": 1e3,
@@ -39,6 +40,7 @@ class Amount:
     value: float
     percent: bool
     scale: float  # 1e6 for "million", 1 where none was written
+    in_brackets: bool = False  # "(1,577)", as accountants write what is taken away
 
 
 @dataclass(frozen=True)
@@ -60,13 +62,14 @@ def amounts(text: str) -> list[Amount]:
     found = []
     for match in _AMOUNT.finditer(re.sub(r"\[\d+\]", " ", text)):
         value = float(match["digits"].replace(",", ""))
-        if match["sign"] or match["sign2"] or (match["open"] and match["close"]):
+        in_brackets = bool(match["open"] and match["close"])
+        if match["sign"] or match["sign2"] or in_brackets:
             value = -value
         unit = (match["unit"] or "").lower()
         if unit == "bps":
             value, unit = value / 100, "%"
         percent = unit.startswith("%") or unit.startswith("percent")
-        found.append(Amount(value, percent, _SCALES.get(unit, 1.0)))
+        found.append(Amount(value, percent, _SCALES.get(unit, 1.0), in_brackets))
     return found
 
 
@@ -83,7 +86,7 @@ def numeric_match(expected: str, answer: str, *, tolerance: float = 0.01) -> boo
 
 def _expected(text: str) -> Amount | None:
     found = amounts(text)
-    if not found or len(text) > 60 and not re.match(r"\W*\d", text):
+    if not found or (len(text) > 60 and not re.match(r"\W*\d", text)):
         return None
     words = len(re.findall(r"[A-Za-z]{3,}", text))
     return found[0] if words <= 3 else None  # more words: the number is part of a statement, which a judge must read
@@ -96,8 +99,15 @@ def _equal(wanted: Amount, stated: Amount, tolerance: float) -> bool:
     if wanted.scale != 1 or stated.scale != 1:
         left, right = wanted.value * wanted.scale, stated.value * stated.scale
         # a question that says "in USD millions" leaves the scale out of the answer
-        pairs += [(left, right), *((left * scale, right) for scale in (1e3, 1e6, 1e9)), (left, right * 1e6), (left, right * 1e9)]
-    return any(abs(a - b) <= tolerance * max(abs(a), 1e-9) or (a < 0) != (b < 0) and abs(abs(a) - abs(b)) <= tolerance * abs(a) for a, b in pairs)
+        pairs += [
+            (left, right),
+            *((left * scale, right) for scale in (1e3, 1e6, 1e9)),
+            (left, right * 1e6),
+            (left, right * 1e9),
+        ]
+    if wanted.in_brackets or stated.in_brackets:  # an outflow of cash is a positive expenditure
+        pairs = [(abs(left), abs(right)) for left, right in pairs]
+    return any(abs(left - right) <= tolerance * max(abs(left), 1e-9) for left, right in pairs)
 
 
 def mean(values: Sequence[float | bool]) -> Score | None:
@@ -117,6 +127,7 @@ def paired_difference(first: Sequence[float | bool], second: Sequence[float | bo
     return mean([float(b) - float(a) for a, b in zip(first, second, strict=True)])
 
 
-def _resampled(data: np.ndarray[tuple[int], np.dtype[np.float64]]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def _resampled(data: NDArray[np.float64]) -> NDArray[np.float64]:
     picks = np.random.default_rng(_SEED).integers(0, len(data), size=(_SAMPLES, len(data)))
-    return data[picks].mean(axis=1)
+    means: NDArray[np.float64] = data[picks].mean(axis=1)
+    return means
