@@ -1,0 +1,1 @@
+"""A data set to a model tag: data, templates, training, export."""

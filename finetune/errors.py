@@ -1,0 +1,64 @@
+"""What can go wrong between a data set and a model tag; every message names what was found, where, and the
+next step.
+
+FinetuneError
+├── UsageError              a flag, setting or argument that cannot be
+├── MissingLibrary          a library of the `finetune` extra is not installed
+├── DataError               training data cannot be used
+│   ├── SourceUnavailable   no such file, or the hub cannot be reached
+│   ├── UnknownFormat       no known shape fits the rows
+│   ├── MalformedRow        a row is not of its file's shape; names file and line
+│   └── InvalidRecord       a row of the right shape says nothing that can be trained on
+└── TemplateError           a template does not exist or does not fit the model's tokenizer
+"""
+
+
+class FinetuneError(Exception):
+    """Base of all errors of this package: `message` says what was found and where, `hint` what to do next."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message, hint)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} ({self.hint})" if self.hint else self.message
+
+
+class UsageError(FinetuneError):
+    """A flag, setting or argument cannot be used; exit code 2."""
+
+
+class MissingLibrary(FinetuneError):
+    """A library that this step needs is not installed."""
+
+
+class DataError(FinetuneError):
+    """Training data cannot be used."""
+
+
+class SourceUnavailable(DataError):
+    """The file does not exist, or the hub cannot be reached."""
+
+
+class UnknownFormat(DataError):
+    """No known shape fits the rows, or the shape is known and holds nothing to train on."""
+
+
+class MalformedRow(DataError):
+    """A row is not of its file's shape."""
+
+    def __init__(self, source: str, line: int, problem: str, hint: str = "", *, row: int = 0) -> None:
+        super().__init__(f"{source}, line {line}: {problem}", hint)
+        self.source = source
+        self.line = line
+        self.row = row or line
+        self.problem = problem
+
+
+class InvalidRecord(DataError):
+    """A row of the right shape holds nothing that can be trained on, for the reason given."""
+
+
+class TemplateError(FinetuneError):
+    """A template does not exist, or does not fit the model's tokenizer."""
