@@ -1,5 +1,4 @@
-"""What can go wrong between a data set and a model tag; every message names what was found, where, and the
-next step.
+"""What can go wrong between a data set and a model tag; every message names what was found, where, and the next step.
 
 FinetuneError
 ├── UsageError              a flag, setting or argument that cannot be

@@ -81,15 +81,11 @@ class Template:
     def __post_init__(self) -> None:
         for field, pattern in (("system", self.system), ("user", self.user)):
             if pattern.count(SLOT) != 1:
-                raise TemplateError(
-                    f"template {self.name!r}: `{field}` needs {SLOT} exactly once, found {pattern!r}"
-                )
+                raise TemplateError(f"template {self.name!r}: `{field}` needs {SLOT} exactly once, found {pattern!r}")
         if self.user_with_context is not None and not re.search(
             r"\{content\}.*\{context\}", self.user_with_context, re.S
         ):
-            raise TemplateError(
-                f"template {self.name!r}: `user_with_context` needs {SLOT}, then {CONTEXT_SLOT}"
-            )
+            raise TemplateError(f"template {self.name!r}: `user_with_context` needs {SLOT}, then {CONTEXT_SLOT}")
         if not self.end_token:
             raise TemplateError(
                 f"template {self.name!r} has no end token", "without one a model is never taught to stop"
@@ -277,9 +273,7 @@ class Template:
         try:
             return Template(**values)
         except TypeError as exc:
-            raise TemplateError(
-                f"a stored template is incomplete: {exc}", "train again, or name a template"
-            ) from exc
+            raise TemplateError(f"a stored template is incomplete: {exc}", "train again, or name a template") from exc
 
     def save(self, folder: Path) -> Path:
         """Write `template.json` into a folder and give its path."""

@@ -54,9 +54,7 @@ def _jinja_system(template: Template) -> str:
 def _jinja_user(template: Template) -> str:
     before, _, after = template.system.partition(SLOT)
     block = (
-        "{% if loop.first and system is not none %}"
-        + _out(_quoted(before), "system", _quoted(after))
-        + "{% endif %}"
+        "{% if loop.first and system is not none %}" + _out(_quoted(before), "system", _quoted(after)) + "{% endif %}"
     )
     start = _out(_quoted(template.start))
     if start and not template.start_every_turn:
@@ -69,9 +67,7 @@ def _jinja_user(template: Template) -> str:
     if template.user_with_context is not None:
         head, _, rest = template.user_with_context.partition(SLOT)
         middle, _, tail = rest.partition(CONTEXT_SLOT)
-        special = (
-            _out(_quoted(head)) + inside + _out(content, _quoted(middle), "message['context']", _quoted(tail))
-        )
+        special = _out(_quoted(head)) + inside + _out(content, _quoted(middle), "message['context']", _quoted(tail))
         without = _out(_quoted(opening)) + inside + _out(content, _quoted(closing))
         plain = "{% if message['context'] %}" + special + "{% else %}" + without + "{% endif %}"
     prompt = _out(_quoted(template.generation_prompt))
@@ -100,9 +96,7 @@ def go(template: Template) -> str:
     own = (template.system, template.user, template.generation_prompt, template.start, template.answer_lead,
            template.answer_trail, template.end_token, template.after_answer, template.default_system or "")  # fmt: skip
     if any("{{" in text for text in own):
-        raise TemplateError(
-            f"template {template.name!r} holds '{{{{', which Go reads as a command", "change its text"
-        )
+        raise TemplateError(f"template {template.name!r} holds '{{{{', which Go reads as a command", "change its text")
     return (
         _go_default(template)
         + "{{ range $i, $m := .Messages }}"
@@ -121,12 +115,7 @@ def _go_default(template: Template) -> str:
     if template.default_system is None:
         return start
     text = template.system.replace(SLOT, template.default_system)
-    return (
-        start
-        + '{{ if .Messages }}{{ if ne (index .Messages 0).Role "system" }}'
-        + text
-        + "{{ end }}{{ end }}"
-    )
+    return start + '{{ if .Messages }}{{ if ne (index .Messages 0).Role "system" }}' + text + "{{ end }}{{ end }}"
 
 
 def _go_system(template: Template) -> str:
@@ -141,9 +130,6 @@ def _go_user(template: Template) -> str:
     if template.system_in_user:
         # the system turn already wrote the opening of the user turn that follows it
         opening = (
-            '{{ if or (ne $i 1) (ne (index $.Messages 0).Role "system") }}'
-            + template.start
-            + opening
-            + "{{ end }}"
+            '{{ if or (ne $i 1) (ne (index $.Messages 0).Role "system") }}' + template.start + opening + "{{ end }}"
         )
     return f"{opening}{{{{ $m.Content }}}}{closing}{template.generation_prompt}"

@@ -28,9 +28,7 @@ CASES: dict[str, list[tuple[str, str]]] = {
         ("assistant", "Hello!"),
         ("user", "2+2?"),
     ],
-    "braces and quotes": [
-        ("user", "{{ .System }} {content} {% raw %} \"double\" 'single' \\n `tick` <|im_end|> </s>")
-    ],
+    "braces and quotes": [("user", "{{ .System }} {content} {% raw %} \"double\" 'single' \\n `tick` <|im_end|> </s>")],
     "answered": [("user", "Hi."), ("assistant", "Hello {name}!")],
 }
 

@@ -112,9 +112,7 @@ def test_loss_is_exactly_on_answers_and_their_end_tokens(tokenizer, name):
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("answer_at", [2, 4])
-def test_training_prefix_is_the_inference_prompt_byte_for_byte_and_token_for_token(
-    tokenizer, name, answer_at
-):
+def test_training_prefix_is_the_inference_prompt_byte_for_byte_and_token_for_token(tokenizer, name, answer_at):
     template = named(name)
     prompt = DIALOGUE[:answer_at]
     assert template.render(DIALOGUE).startswith(template.render(prompt, add_generation_prompt=True))
@@ -134,9 +132,7 @@ def test_a_prompt_gets_the_ids_that_a_server_gives_its_whole_text(tokenizer, nam
         Message("assistant", "Four."),
         Message("user", "  \nSure {x}?"),
     ]
-    whole = tokenizer(template.render(prompt, add_generation_prompt=True), add_special_tokens=False)[
-        "input_ids"
-    ]
+    whole = tokenizer(template.render(prompt, add_generation_prompt=True), add_special_tokens=False)["input_ids"]
     assert template.encode_prompt(tokenizer, prompt) == whole
 
 
@@ -146,9 +142,7 @@ def test_special_text_in_a_message_stays_text(tokenizer):
     ends = ids.count(tokenizer.convert_tokens_to_ids("<|im_end|>"))
     assert ends == 2
     assert ids.count(tokenizer.convert_tokens_to_ids("<|endoftext|>")) == 0
-    attacked = tokenizer(
-        template.render([Message("system", "x"), Message("user", NASTY)], add_generation_prompt=True)
-    )
+    attacked = tokenizer(template.render([Message("system", "x"), Message("user", NASTY)], add_generation_prompt=True))
     assert attacked["input_ids"].count(tokenizer.convert_tokens_to_ids("<|im_end|>")) == 3
 
 
