@@ -1,0 +1,215 @@
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ingest.config import IngestConfig
+from ingest.copies import Copies
+from ingest.embed import load_embedder
+from ingest.errors import IdentityMismatch, UnknownDocument
+from ingest.pipeline import Cancelled, Progress, find_document, ingest, reindex, remove_document
+from ingest.store import Store, open_store
+from tests.documents import write_facts, write_pdf
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> IngestConfig:
+    return IngestConfig(home=tmp_path / "home", jobs=1)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_facts(tmp_path / "pdfs")
+    return tmp_path / "pdfs"
+
+
+def opened(config: IngestConfig) -> Store:
+    return open_store(config, create=False)
+
+
+def scanned(config: IngestConfig) -> dict[str, np.ndarray]:
+    return {chunk.id: vector for chunk, vector in opened(config).scan()}
+
+
+def test_every_file_given_stands_in_exactly_one_list(config: IngestConfig, folder: Path) -> None:
+    (folder / "broken.pdf").write_bytes(b"%PDF-1.4 and then nothing of use")
+    (folder / "empty.pdf").write_bytes(b"")
+    report = ingest([str(folder), str(folder / "gone.pdf")], config)
+    assert [s.document for s in report.added] == ["bridges.pdf", "whales.pdf"]
+    assert [Path(f.document).name for f in report.failed] == ["gone.pdf", "broken.pdf", "empty.pdf"]
+    assert all(f.reason and f.hint for f in report.failed)
+    assert [s.pages for s in report.added] == [2, 2]
+
+
+def test_a_second_run_adds_nothing(config: IngestConfig, folder: Path) -> None:
+    ingest([str(folder)], config)
+    before = scanned(config)
+    report = ingest([str(folder)], config)
+    assert (report.added, report.replaced, report.failed) == ([], [], [])
+    assert report.unchanged == ["bridges.pdf", "whales.pdf"]
+    assert scanned(config).keys() == before.keys()
+
+
+def test_changed_bytes_replace_the_document_and_its_copy(config: IngestConfig, folder: Path) -> None:
+    ingest([str(folder)], config)
+    old = find_document(opened(config), "whales.pdf")
+    write_pdf(folder / "whales.pdf", ["Narwhals have a single long tusk."])
+    report = ingest([str(folder)], config)
+    assert [s.document for s in report.replaced] == ["whales.pdf"]
+    store = opened(config)
+    new = find_document(store, "whales.pdf")
+    assert (new.id, new.pages) == (old.id, 1)
+    assert [c.text for c, _ in store.scan(new.id)] == ["Narwhals have a single long tusk."]
+    copies = Copies(config.home)
+    assert copies.path(old.sha256) is None
+    assert copies.path(new.sha256) is not None
+
+
+def test_new_bytes_that_cannot_be_read_leave_the_old_version(config: IngestConfig, folder: Path) -> None:
+    ingest([str(folder)], config)
+    (folder / "whales.pdf").write_bytes(b"not a PDF any more")
+    report = ingest([str(folder)], config)
+    assert [f.hint.endswith("the version stored before stays") for f in report.failed] == [True]
+    assert find_document(opened(config), "whales.pdf").pages == 2
+
+
+def test_the_same_bytes_under_two_paths_are_two_documents_with_one_copy(config: IngestConfig, folder: Path) -> None:
+    other = folder / "old" / "whales.pdf"
+    other.parent.mkdir()
+    other.write_bytes((folder / "whales.pdf").read_bytes())
+    ingest([str(folder)], config)
+    names = [d.name for d in opened(config).documents()]
+    assert names == ["bridges.pdf", "old/whales.pdf", "pdfs/whales.pdf"]
+    assert len(list((config.home / "files").glob("*.pdf"))) == 2
+    store = opened(config)
+    remove_document(config, store, find_document(store, "old/whales.pdf"))
+    kept = find_document(store, "whales.pdf")
+    assert kept.name == "whales.pdf"
+    assert {c.document for c, _ in store.scan(kept.id)} == {"whales.pdf"}
+    assert Copies(config.home).path(kept.sha256) is not None
+
+
+def test_remove_takes_the_passages_the_record_and_the_copy(config: IngestConfig, folder: Path) -> None:
+    ingest([str(folder)], config)
+    store = opened(config)
+    document = find_document(store, "bridges.pdf")
+    assert remove_document(config, store, document) == document.chunks
+    assert store.count(document.id) == 0
+    assert [d.name for d in store.documents()] == ["whales.pdf"]
+    assert Copies(config.home).path(document.sha256) is None
+
+
+def test_an_encrypted_file_asks_until_the_password_is_right(config: IngestConfig, tmp_path: Path) -> None:
+    secret = write_pdf(tmp_path / "secret.pdf", ["The vault is under the stairs."], password="sesame")
+    asked: list[bool] = []
+
+    def ask(_document: str, wrong: bool) -> str:
+        asked.append(wrong)
+        return "sesame" if wrong else "guess"
+
+    report = ingest([str(secret)], config, ask_password=ask)
+    assert asked == [False, True]
+    assert [s.document for s in report.added] == ["secret.pdf"]
+    assert any("decrypted copy" in notice for notice in report.added[0].notices)
+    copy = Copies(config.home).path(find_document(opened(config), "secret.pdf").sha256)
+    assert copy is not None
+    from pypdf import PdfReader
+
+    assert not PdfReader(copy).is_encrypted
+    assert copy.stat().st_mode & 0o077 == 0
+
+
+def test_an_encrypted_file_without_a_password_fails_with_the_fix(config: IngestConfig, tmp_path: Path) -> None:
+    secret = write_pdf(tmp_path / "secret.pdf", ["text"], password="sesame")
+    report = ingest([str(secret)], config)
+    assert "password" in report.failed[0].reason
+    assert "--password" in report.failed[0].hint
+
+
+def test_another_chunking_is_refused_before_anything_is_read(config: IngestConfig, folder: Path) -> None:
+    ingest([str(folder)], config)
+    with pytest.raises(IdentityMismatch, match="chunk"):
+        ingest([str(folder)], dataclasses.replace(config, chunk_size=1000, chunk_overlap=100))
+
+
+def test_reindex_gives_the_same_vectors_from_stored_text(config: IngestConfig, folder: Path) -> None:
+    ingest([str(folder)], config)
+    before = scanned(config)
+    for file in folder.iterdir():
+        file.unlink()
+    store = opened(config)
+    assert reindex(config, store, embedder=load_embedder(config)) == len(before)
+    after = {chunk.id: vector for chunk, vector in store.scan()}
+    assert after.keys() == before.keys()
+    for key, vector in before.items():
+        assert float(vector @ after[key]) > 0.995
+
+
+def test_cancel_stops_and_a_second_run_goes_on(config: IngestConfig, folder: Path) -> None:
+    cancel = threading.Event()
+
+    def progress(now: Progress) -> None:
+        if now.documents_done == 1:
+            cancel.set()
+
+    with pytest.raises(Cancelled, match="go on from here"):
+        ingest([str(folder)], config, progress=progress, cancel=cancel)
+    assert [d.name for d in opened(config).documents()] == ["bridges.pdf"]
+    report = ingest([str(folder)], config)
+    assert (report.unchanged, [s.document for s in report.added]) == (["bridges.pdf"], ["whales.pdf"])
+    assert list((config.home / "files").glob("incoming-*")) == []
+
+
+def test_kill_9_loses_no_stored_document_and_doubles_none(config: IngestConfig, tmp_path: Path) -> None:
+    pages = [f"Fact number {i}: the value of item {i} is {i * 37}. " * 12 for i in range(30)]
+    for name in "abcd":
+        write_pdf(tmp_path / "many" / f"{name}.pdf", [f"{name} {page}" for page in pages])
+    words = [sys.executable, "-m", "quire", "ingest", str(tmp_path / "many"), "--json"]
+    environ = {**os.environ, "QUIRE_HOME": str(config.home)}
+    for delay in (1.2, 2.0, 3.0):
+        process = subprocess.Popen(words, env=environ, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(delay)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    done = subprocess.run(words, env=environ, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    store = opened(config)
+    documents = store.documents()
+    assert [d.name for d in documents] == ["a.pdf", "b.pdf", "c.pdf", "d.pdf"]
+    ids = [chunk.id for chunk, _ in store.scan()]
+    assert len(ids) == len(set(ids)) == sum(d.chunks for d in documents) == store.count()
+    fresh = dataclasses.replace(config, home=tmp_path / "fresh")
+    ingest([str(tmp_path / "many")], fresh)
+    assert sorted(ids) == sorted(scanned(fresh))
+
+
+def test_an_upload_is_known_by_its_name_and_never_by_a_path(config: IngestConfig, folder: Path) -> None:
+    report = ingest([], config, uploads=[("../../etc/report.pdf", folder / "whales.pdf")])
+    assert [s.document for s in report.added] == ["report.pdf"]
+    assert opened(config).documents()[0].source == "upload:report.pdf"
+
+
+def test_a_document_is_found_by_name_id_or_a_part_that_fits_one(config: IngestConfig, folder: Path) -> None:
+    ingest([str(folder)], config)
+    store = opened(config)
+    whales = find_document(store, "whales.pdf")
+    assert find_document(store, whales.id) == find_document(store, "whal") == whales
+    with pytest.raises(UnknownDocument, match="fits 2 documents"):
+        find_document(store, ".pdf")
+    with pytest.raises(UnknownDocument, match="docs list"):
+        find_document(store, "sharks")
+
+
+def test_a_document_in_another_language_is_ingested_with_a_warning(config: IngestConfig, tmp_path: Path) -> None:
+    german = "Der Vertrag wurde zwischen den beiden Parteien geschlossen und gilt ab dem ersten Januar. " * 5
+    report = ingest([str(write_pdf(tmp_path / "vertrag.pdf", [german]))], config)
+    assert any("not English" in notice for notice in report.added[0].notices)
