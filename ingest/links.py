@@ -171,9 +171,7 @@ def system_addresses(host: str, port: int) -> list[str]:
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
-def inward_reason(
-    address: str, *, allow_private: bool = False, allow_networks: Iterable[Network] = ()
-) -> str | None:
+def inward_reason(address: str, *, allow_private: bool = False, allow_networks: Iterable[Network] = ()) -> str | None:
     """Return why an address may not be connected to, None where it may."""
     plain: Address = ipaddress.ip_address(address.partition("%")[0])
     ip = _unwrapped(plain)
@@ -195,9 +193,7 @@ def display_name(url: httpx.URL, disposition: str = "") -> str:
     offered = header.get_filename("") if disposition else ""
     for candidate in (offered, unquote(url.path.rsplit("/", 1)[-1]), url.host):
         name = re.split(r"[/\\]", candidate)[-1]
-        name = "".join(c for c in name if unicodedata.category(c)[0] != "C" and c not in '<>:"|?*').strip(
-            " ."
-        )
+        name = "".join(c for c in name if unicodedata.category(c)[0] != "C" and c not in '<>:"|?*').strip(" .")
         if name:
             stem = re.sub(r"\.pdf$", "", name, flags=re.IGNORECASE)
             return f"{stem[:120].strip(' .') or 'document'}.pdf"
@@ -242,16 +238,10 @@ def _checked_addresses(url: httpx.URL, fetch: _Fetch) -> list[str]:
     except ValueError:
         addresses = _resolve(url, host, fetch)
     for address in addresses:
-        reason = inward_reason(
-            address, allow_private=fetch.allow_private, allow_networks=fetch.allow_networks
-        )
+        reason = inward_reason(address, allow_private=fetch.allow_private, allow_networks=fetch.allow_networks)
         if reason is not None:
             place = host if address == host else f"{host} ({address})"
-            hint = (
-                "--allow-private admits it, if you trust the address"
-                if "private" in reason
-                else "check the address"
-            )
+            hint = "--allow-private admits it, if you trust the address" if "private" in reason else "check the address"
             raise LinkRefused(f"{_shown(url)} leads to {_clean(place)}, {reason}", hint)
     return addresses
 
@@ -380,17 +370,11 @@ def _wire_error(url: httpx.URL, exc: Exception) -> LinkRefused:
                 "check the address; SSL_CERT_FILE adds a certificate authority of your own",
             )
         if isinstance(cause, ssl.SSLError):
-            return LinkRefused(
-                f"{_shown(url)}: no secure connection: {_clean(str(cause))}", "check address and port"
-            )
+            return LinkRefused(f"{_shown(url)}: no secure connection: {_clean(str(cause))}", "check address and port")
         cause = cause.__cause__ or cause.__context__
     if isinstance(exc, httpcore.ConnectError):
-        return LinkRefused(
-            f"{_shown(url)}: no connection: {why}", "check address and port, or try again later"
-        )
-    return LinkRefused(
-        f"{_shown(url)}: the connection broke off: {why}", "try again, or download the file yourself"
-    )
+        return LinkRefused(f"{_shown(url)}: no connection: {why}", "check address and port, or try again later")
+    return LinkRefused(f"{_shown(url)}: the connection broke off: {why}", "try again, or download the file yourself")
 
 
 def _next_hop(here: httpx.URL, headers: Mapping[str, str]) -> httpx.URL:
@@ -400,9 +384,7 @@ def _next_hop(here: httpx.URL, headers: Mapping[str, str]) -> httpx.URL:
     try:
         joined = here.join(location)
     except (httpx.InvalidURL, ValueError) as exc:
-        raise LinkRefused(
-            f"{_shown(here)} redirects to {_clean(location)}, no address", "give the PDF's own"
-        ) from exc
+        raise LinkRefused(f"{_shown(here)} redirects to {_clean(location)}, no address", "give the PDF's own") from exc
     there = parse_link(str(joined))
     if here.scheme == "https" and there.scheme == "http":
         raise LinkRefused(
@@ -421,9 +403,7 @@ def _check_answer(url: httpx.URL, status: int, headers: Mapping[str, str], fetch
             410: "check the address",
             429: "the server asks for patience: try again later",
         }
-        hint = hints.get(
-            status, "the server has a problem: try again later" if status >= 500 else "check the address"
-        )
+        hint = hints.get(status, "the server has a problem: try again later" if status >= 500 else "check the address")
         raise LinkRefused(f"{_shown(url)} answered with status {status}", hint)
     encoding = headers.get("content-encoding", "identity").strip().lower()
     if encoding not in ("", "identity"):
@@ -492,9 +472,7 @@ def _temporary(folder: Path) -> Iterator[tuple[IO[bytes], Path]]:
             temporary.unlink(missing_ok=True)
 
 
-def _not_a_pdf(
-    url: httpx.URL, head: bytes, blocks: Iterator[bytes], headers: Mapping[str, str]
-) -> LinkRefused:
+def _not_a_pdf(url: httpx.URL, head: bytes, blocks: Iterator[bytes], headers: Mapping[str, str]) -> LinkRefused:
     ended = False
     while len(head) < PEEK_BYTES and not ended:
         block = next(blocks, b"")
@@ -504,11 +482,7 @@ def _not_a_pdf(
         return LinkRefused(f"{_shown(url)} answered with an empty body, not a PDF", "check the address")
     kind = _clean(headers.get("content-type", "")) or "no content type"
     announced = headers.get("content-length", "")
-    size = (
-        f"{int(announced):,} bytes"
-        if announced.isdigit()
-        else f"{'' if ended else 'at least '}{len(head):,} bytes"
-    )
+    size = f"{int(announced):,} bytes" if announced.isdigit() else f"{'' if ended else 'at least '}{len(head):,} bytes"
     title = re.search(rb"<title[^>]*>(.*?)</title>", head[:PEEK_BYTES], re.IGNORECASE | re.DOTALL)
     named = f", titled “{_clean(title[1].decode('utf-8', 'replace'))}”" if title else ""
     hint = (

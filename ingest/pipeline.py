@@ -214,6 +214,8 @@ class _Run:
         self._started = time.monotonic()
         self._done = self._total = 0
         self._bytes_done = self._bytes_total = 0
+        self._settled: set[str] = set()  # sources that are stored or unchanged
+        self._lost: IngestError | None = None  # the server that went away
 
     def __enter__(self) -> _Run:
         with contextlib.ExitStack() as stack:
@@ -252,22 +254,29 @@ class _Run:
                     waiting[candidate.document_id] = work
                     yield self._job(work, password)
 
-        for job, outcome in parse_all(jobs(), workers=self.config.jobs, config=self.config, cancel=self._cancel):
-            work = waiting.pop(job.document_id)
-            try:
-                parsed = self._unlocked(work, job, outcome, ask_password)
-                self._store(work, parsed)
-            except (StoreUnreachable, EmbedderUnavailable) as exc:
-                self._fail(work.candidate.source, exc)
-                self._give_up([*waiting.values()], candidates, exc)
-                return
-            except IngestError as exc:
-                if isinstance(exc, Cancelled):
-                    raise
-                self._fail(work.candidate.source, exc)
-            finally:
-                work.copy.unlink(missing_ok=True)  # gone already where it was kept
-            self._count(work.size)
+        try:
+            for job, outcome in parse_all(jobs(), workers=self.config.jobs, config=self.config, cancel=self._cancel):
+                work = waiting[job.document_id]
+                if not self._finish(work, job, outcome, ask_password):
+                    self._give_up(candidates)
+                    return
+                waiting.pop(job.document_id).copy.unlink(missing_ok=True)  # gone already where it was kept
+                self._count(work.size)
+            self._check_cancel()
+        finally:
+            for work in waiting.values():
+                work.copy.unlink(missing_ok=True)
+
+    def _finish(self, work: _Work, job: Job, outcome: Parsed | IngestError, ask_password: AskPassword | None) -> bool:
+        """Embed and store one parsed file, or report why not; False where no other file would fare better."""
+        try:
+            self._store(work, self._unlocked(work, job, outcome, ask_password))
+        except Cancelled:
+            raise
+        except IngestError as exc:
+            self._fail(work.candidate.source, exc)
+            self._lost = exc if isinstance(exc, (StoreUnreachable, EmbedderUnavailable)) else None
+        return self._lost is None
 
     def _prepare(self, candidate: Candidate, allow_private: bool) -> _Work | None:
         """Fetch and copy one candidate; None where it is unchanged or failed, which is then in the report."""
@@ -277,6 +286,7 @@ class _Run:
             old = self.known.get(candidate.document_id)
             if old is not None and sha256_of(path) == old.sha256:
                 self.report.unchanged.append(old.name)
+                self._settled.add(candidate.source)
                 self._count(_size(path))
                 return None
             copy, sha256, size = self.copies.take(path)
@@ -361,6 +371,7 @@ class _Run:
         _rename_all(self.store, [d.source for d in self.known.values()] + [source])
         self.known[document_id] = document
         self.journal.forget([document_id])
+        self._settled.add(source)
         stored = Stored(document.name, document.pages, document.chunks, document.notices)
         (self.report.replaced if work.old else self.report.added).append(stored)
 
@@ -402,16 +413,14 @@ class _Run:
     def _names(self, source: str) -> dict[str, str]:
         return display_names([d.source for d in self.known.values()] + [source])
 
-    def _give_up(self, waiting: list[_Work], candidates: list[Candidate], exc: IngestError) -> None:
+    def _give_up(self, candidates: list[Candidate]) -> None:
         """Name every document that was not tried because the server went away."""
-        for work in waiting:
-            work.copy.unlink(missing_ok=True)
-        settled = {f.document for f in self.report.failed}
+        assert self._lost is not None  # noqa: S101
+        settled = {f.document for f in self.report.failed} | self._settled
         for candidate in candidates:
-            known = self.known.get(candidate.document_id)
-            names = [*self.report.unchanged, *(s.document for s in self.report.added + self.report.replaced)]
-            if candidate.source not in settled and not (known and known.name in names):
-                self.report.failed.append(Failed(candidate.source, f"not tried: {exc.message}", exc.hint))
+            if candidate.source not in settled:
+                reason = f"not tried: {self._lost.message}"
+                self.report.failed.append(Failed(candidate.source, reason, self._lost.hint))
 
     def _fail(self, source: str, exc: IngestError) -> None:
         hint = exc.hint
