@@ -1,0 +1,53 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def doctor(home: Path, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    # a port where nobody listens stands for an Ollama that is not there
+    environment = {**os.environ, "QUIRE_HOME": str(home), "OLLAMA_HOST": "127.0.0.1:9", **environ}
+    return subprocess.run(
+        [sys.executable, "-m", "quire", "doctor", *words], cwd=ROOT, env=environment, capture_output=True, text=True
+    )
+
+
+def test_a_bare_machine_is_ready_and_every_gap_has_its_fix(tmp_path: Path) -> None:
+    done = doctor(tmp_path, "--json")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["ready"] is True
+    assert all(finding["fix"] for finding in report["findings"] if finding["state"] == "missing")
+    names = [finding["name"] for finding in report["findings"]]
+    assert names.index("embedding weights") < names.index("store sqlite") < names.index("disk")
+
+
+def test_missing_weights_are_named_with_the_command_and_exit_1(tmp_path: Path) -> None:
+    done = doctor(tmp_path, QUIRE_EMBEDDER=f"minilm:{tmp_path}")
+    assert done.returncode == 1
+    assert "MISSING  embedding weights" in done.stdout
+    assert "fix: give a folder" in done.stdout
+
+
+def test_each_setting_is_shown_with_the_place_it_came_from(tmp_path: Path) -> None:
+    done = doctor(tmp_path, "--json", QUIRE_LIBRARY="reports", QUIRE_MODEL="quotes")
+    settings = {row["name"]: row for row in json.loads(done.stdout)["settings"]}
+    assert (settings["library"]["value"], settings["library"]["origin"]) == ("reports", "QUIRE_LIBRARY")
+    assert (settings["model"]["value"], settings["model"]["origin"]) == ("quotes", "QUIRE_MODEL")
+    assert settings["chunk_size"]["origin"] == "default"
+
+
+def test_a_key_is_never_printed(tmp_path: Path) -> None:
+    done = doctor(tmp_path, OPENAI_API_KEY="sk-very-secret", WEAVIATE_API_KEY="also-secret")
+    assert "secret" not in done.stdout + done.stderr
+    assert "(set)" in done.stdout
+
+
+@pytest.mark.parametrize("words", [["--nonsense"], ["extra"]])
+def test_wrong_usage_exits_2(tmp_path: Path, words: list[str]) -> None:
+    assert doctor(tmp_path, *words).returncode == 2
