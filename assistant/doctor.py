@@ -211,5 +211,3 @@ def _shown(setting: Setting) -> object:
     """Return a setting's value, or that it is set where it is a secret."""
     secret = any(word in setting.name for word in _SECRET) and setting.name != "max_tokens"
     return "(set)" if secret and setting.value else setting.value
-
-

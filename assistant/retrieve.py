@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from assistant.ranking import PageEvidence, score_pages
 from ingest.chunks import Chunk
 from ingest.store import Hit, Store
 
 RRF_K = 10  # with the weights below beat each leg alone and RRF at 60 with equal weights: docs/retrieval.md
 TEXT_WEIGHT = 0.3
 VECTOR_WEIGHT = 0.7
-LEG_LIMIT = 100  # chunks taken from each leg
+TEXT_LIMIT = 100  # chunks taken from the text leg
+VECTOR_LIMIT = 300  # chunks taken from the vector leg: some 150 pages of a large library
+CANDIDATES = 120  # pages that are read whole and scored; twice as many found no more (docs/retrieval.md)
 PASSAGE_CHARACTERS = 1200  # a passage grows by its neighbours on the page up to this size
 
 
@@ -70,14 +73,34 @@ def search(
 ) -> list[Passage]:
     """Return the best `k` passages for a question, best first, one a page; `documents` are document ids, None means all."""
     vector = embedder.embed_query(question)
-    text_hits = store.search_text(question, limit=LEG_LIMIT, documents=documents)
-    vector_hits = store.search_vector(vector, limit=LEG_LIMIT, documents=documents)
-    pages = rank_pages(text_hits, vector_hits)[:k]
-    neighbours = store.page_chunks([(page.best.document_id, page.best.page) for page in pages])
-    return [
-        _passage(rank, page, neighbours.get((page.best.document_id, page.best.page), [page.best]))
-        for rank, page in enumerate(pages, 1)
-    ]
+    text_hits = store.search_text(question, limit=TEXT_LIMIT, documents=documents)
+    vector_hits = store.search_vector(vector, limit=VECTOR_LIMIT, documents=documents)
+    found = rank_pages(text_hits, vector_hits)[:CANDIDATES]
+    chunks = store.page_chunks([page.key for page in found])
+    pages = order_pages(question, found, chunks)[:k]
+    return [_passage(rank, page, chunks.get(page.key, [page.best])) for rank, page in enumerate(pages, 1)]
+
+
+def order_pages(
+    question: str, pages: Sequence[RankedPage], chunks: Mapping[tuple[str, int], Sequence[Chunk]]
+) -> list[RankedPage]:
+    """Return the pages in the order of all that speaks for them; `chunks` holds each page's passages whole."""
+    evidence = []
+    for page in pages:
+        whole = chunks.get(page.key) or [page.best]
+        evidence.append(PageEvidence(page.best.document, page_text(whole), page.best.heading, page.cosines))
+    scores = score_pages(question, evidence)
+    order = sorted(range(len(pages)), key=lambda i: -scores[i])
+    return [pages[i] for i in order]
+
+
+def page_text(chunks: Sequence[Chunk]) -> str:
+    """Return the text of a page from its passages in order, what neighbours share once."""
+    parts, end = [], 0
+    for chunk in chunks:
+        parts.append("\n" * (chunk.start > end) + chunk.text[max(0, end - chunk.start) :])
+        end = max(end, chunk.end)
+    return "".join(parts)
 
 
 @dataclass(frozen=True)
@@ -87,6 +110,12 @@ class RankedPage:
     best: Chunk
     others: tuple[Chunk, ...]
     score: float
+    cosines: tuple[float, ...] = ()  # of the chunks that were found, best first
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """Return what names the page: document id and page number."""
+        return (self.best.document_id, self.best.page)
 
 
 def rank_pages(text_hits: Sequence[Hit], vector_hits: Sequence[Hit]) -> list[RankedPage]:
@@ -109,10 +138,11 @@ def rank_pages(text_hits: Sequence[Hit], vector_hits: Sequence[Hit]) -> list[Ran
     for chunk_id in sorted(fused, key=lambda chunk_id: (-fused[chunk_id], chunk_id)):
         chunk = chunks[chunk_id]
         pages.setdefault((chunk.document_id, chunk.page), []).append(chunk)
-    return [
-        RankedPage(found[0], tuple(found[1:]), min(1.0, max(0.0, *(cosine[chunk.id] for chunk in found))))
-        for found in pages.values()
-    ]
+    ranked = []
+    for found in pages.values():
+        cosines = tuple(sorted((cosine[chunk.id] for chunk in found), reverse=True))
+        ranked.append(RankedPage(found[0], tuple(found[1:]), min(1.0, max(0.0, cosines[0])), cosines))
+    return ranked
 
 
 def merge(best: Chunk, others: Sequence[Chunk], neighbours: Sequence[Chunk]) -> Chunk:

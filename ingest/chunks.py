@@ -17,6 +17,10 @@ from ingest.pdf import PDF, Page
 
 _NAMESPACE = uuid.UUID("6f2b1c0e-3d55-5e0a-9a57-0d8f5c1c7d11")  # any fixed one; ids must not change between versions
 _SMALLEST = 0.7  # share of the size before which no cut is looked for; 0.5 makes a fifth more passages to embed
+_OPENING_LINES = 3
+_OPENING_CHARACTERS = 140  # about 30 tokens: with the name and 500 characters of text well below the model's 256
+_SAME_BEGINNING = 40  # characters by which the passage that opens the page is told
+_WORD = re.compile(r"[^\W\d_]{3}")
 
 # Places to cut, best first; a match's end is the start of what follows.
 _PARAGRAPHS = re.compile(r"\n\s*\n\s*")
@@ -37,7 +41,7 @@ class Chunk:
     start: int  # character range on the page's text
     end: int
     text: str
-    heading: str = ""  # the page's headings joined with " | "
+    heading: str = ""  # what the page is about, see page_heading
     margins: tuple[tuple[int, int], ...] = ()  # running header and footer ranges, relative to `text`
     parser: str = ""
 
@@ -67,11 +71,11 @@ def split(pdf: PDF, *, document_id: str, document: str, sha256: str, size: int, 
             start=start,
             end=end,
             text=page.text[start:end],
-            heading=" | ".join(page.headings),
+            heading=heading,
             margins=_margins_within(page, start, end),
             parser=pdf.parser,
         )
-        for page in pdf.pages
+        for page, heading in zip(pdf.pages, map(page_heading, pdf.pages), strict=True)
         for start, end in ranges(page.text, size=size, overlap=overlap)
     ]
 
@@ -89,13 +93,34 @@ def ranges(text: str, *, size: int, overlap: int) -> Iterator[tuple[int, int]]:
         start = _next_start(text, end, following, size, min(overlap, end - start - 1))
 
 
+def page_heading(page: Page) -> str:
+    """Return what a page is about: its first lines without running headers, then its headings, joined with " | "."""
+    opening: list[str] = []
+    place = 0
+    for line in page.text.splitlines(keepends=True):
+        start, place = place, place + len(line)
+        runs = any(left <= start + len(line) // 2 < right for left, right in page.margins)
+        if not runs and _WORD.search(line):
+            opening.append(line.strip())
+        if len(opening) == _OPENING_LINES:
+            break
+    first = " ".join(opening)[:_OPENING_CHARACTERS]
+    return " | ".join(dict.fromkeys([first, *(heading for heading in page.headings if heading not in first)]))
+
+
 def embedding_text(chunk: Chunk, *, name: str, title: str) -> str:
-    """Return what is embedded and text-indexed: the file name's words, the title's other words, the passage's body."""
+    """Return what is embedded and text-indexed: the file name's words, the title's others, the page's opening, the body.
+
+    A table's rows do not say what they are rows of; the page's first lines do (docs/retrieval.md has the figures).
+    """
     words = name_words(name)
     known = {word.casefold() for word in re.findall(r"\w+", words)}
     added = [word for word in title.split() if not _known(word, known)]
     head = " ".join([*words.split(), *added])
-    return f"{head}\n{chunk.body}" if head else chunk.body
+    opening = chunk.heading.split(" | ")[0]
+    if chunk.body.replace("\n", " ").startswith(opening[:_SAME_BEGINNING]):
+        opening = ""
+    return "\n".join(part for part in (head, opening, chunk.body) if part)
 
 
 def name_words(name: str) -> str:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ingest import errors
-from ingest.chunks import Chunk, split
+from ingest.chunks import Chunk, page_heading, split
 from ingest.config import IngestConfig
 from ingest.errors import IngestError, ParserLimit, UnreadablePDF
 from ingest.pdf import PDF, Page, read_pdf
@@ -281,6 +281,7 @@ def _parsed(job: Job, answer: dict[str, Any]) -> Parsed:
         encrypted=raw["encrypted"],
         notices=tuple(raw["notices"]),
     )
+    headings = [page_heading(page) for page in pages]
     chunks = [
         Chunk(
             id=chunk_id,
@@ -291,7 +292,7 @@ def _parsed(job: Job, answer: dict[str, Any]) -> Parsed:
             start=start,
             end=end,
             text=pages[number - 1].text[start:end],
-            heading=" | ".join(pages[number - 1].headings),
+            heading=headings[number - 1],
             margins=tuple((a, b) for a, b in margins),
             parser=pdf.parser,
         )
