@@ -110,7 +110,7 @@ class RankedPage:
     best: Chunk
     others: tuple[Chunk, ...]
     score: float
-    cosines: tuple[float, ...] = ()  # of the chunks that were found, best first
+    cosines: tuple[float, ...]  # of the chunks that were found, best first
 
     @property
     def key(self) -> tuple[str, int]:
@@ -202,4 +202,4 @@ def whole_page(chunks: Sequence[Chunk]) -> Passage:
     page = ordered[0]
     for chunk in ordered[1:]:
         page = _join(page, chunk) if chunk.start <= page.end else page
-    return _passage(0, RankedPage(page, (), 1.0), [page])
+    return _passage(0, RankedPage(page, (), 1.0, (1.0,)), [page])

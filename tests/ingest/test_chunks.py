@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.chunks import Chunk, embedding_text, name_words, ranges, split
+from ingest.chunks import Chunk, embedding_text, name_words, page_heading, ranges, split
 from ingest.pdf import PDF, Page
 
 PROSE = st.text(alphabet="abcAB .!?\n\t-1é̈中😀", max_size=600)
@@ -103,7 +103,7 @@ def test_ids_depend_on_document_bytes_settings_and_place_only() -> None:
 
 def test_a_chunk_knows_page_label_heading_and_parser() -> None:
     [chunk] = split(pdf("Short."), document_id="d", document="a.pdf", sha256="00", size=100, overlap=10)
-    assert (chunk.page, chunk.page_label, chunk.heading, chunk.parser) == (1, "p1", "One | Two", "pypdfium2 5")
+    assert (chunk.page, chunk.page_label, chunk.heading, chunk.parser) == (1, "p1", "Short. | One | Two", "pypdfium2 5")
 
 
 def test_margins_are_relative_to_the_chunk_and_left_out_of_its_body() -> None:
@@ -144,3 +144,17 @@ def test_what_is_embedded_lacks_headers_and_footers() -> None:
 
 def test_the_words_of_a_link_are_those_of_its_last_part() -> None:
     assert name_words("https://example.org/files/Annual%20Report_2020.pdf?x=1") == "Annual Report 2020"
+
+
+def test_a_page_is_about_its_first_lines_without_running_headers_and_its_headings() -> None:
+    text = "Annual report 2022\n7\nBalance sheet\nin millions\nCash 1 2\nmore and more\n"
+    page = Page(1, "7", text, headings=("Balance sheet", "Assets"), margins=((0, 19),))
+    assert page_heading(page) == "Balance sheet in millions Cash 1 2 | Assets"
+
+
+def test_a_passage_is_embedded_with_its_pages_opening_unless_it_is_the_opening() -> None:
+    text = "Balance sheet of the company in millions of dollars\nnone\n" + "Cash 1 2\n" * 40
+    whole = PDF((Page(1, "1", text),), "", "p")
+    first, *others = split(whole, document_id="d", document="a.pdf", sha256="00", size=150, overlap=0)
+    assert embedding_text(first, name="a.pdf", title="").count("Balance sheet") == 1
+    assert all("Balance sheet" in embedding_text(chunk, name="a.pdf", title="") for chunk in others)
