@@ -1,0 +1,31 @@
+"""The one place that turns the name of an embedder into the embedder."""
+
+from __future__ import annotations
+
+from ingest.config import IngestConfig
+from ingest.embed.identity import Embedder
+from ingest.embed.weights import find_weights
+from ingest.errors import UsageError
+
+
+def load_embedder(config: IngestConfig, *, threads: int | None = None) -> Embedder:
+    """Return the embedder that `config.embedder` names; `threads` None means every core.
+
+    Raises EmbedderUnavailable where weights or endpoint cannot be had, UsageError for a name of no known kind.
+    """
+    kind, _, name = config.embedder.partition(":")
+    if kind == "minilm":
+        from ingest.embed.minilm import MiniLM
+
+        return MiniLM(find_weights(config, download=True), config.home / "models", threads=threads or 0)
+    if kind == "ollama" and name:
+        from ingest.embed.endpoint import OllamaEmbedder
+
+        return OllamaEmbedder(name, config.ollama_host)
+    if kind == "openai" and name:
+        from ingest.embed.endpoint import OpenAIEmbedder
+
+        return OpenAIEmbedder(name, config.openai_base_url, config.openai_api_key)
+    raise UsageError(
+        f"embedder is {config.embedder!r}", "use minilm, minilm:FOLDER, ollama:MODEL or openai:MODEL"
+    )

