@@ -328,7 +328,9 @@ class _Run:
             if not answer:
                 break
             job, wrong = replace(job, password=answer), True
-            [(_, outcome)] = parse_all(iter([job]), workers=1, config=self.config, cancel=self._cancel)
+            outcomes = [o for _, o in parse_all([job], workers=1, config=self.config, cancel=self._cancel)]
+            self._check_cancel()
+            outcome = outcomes[0]
         if isinstance(outcome, IngestError):
             raise outcome
         work.password = job.password
