@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import shutil
@@ -30,6 +31,21 @@ class Source:
     passages: Callable[[int], Iterator[tuple[int, str]]]  # document key -> (row, text) of its passages
 
 
+class IndexDamaged(ValueError):
+    """The index's files cannot be read; the index is made anew from the library's file."""
+
+
+@contextlib.contextmanager
+def _panics_caught() -> Iterator[None]:
+    try:
+        yield
+    except BaseException as exc:
+        # tantivy's panics on damaged files come as a BaseException of a class that cannot be imported
+        if type(exc).__name__ != "PanicException":
+            raise
+        raise IndexDamaged(str(exc)) from exc
+
+
 class Fulltext:
     """BM25 over stemmed terms by tantivy; on a disk that cannot be written the index is kept in memory instead.
 
@@ -54,7 +70,8 @@ class Fulltext:
     def update(self, source: Source) -> None:
         """Bring the index in step with the library's file; what is in step already is not indexed again."""
         try:
-            self._write(source)
+            with _panics_caught():
+                self._write(source)
         except (OSError, ValueError) as exc:
             if self._in_memory:
                 raise
@@ -65,12 +82,21 @@ class Fulltext:
             self._write(source)
 
     def search(self, query: str, limit: int, documents: Collection[int] | None) -> list[tuple[int, float]]:
-        """Return (row, BM25 score) of the best passages, best first."""
-        from tantivy import Occur, Query
-
+        """Return (row, BM25 score) of the best passages, best first; raises IndexDamaged where the files are."""
         wanted = query_terms(query)
         if self._searcher is None or not wanted or limit <= 0 or (documents is not None and not documents):
             return []
+        with _panics_caught():
+            return self._search(wanted, limit, documents)
+
+    def discard(self) -> None:
+        """Throw the index away, so that the next update makes it anew."""
+        self.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _search(self, wanted: list[str], limit: int, documents: Collection[int] | None) -> list[tuple[int, float]]:
+        from tantivy import Occur, Query
+
         schema = self._index.schema
         text = Query.boolean_query([(Occur.Should, Query.term_query(schema, "text", t, "freq")) for t in wanted])
         if documents is not None:
@@ -140,7 +166,8 @@ class Fulltext:
             return
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
-            self._index = tantivy.Index(_schema(), str(self._folder))
+            with _panics_caught():
+                self._index = tantivy.Index(_schema(), str(self._folder))
         except ValueError as exc:
             logger.info("text index %s is made anew: %s", self._folder, exc)
             damaged = self._folder.with_name(f"{self._folder.name}.damaged-{time.time_ns()}")
@@ -158,11 +185,16 @@ class Fulltext:
                 if not self._in_memory and not tantivy.Index.exists(str(self._folder)):
                     return
                 self._open()
-            self._index.reload()
-            self._searcher = self._index.searcher()
-            found = self._searcher.search(tantivy.Query.term_query(_schema(), "document", _STATE_KEY), 1, count=False)
-            stored = self._searcher.doc(found.hits[0][1]).get_first("state") if found.hits else None
-            self._state = json.loads(bytes(stored)) if stored else None
+            with _panics_caught():
+                self._index.reload()
+                self._searcher = self._index.searcher()
+                own = tantivy.Query.term_query(_schema(), "document", _STATE_KEY)
+                found = self._searcher.search(own, 1, count=False).hits
+                stored = self._searcher.doc(found[0][1]).get_first("state") if found else None
+                self._state = json.loads(bytes(stored)) if stored else None
+        except IndexDamaged as exc:
+            logger.info("text index %s is damaged: %s", self._folder, exc)
+            self.discard()
         except (OSError, ValueError) as exc:
             logger.info("text index %s cannot be read: %s", self._folder, exc)
             self._index = self._searcher = self._state = None

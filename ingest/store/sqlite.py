@@ -20,7 +20,7 @@ import numpy as np
 from ingest.chunks import Chunk
 from ingest.errors import SchemaTooNew, StoreError, UnknownDocument
 from ingest.store import Document, Hit, Identity, LibrarySummary, Vectors
-from ingest.store.fulltext import Fulltext, Source
+from ingest.store.fulltext import Fulltext, IndexDamaged, Source
 from ingest.store.matrix import Matrix, Snapshot
 from ingest.store.records import document_from, identity_mismatch, unit_vectors
 from ingest.store.terms import indexed_text
@@ -120,7 +120,7 @@ class SQLiteStore:
                 (_chunk_row(key << _SHIFT | position, chunk) for position, chunk in enumerate(chunks)),
             )
             connection.execute("INSERT INTO vectors VALUES (?, ?)", (key, data.astype(np.float16).tobytes()))
-        self._give_back_disk()
+        self._give_back_disk(least=2048)  # 8 MB; fewer are used again by the next document
 
     def remove(self, document_id: str) -> int:
         """Remove a document with all passages and return how many passages went."""
@@ -169,10 +169,12 @@ class SQLiteStore:
 
     def search_text(self, query: str, *, limit: int, documents: Sequence[str] | None = None) -> list[Hit]:
         """Return passages by BM25 over any words of the query; `documents` are document ids, None means all."""
-        with self._reading_text() as connection:
-            keys = None if documents is None else _keys(connection, documents)
-            found = self._text.search(query, limit, keys)
-            return _hits(connection, found)
+        try:
+            return self._search_text(query, limit, documents)
+        except IndexDamaged:
+            with self._text_lock:
+                self._text.discard()
+            return self._search_text(query, limit, documents)
 
     def search_vector(self, vector: Vectors, *, limit: int, documents: Sequence[str] | None = None) -> list[Hit]:
         """Return passages by cosine to a float32 [dimension] vector, exact."""
@@ -361,6 +363,11 @@ class SQLiteStore:
 
     # steps
 
+    def _search_text(self, query: str, limit: int, documents: Sequence[str] | None) -> list[Hit]:
+        with self._reading_text() as connection:
+            keys = None if documents is None else _keys(connection, documents)
+            return _hits(connection, self._text.search(query, limit, keys))
+
     def _scan_document(self, document_id: str) -> Iterator[tuple[Chunk, Vectors]]:
         with self._reading() as connection:
             row = connection.execute("SELECT key, record FROM documents WHERE id = ?", (document_id,)).fetchone()
@@ -418,13 +425,12 @@ class SQLiteStore:
                 raise
             self._changed = True
 
-    def _give_back_disk(self) -> None:
-        """Cut free pages off the file; a reader in the way only postpones it."""
+    def _give_back_disk(self, *, least: int = 1) -> None:
+        """Cut free pages off the file where there are `least`; a reader in the way only postpones it."""
         with contextlib.suppress(sqlite3.Error), self._writing, self._connection() as connection:
             (free,) = connection.execute("PRAGMA freelist_count").fetchone()
-            (pages,) = connection.execute("PRAGMA page_count").fetchone()
-            if free > max(64, pages // 50):  # a few free pages are used again soon
-                connection.execute("PRAGMA incremental_vacuum").fetchall()
+            if free >= least:
+                connection.executescript("PRAGMA incremental_vacuum")  # execute() would stop after the first page
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def _check_present(self) -> None:
