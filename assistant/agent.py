@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from assistant.llm import Model
     from ingest.store import Store
 
+_TEMPLATE_TOKENS = 50  # the budget's allowance for a chat template, which a server may not use
 _POLL_SECONDS = 0.05  # how soon a cancel is seen while the model is silent
 
 
@@ -352,7 +353,7 @@ class Agent:
             yield "The answer reached the longest length that was set (max_tokens) and is cut off."
         # an estimate lies up to twice over the truth; below that the server has cut something away
         surely = 0.9 if self.model.counts_exactly else 0.45
-        if packed is not None and 0 < draft.prompt_tokens < surely * packed.prompt_tokens:
+        if packed is not None and 0 < draft.prompt_tokens < surely * packed.prompt_tokens - _TEMPLATE_TOKENS:
             yield (
                 f"The server read {draft.prompt_tokens} tokens of a prompt of about {packed.prompt_tokens}: "
                 "it cut the prompt, so evidence may be missing."

@@ -43,7 +43,7 @@ class Question:
 def read_questions(path: Path) -> list[Question]:
     """Return the questions of a JSONL file; raises QuestionsError with the line that cannot be used."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").split("\n")  # splitlines would cut at U+2028 too
     except (OSError, UnicodeDecodeError) as exc:
         raise QuestionsError(f"cannot read {path}: {exc}", "give a JSONL file of questions") from exc
     questions = []
@@ -260,7 +260,7 @@ def compare(first: Path, second: Path) -> dict[str, Any]:
 def read_run(path: Path) -> list[dict[str, Any]]:
     """Return the lines of a run; a line cut in half at the end, by a kill, is left out."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").rstrip("\n").split("\n")
     except OSError as exc:
         raise QuestionsError(f"cannot read {path}: {exc.strerror}", "give the answers.jsonl of a run") from exc
     rows = []

@@ -213,7 +213,7 @@ class History:
 
     def feedback(self) -> list[Feedback]:
         """Return all feedback, oldest first."""
-        rows = self._read("SELECT id, created_at, thumb, edit, answer FROM feedback ORDER BY created_at, id")
+        rows = self._read("SELECT id, created_at, thumb, edit, answer FROM feedback ORDER BY created_at, rowid")
         return [Feedback(i, created, thumb, edit, load(answer)) for i, created, thumb, edit, answer in rows]
 
     # inside

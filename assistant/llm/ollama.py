@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from assistant.budget import estimate_tokens
 from assistant.config import AssistantConfig, Sampling
 from assistant.errors import AssistantError, ModelAbsent, ModelInterrupted, ModelUnreachable, UsageError
 from assistant.llm import Model, servers
+from assistant.llm.tokens import counter
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -16,7 +18,7 @@ def load(name: str, config: AssistantConfig) -> Model:
     """Return a model of the first Ollama that answers; raises ModelUnreachable, ModelAbsent, or UsageError for an embedder."""
     base = servers.reach(config)
     try:
-        shown = servers.request(base, "POST", "/api/show", {"model": name})
+        shown = servers.request(base, "POST", "/api/show", {"model": name, "verbose": True})
     except ModelAbsent as exc:
         raise ModelAbsent(
             f"Ollama at {base} has no model {name!r}", f"fetch it: `ollama pull {name}`, or repeat with --pull"
@@ -26,6 +28,7 @@ def load(name: str, config: AssistantConfig) -> Model:
         raise UsageError(f"{name} is an embedding model and cannot answer", "see `quire models` for those that can")
     window = window_of(shown, config.window)
     thinks = "thinking" in capabilities
+    count = counter(shown.get("model_info") or {})
 
     def build(sampling: Sampling) -> BaseChatModel:
         from langchain_ollama import ChatOllama
@@ -52,6 +55,8 @@ def load(name: str, config: AssistantConfig) -> Model:
         name=f"ollama:{name}",
         window=window,
         build=build,
+        count=count or estimate_tokens,
+        counts_exactly=count is not None,
         tools="tools" in capabilities,
         abort=abort,
         explain=lambda exc: explain(exc, base),

@@ -1,0 +1,250 @@
+import shutil
+import threading
+import time
+
+import pytest
+
+from assistant.agent import Agent, Done, Notice, Token
+from assistant.config import AssistantConfig, Sampling
+from assistant.errors import ModelAbsent, ModelUnreachable, UsageError
+from assistant.llm import choose_model, list_models, load_model, servers
+from assistant.llm.ollama import window_of
+from tests.assistant.helpers import PagesStore, WordEmbedder
+from tests.assistant.ollama_server import OllamaServer, ollama_binary
+from tests.assistant.tiny import write_gguf
+
+needs_ollama = pytest.mark.skipif(not ollama_binary(), reason="no `ollama` on the PATH")
+QUESTION = "What is the diameter of the moon?"
+
+
+@pytest.fixture(scope="module")
+def gguf(tmp_path_factory):
+    return write_gguf(tmp_path_factory.mktemp("gguf") / "tiny.gguf")
+
+
+@pytest.fixture(scope="module")
+def ollama(tmp_path_factory, gguf):
+    folder = tmp_path_factory.mktemp("ollama")
+    server = OllamaServer(folder)
+    server.create("tiny", gguf)
+    yield server
+    server.stop()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def make_agent(server, home, **settings):
+    settings = {"window": 2048, "max_tokens": 24, "threshold": 0.2, "ollama_host": server.base, "home": home} | settings
+    config = AssistantConfig(**settings)
+    return Agent(config, load_model("tiny", config), PagesStore(), WordEmbedder())
+
+
+@needs_ollama
+@pytest.mark.server
+def test_ollama_streams_an_answer_and_its_count_of_the_prompt_fits_ours(ollama, tmp_path):
+    agent = make_agent(ollama, tmp_path)
+    events = list(agent.stream(QUESTION))
+    assert sum(isinstance(event, Token) for event in events) > 3
+    answer = events[-1].answer
+    assert answer.model == "ollama:tiny"
+    assert 0 < answer.usage.answer_tokens <= 24
+    estimated = agent.model.count("".join(message.content for message in answer.messages))
+    assert estimated <= answer.usage.prompt_tokens <= estimated + 40
+    assert not [notice for notice in answer.notices if "cut the prompt" in notice]
+
+
+@needs_ollama
+@pytest.mark.server
+def test_ollama_loads_the_model_once_in_20_questions(ollama, tmp_path):
+    agent = make_agent(ollama, tmp_path)
+    before = ollama.log.read_text().count("llama runner started")
+    agent.ask(QUESTION)
+    first = ollama.loaded()
+    history = []
+    for n in range(20):
+        history.append(
+            agent.ask(
+                f"{QUESTION} {n}", sampling=Sampling(max_tokens=2 + n % 3, temperature=n / 20), history=history[-2:]
+            )
+        )
+    after = ollama.loaded()
+    assert [(model["name"], model["context_length"]) for model in first] == [("tiny:latest", 2048)]
+    assert [(m["name"], m["context_length"], m["digest"]) for m in after] == [
+        (m["name"], m["context_length"], m["digest"]) for m in first
+    ]
+    assert ollama.log.read_text().count("llama runner started") <= before + 2  # one load writes the line twice
+
+
+@needs_ollama
+@pytest.mark.server
+def test_ollama_gets_a_prompt_that_fits_and_cuts_nothing(ollama, tmp_path):
+    pages = {("long.pdf", n): f"Chapter {n} of the moon. " + "The moon is round and grey. " * 40 for n in range(1, 40)}
+    config = AssistantConfig(
+        home=tmp_path, window=2048, max_tokens=64, threshold=0.1, ollama_host=ollama.base, passages=20
+    )
+    agent = Agent(config, load_model("ollama:tiny", config), PagesStore(pages), WordEmbedder())
+    answer = agent.ask("What is the moon?")
+    assert answer.usage.dropped_passages > 10
+    assert any("did not fit the model's window" in notice for notice in answer.notices)
+    assert 1000 < answer.usage.prompt_tokens <= 2048 - 64
+    assert not [notice for notice in answer.notices if "cut the prompt" in notice]
+    assert "truncating input prompt" not in ollama.log.read_text()
+
+
+@needs_ollama
+@pytest.mark.server
+def test_ollama_is_told_on_when_it_cut_the_prompt_all_the_same(ollama, tmp_path):
+    agent = make_agent(ollama, tmp_path)
+    wrong = agent.model.build
+
+    def smaller(sampling):
+        chat = wrong(sampling)
+        chat.num_ctx = 512
+        return chat
+
+    object.__setattr__(agent.model, "build", smaller)
+    answer = agent.ask(QUESTION)
+    assert any("it cut the prompt" in notice for notice in answer.notices)
+
+
+@needs_ollama
+@pytest.mark.server
+@pytest.mark.parametrize("after_tokens", [0, 3])
+def test_ollama_stops_writing_when_the_answer_is_cancelled(ollama, tmp_path, after_tokens):
+    agent = make_agent(ollama, tmp_path, max_tokens=1000)
+    cancel, after = threading.Event(), 0
+    if after_tokens == 0:
+        threading.Timer(0.02, cancel.set).start()
+    started = time.monotonic()
+    for event in agent.stream(QUESTION, cancel=cancel):
+        if isinstance(event, Token):
+            after += cancel.is_set()
+            after_tokens -= 1
+            if after_tokens == 0:
+                cancel.set()
+        if isinstance(event, Done):
+            answer = event.answer
+    assert time.monotonic() - started < 3
+    assert after <= 1
+    assert answer.interrupted == "stopped"
+    # the server is free again at once: it would write 1000 tokens otherwise
+    started = time.monotonic()
+    make_agent(ollama, tmp_path, max_tokens=2).ask(QUESTION)
+    assert time.monotonic() - started < 5
+
+
+@needs_ollama
+@pytest.mark.server
+def test_ollama_without_the_model_names_the_pull(ollama, tmp_path):
+    with pytest.raises(ModelAbsent, match="ollama pull nosuch"):
+        load_model("ollama:nosuch", AssistantConfig(home=tmp_path, ollama_host=ollama.base))
+
+
+@needs_ollama
+@pytest.mark.server
+def test_ollama_models_are_listed_and_the_first_is_the_default(ollama, tmp_path):
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "tiny.json").write_text('{"tag": "tiny", "base": "qwen", "data": "feedback"}')
+    config = AssistantConfig(home=tmp_path, ollama_host=ollama.base)
+    tiny, quotes = list_models(config)
+    assert (tiny.name, tiny.quantization, tiny.tuned["base"]) == ("ollama:tiny:latest", "F16", "qwen")
+    assert tiny.size_bytes > 100_000
+    assert quotes.name == "quotes"
+    assert choose_model(config) == ("ollama:tiny:latest", "")
+
+
+@needs_ollama
+@pytest.mark.server
+def test_ollama_killed_in_mid_stream_leaves_the_partial_answer(tmp_path, gguf):
+    server = OllamaServer(tmp_path)
+    try:
+        server.create("tiny", gguf)
+        agent = make_agent(server, tmp_path, max_tokens=1000)
+        answer = None
+        notices = []
+        tokens = 0
+        for event in agent.stream(QUESTION):
+            if isinstance(event, Token):
+                tokens += 1
+                if tokens == 3:
+                    server.stop(at_once=True)
+            elif isinstance(event, Notice):
+                notices.append(event.text)
+            elif isinstance(event, Done):
+                answer = event.answer
+        assert len(answer.text) >= 3
+        assert server.base in answer.interrupted
+        assert any("not complete" in notice for notice in notices)
+        with pytest.raises(ModelUnreachable, match="ollama serve"):
+            agent.ask(QUESTION)
+    finally:
+        server.stop()
+
+
+@needs_ollama
+@pytest.mark.server
+def test_ollama_repeats_itself_at_temperature_zero(ollama, tmp_path):
+    agent = make_agent(ollama, tmp_path)
+    greedy = Sampling(temperature=0, max_tokens=6)
+    assert agent.ask(QUESTION, sampling=greedy).text == agent.ask(QUESTION, sampling=greedy).text
+
+
+def test_the_window_is_what_is_wanted_capped_by_the_models_own():
+    info = {"model_info": {"general.architecture": "phi2", "phi2.context_length": 2048}}
+    assert window_of(info, 8192) == 2048
+    assert window_of(info, 1024) == 1024
+    assert window_of({}, 8192) == 8192
+
+
+def test_no_server_names_every_address_that_was_tried(tmp_path, monkeypatch):
+    monkeypatch.setenv("OLLAMA_HOST", "127.0.0.1:9")
+    monkeypatch.setattr(servers, "PORT", 9)
+    config = AssistantConfig(home=tmp_path, ollama_host="127.0.0.1:10")
+    with pytest.raises(ModelUnreachable, match=r"127\.0\.0\.1:10, http://127\.0\.0\.1:9, .*host\.docker\.internal"):
+        servers.reach(config)
+
+
+def test_without_server_the_default_is_quotes_with_a_notice(tmp_path, monkeypatch):
+    monkeypatch.setattr(servers, "PORT", 9)
+    monkeypatch.delenv("OLLAMA_HOST", raising=False)
+    name, notice = choose_model(AssistantConfig(home=tmp_path))
+    assert name == "quotes"
+    assert "ollama pull" in notice
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("myhost", "http://myhost:11434"),
+        ("myhost:1234", "http://myhost:1234"),
+        (":1234", "http://127.0.0.1:1234"),
+        ("0.0.0.0", "http://127.0.0.1:11434"),
+        ("http://h", "http://h:80"),
+        ("https://h/ollama/", "https://h:443/ollama"),
+        ("http://[::1]:5", "http://[::1]:5"),
+        ("'127.0.0.1:8'", "http://127.0.0.1:8"),
+        ("h:port", "http://h:11434"),
+    ],
+)
+def test_an_address_is_read_as_ollama_reads_it(text, address):
+    assert servers.base_address(text) == address
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind", "hint"),
+    [
+        (404, '{"error":"model \'x\' not found"}', "ModelAbsent", "ollama pull"),
+        (503, '{"error":"server busy, please try again"}', "ModelBusy", "in a moment"),
+        (500, '{"error":"model requires more system memory (8 GiB) than is available"}', "ModelBusy", "smaller"),
+        (400, '{"error":"\\"m\\" does not support thinking"}', "ModelError", "log"),
+        (403, "", "ModelError", "log"),
+    ],
+)
+def test_each_failure_of_the_server_says_what_to_do(status, body, kind, hint):
+    error = servers.failure(status, body, "http://h")
+    assert type(error).__name__ == kind
+    assert hint in error.hint
+
+
+def test_an_empty_name_is_refused():
+    with pytest.raises(UsageError, match="ollama:NAME"):
+        load_model("ollama:", AssistantConfig())
