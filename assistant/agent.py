@@ -17,7 +17,7 @@ from assistant.citations import AnswerFilter, Citation, Span, cite
 from assistant.config import AssistantConfig, Sampling
 from assistant.errors import AssistantError, ModelError, ModelInterrupted
 from assistant.prompt import REFUSAL, Message, is_refusal
-from assistant.quotes import EXCERPTS, one_line, pick
+from assistant.quotes import EXCERPTS, line, pick
 from assistant.retrieve import Passage, QueryEmbedder, search
 
 if TYPE_CHECKING:
@@ -293,10 +293,11 @@ class Agent:
     def _quote(self, draft: _Draft) -> Iterator[Event]:
         # straight from the passages, though the same agent runs on the chat model of quotes_model: importing
         # LangChain takes 1.6 s, and the first quote shall be there in one
+        answer_filter = AnswerFilter(len(draft.passages))
         for quote in pick(draft.asked or draft.question, draft.passages):
-            line = f"“{one_line(quote.text)}” [{quote.number}]"
+            text = answer_filter.feed(line(quote)) + answer_filter.close()
             draft.first = draft.first or time.monotonic()
-            draft.pieces.append(line if not draft.pieces else f"\n{line}")
+            draft.pieces.append(text if not draft.pieces else f"\n\n{text}")
             yield Token(draft.pieces[-1])
 
     def _toolbox(self, draft: _Draft, documents: Sequence[str] | None) -> list[Any]:

@@ -13,6 +13,7 @@ from assistant.sentences import Unit, numbers, units, words
 
 QUOTES = 3  # quotes shown: with more, people read none (11 questions on three manuals, docs/evaluation.md)
 QUOTE_CHARACTERS = 360  # size a quote grows to by its neighbours; a table row alone says little
+_NUMBER = re.compile(r"\[([\d,; –-]+)\]")
 EXCERPTS = "These are excerpts from your documents, not an answer: no model is in use."
 
 
@@ -74,9 +75,15 @@ def share(text: str, weights: dict[str, float]) -> float:
     return sum(weight for word, weight in weights.items() if word in present) / total if total else 0.0
 
 
-def one_line(text: str) -> str:
-    """Return a text with its line ends as blanks, for showing a quote inside a line."""
-    return re.sub(r"\s+", " ", text).strip()
+def line(quote: Quote) -> str:
+    """Return a quote as an answer shows it: the lines of the page, with the number of its passage behind them.
+
+    A [12] inside the quoted text is the document's own and no citation of ours, so it gets round brackets.
+    """
+    lines = (" ".join(text.split()) for text in quote.text.splitlines())
+    text = "\n".join(text for text in lines if text)
+    shown = _NUMBER.sub(r"(\1)", text)
+    return f"“{shown}” [{quote.number}]"
 
 
 def _quote(passage: Passage, found: Sequence[Unit], weights: dict[str, float]) -> Quote:

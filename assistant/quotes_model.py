@@ -14,7 +14,7 @@ from pydantic import ConfigDict, Field
 
 from assistant.budget import estimate_tokens
 from assistant.prompt import REFUSAL, read_block, read_question
-from assistant.quotes import one_line, pick
+from assistant.quotes import line, pick
 from assistant.retrieve import Passage
 
 
@@ -70,10 +70,10 @@ class QuotesModel(BaseChatModel):
     ) -> Iterator[ChatGenerationChunk]:
         text, reason = self._reply(messages, stop)
         lines = text.splitlines(keepends=True)
-        for line in lines:
-            chunk = ChatGenerationChunk(message=AIMessageChunk(content=line))
+        for piece in lines:
+            chunk = ChatGenerationChunk(message=AIMessageChunk(content=piece))
             if run_manager is not None:
-                run_manager.on_llm_new_token(line, chunk=chunk)
+                run_manager.on_llm_new_token(piece, chunk=chunk)
             yield chunk
         yield ChatGenerationChunk(
             message=AIMessageChunk(
@@ -103,7 +103,7 @@ class QuotesModel(BaseChatModel):
             for number, document, page, text in read_block(str(asked))
         ]
         quotes = pick(read_question(str(asked)), passages)
-        text = "\n".join(f"“{one_line(quote.text)}” [{quote.number}]" for quote in quotes) or REFUSAL
+        text = "\n\n".join(map(line, quotes)) or REFUSAL
         for end in [*(stop or []), *(self.stop or [])]:
             text = text.split(end, 1)[0]
         if self.max_tokens is None or estimate_tokens(text) <= self.max_tokens:

@@ -1,7 +1,7 @@
 import subprocess
 import sys
 
-from assistant.quotes import QUOTE_CHARACTERS, best_unit, pick
+from assistant.quotes import QUOTE_CHARACTERS, best_unit, line, pick
 from tests.assistant.helpers import CAPEX, MOON, passage
 
 LONG = " ".join(f"Sentence number {i} speaks of nothing in particular." for i in range(30))
@@ -34,3 +34,9 @@ def test_the_best_unit_is_the_row_with_the_number():
 def test_quotes_need_no_langchain():
     code = "import assistant.quotes, assistant.agent, assistant.cli, sys; print(any('langchain' in m for m in sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+
+
+def test_a_quote_is_shown_in_the_pages_lines_and_its_own_brackets_are_no_citation():
+    text = "Sales   12 13 [4]\nCosts 4 5 [1, 2]\n\nSee [note] and [3]."
+    (quote,) = pick("sales", [passage(text, rank=2)])
+    assert line(quote) == "“Sales 12 13 (4)\nCosts 4 5 (1, 2)\nSee [note] and (3).” [2]"

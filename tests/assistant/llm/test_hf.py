@@ -1,0 +1,123 @@
+import json
+import threading
+
+import pytest
+
+from assistant.agent import Agent, Done, Token
+from assistant.config import AssistantConfig, Sampling
+from assistant.errors import ModelAbsent, ModelError
+from assistant.llm import load_model
+from assistant.llm.hf import Source, find
+from tests.assistant.helpers import PagesStore, WordEmbedder
+from tests.assistant.tiny import CHATML, SPECIALS, byte_tokens
+
+pytest.importorskip("torch")
+pytest.importorskip("peft")
+QUESTION = "What is the diameter of the moon?"
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
+
+
+@pytest.fixture(scope="module")
+def model_folder(tmp_path_factory):
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+
+    folder = tmp_path_factory.mktemp("hf") / "model"
+    tokenizer = Tokenizer(
+        models.BPE(vocab={token: n for n, token in enumerate([*byte_tokens(), *SPECIALS])}, merges=[])
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|im_end|>", pad_token="<|endoftext|>")
+    fast.chat_template = CHATML
+    fast.save_pretrained(folder)
+    torch.manual_seed(0)
+    config = Qwen2Config(
+        vocab_size=259,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=4096,
+        eos_token_id=258,
+        pad_token_id=256,
+    )
+    Qwen2ForCausalLM(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run_folder(model_folder, tmp_path_factory):
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    run = tmp_path_factory.mktemp("home") / "runs" / "mine"
+    model = AutoModelForCausalLM.from_pretrained(model_folder)
+    get_peft_model(model, LoraConfig(r=4, target_modules=["q_proj"])).save_pretrained(run / "adapter")
+    tokenizer = AutoTokenizer.from_pretrained(model_folder)
+    tokenizer.chat_template = "TEMPLATE OF THE RUN" + CHATML
+    tokenizer.save_pretrained(run / "adapter")
+    (run / "manifest.json").write_text(json.dumps({"base": str(model_folder)}))
+    return run
+
+
+def make_agent(name, home=None, **settings):
+    settings = {"window": 4096, "max_tokens": 12, "threshold": 0.2} | settings
+    config = AssistantConfig(**settings) if home is None else AssistantConfig(home=home, **settings)
+    return Agent(config, load_model(f"hf:{name}", config), PagesStore(), WordEmbedder())
+
+
+def test_the_agent_streams_from_a_folder(model_folder):
+    events = list(make_agent(model_folder).stream(QUESTION))
+    answer = events[-1].answer
+    assert answer.usage.answer_tokens == 12
+    assert any("longest length" in notice for notice in answer.notices)
+    assert "".join(event.text for event in events if isinstance(event, Token)).strip() == answer.text
+
+
+def test_a_training_run_answers_with_its_adapter_and_its_own_template(run_folder, monkeypatch):
+    agent = make_agent("mine", home=run_folder.parent.parent)
+    chat = agent.model.build(Sampling(temperature=0, max_tokens=2))
+    assert chat.tokenizer.chat_template.startswith("TEMPLATE OF THE RUN")
+    assert type(chat.model).__name__.startswith("PeftModel")
+    assert agent.ask(QUESTION).usage.answer_tokens == 12
+
+
+def test_a_seed_repeats_and_temperature_zero_repeats(model_folder):
+    agent = make_agent(model_folder)
+    for sampling in (Sampling(temperature=0, max_tokens=8), Sampling(temperature=1, top_k=0, seed=5, max_tokens=8)):
+        assert agent.ask(QUESTION, sampling=sampling).text == agent.ask(QUESTION, sampling=sampling).text
+
+
+def test_a_stop_text_ends_the_answer_before_it(model_folder):
+    agent = make_agent(model_folder)
+    greedy = Sampling(temperature=0, max_tokens=12, repetition_penalty=2.0)
+    raw = "".join(chunk.text for chunk in agent.model.build(greedy).stream("hello"))
+    end = raw[3:5]
+    stopping = Sampling(temperature=0, max_tokens=12, repetition_penalty=2.0, stop=(end,))
+    assert "".join(chunk.text for chunk in agent.model.build(stopping).stream("hello")) == raw[: raw.index(end)]
+
+
+def test_a_cancel_ends_generation(model_folder):
+    agent, cancel, after = make_agent(model_folder, max_tokens=1500), threading.Event(), 0
+    for event in agent.stream(QUESTION, cancel=cancel):
+        if isinstance(event, Token):
+            after += cancel.is_set()
+            cancel.set()
+        if isinstance(event, Done):
+            assert event.answer.interrupted == "stopped"
+    assert after <= 1
+
+
+def test_an_unfinished_run_is_refused(tmp_path):
+    (tmp_path / "runs" / "half" / "adapter").mkdir(parents=True)
+    with pytest.raises(ModelError, match="without a manifest"):
+        find("half", tmp_path)
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(ModelAbsent, match="there is no folder"):
+        find("./gone", tmp_path)
+    assert find("Qwen/Qwen2.5-0.5B-Instruct", tmp_path) == Source("Qwen/Qwen2.5-0.5B-Instruct")
