@@ -1,0 +1,25 @@
+"""The PDFs that measurements read: a folder given by QUIRE_BENCH_PDFS, else the sample reports beside the checkout, else the handbook."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+
+
+def pdfs() -> list[Path]:
+    """Return the PDFs to measure on, in a stable order."""
+    given = os.environ.get("QUIRE_BENCH_PDFS")
+    folder = Path(given) if given else ROOT.parent / "shared" / "financebench-dev" / "pdfs"
+    found = sorted(folder.glob("*.pdf")) if folder.is_dir() else []
+    if found:
+        return found
+    if given:
+        sys.exit(f"error: QUIRE_BENCH_PDFS={given} holds no PDF")
+    handbook = Path(tempfile.mkdtemp()) / "handbook.pdf"
+    subprocess.run([sys.executable, ROOT / "docs" / "build_handbook.py", handbook], check=True)
+    return [handbook]
