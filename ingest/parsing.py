@@ -183,6 +183,7 @@ class _Worker:
         self._files += 1
         if answer is None:
             self._end()
+            process.wait()  # stop() may have killed it in another thread and not have its exit code yet
             raise self._death(job, process, late=late.is_set())
         if answer.get("worn") or self._files >= _FILES_A_WORKER:
             self._end()

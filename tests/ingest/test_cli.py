@@ -1,0 +1,214 @@
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.documents import write_facts, write_pdf
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+class Quire:
+    """Runs the command as a person would, in a home folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.environ = {
+            **{k: v for k, v in os.environ.items() if not k.startswith(("QUIRE_", "WEAVIATE_"))},
+            "QUIRE_HOME": str(folder / "home"),
+        }
+
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "quire", *words],
+            cwd=ROOT,
+            env=self.environ,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def __call__(self, *words: str) -> subprocess.CompletedProcess[str]:
+        process = self.start(*words)
+        out, error = process.communicate(timeout=120)
+        return subprocess.CompletedProcess(words, process.returncode, out, error)
+
+
+@pytest.fixture
+def quire(tmp_path: Path) -> Quire:
+    return Quire(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Quire:
+    """A library of two documents that the tests below only read."""
+    folder = tmp_path_factory.mktemp("filled")
+    quire = Quire(folder)
+    write_facts(folder / "pdfs")
+    assert quire("ingest", str(folder / "pdfs")).returncode == 0
+    return quire
+
+
+def test_json_is_one_object_with_every_key_of_the_contract(quire: Quire, tmp_path: Path) -> None:
+    write_facts(tmp_path / "pdfs")
+    (tmp_path / "pdfs" / "page.pdf").write_text("<html><title>Sign in</title></html>")
+    done = quire("ingest", str(tmp_path / "pdfs"), "--json")
+    assert done.returncode == 1
+    report = json.loads(done.stdout)
+    assert set(report) >= {"library", "added", "unchanged", "replaced", "failed", "seconds"}
+    assert [entry["document"] for entry in report["added"]] == ["bridges.pdf", "whales.pdf"]
+    assert all({"document", "pages", "chunks"} <= set(entry) for entry in report["added"])
+    [failed] = report["failed"]
+    assert set(failed) == {"document", "reason", "hint"}
+    assert "HTML" in failed["reason"]
+
+
+def test_each_awkward_argument_gets_one_clear_line_and_exit_1(quire: Quire, tmp_path: Path) -> None:
+    whole = write_facts(tmp_path / "pdfs")[0].read_bytes()
+    (tmp_path / "zero.pdf").write_bytes(b"")
+    (tmp_path / "half.pdf").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "text.pdf").symlink_to(ROOT / "pyproject.toml")
+    (tmp_path / "none").mkdir()
+    arguments = [str(tmp_path / name) for name in ("zero.pdf", "half.pdf", "text.pdf", "none")]
+    arguments.append("http://127.0.0.1:9/a.pdf")
+    done = quire("ingest", *arguments)
+    assert done.returncode == 1
+    lines = [line for line in done.stdout.splitlines() if line.startswith("failed")]
+    assert len(lines) == 5
+    assert "Traceback" not in done.stdout + done.stderr
+    for argument in arguments:
+        assert sum(argument in line for line in lines) == 1, argument
+    assert done.stdout.count("fix: ") == 5
+
+
+def test_flipped_bytes_cost_at_most_their_file(quire: Quire, tmp_path: Path) -> None:
+    import random
+
+    good, other = write_facts(tmp_path / "pdfs")
+    data = bytearray(other.read_bytes())
+    for place in random.Random(7).sample(range(len(data)), 400):
+        data[place] ^= 0xFF
+    other.write_bytes(data)
+    done = quire("ingest", str(tmp_path / "pdfs"), "--json")
+    report = json.loads(done.stdout)
+    names = [Path(entry["document"]).name for entry in report["added"] + report["failed"]]
+    assert sorted(names) == sorted([good.name, other.name])
+    assert good.name in [entry["document"] for entry in report["added"]]
+
+
+def test_ctrl_c_stops_in_a_second_and_the_next_run_goes_on(quire: Quire, tmp_path: Path) -> None:
+    page = "The value of item {0} is {1} and nobody disputes it, whatever the weather is like. " * 20
+    for name in "abc":
+        write_pdf(tmp_path / "many" / f"{name}.pdf", [page.format(i, i * 7) for i in range(40)])
+    with quire.start("ingest", str(tmp_path / "many")) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "embedding" in line:
+                break
+        process.send_signal(signal.SIGINT)
+        started = time.monotonic()
+        process.wait(timeout=20)
+        assert time.monotonic() - started < 2.0  # a second, and one for a busy machine
+        assert process.returncode != 0
+        assert "Traceback" not in process.stderr.read()
+    done = quire("ingest", str(tmp_path / "many"), "--json")
+    assert done.returncode == 0
+    report = json.loads(done.stdout)
+    assert len(report["added"]) + len(report["unchanged"]) == 3
+
+
+@pytest.mark.skipif(not Path("/dev/shm").is_dir() or os.geteuid() != 0, reason="needs a small file system to fill")
+def test_a_full_disk_is_one_clear_line_and_leaves_the_library_whole(quire: Quire, tmp_path: Path) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=96m", "tmpfs", small], capture_output=True).returncode:
+        pytest.skip("mounting a small file system is not allowed here")
+    try:
+        quire.environ["QUIRE_HOME"] = str(small / "home")
+        write_facts(tmp_path / "pdfs")
+        assert quire("ingest", str(tmp_path / "pdfs")).returncode == 0
+        free = shutil.disk_usage(small).free
+        (small / "ballast").write_bytes(b"x" * (free - 8192))
+        big = write_pdf(tmp_path / "big.pdf", [f"Item {i} costs {i * 3} dollars. " * 60 for i in range(60)])
+        done = quire("ingest", str(big))
+        assert done.returncode == 1
+        assert "disk" in done.stdout + done.stderr
+        assert "Traceback" not in done.stdout + done.stderr
+        (small / "ballast").unlink()
+        assert [d["name"] for d in json.loads(quire("docs", "list", "--json").stdout)["documents"]] == [
+            "bridges.pdf",
+            "whales.pdf",
+        ]
+        assert quire("ingest", str(big)).returncode == 0
+    finally:
+        subprocess.run(["umount", "-l", small], check=True)
+
+
+def test_docs_list_shows_every_document_and_the_sum(filled: Quire) -> None:
+    done = filled("docs", "list")
+    assert done.returncode == 0
+    assert "bridges.pdf" in done.stdout
+    assert "2 documents, 4 pages, 4 passages" in done.stdout
+
+
+def test_docs_without_an_action_lists(filled: Quire) -> None:
+    assert filled("docs").stdout == filled("docs", "list").stdout
+
+
+def test_docs_show_prints_the_record_and_a_pages_passages(filled: Quire) -> None:
+    assert "sha256" in filled("docs", "show", "whales.pdf").stdout
+    assert "songs that last up to twenty minutes" in filled("docs", "show", "whales.pdf", "--page", "2").stdout
+    assert filled("docs", "show", "whales.pdf", "--page", "9").returncode == 1
+
+
+def test_an_unknown_document_is_named_with_the_command_that_lists_them(filled: Quire) -> None:
+    done = filled("docs", "show", "sharks.pdf")
+    assert done.returncode == 1
+    assert "error: the library holds no document 'sharks.pdf'" in done.stderr
+    assert "quire docs list" in done.stderr
+
+
+def test_nothing_is_removed_unasked(filled: Quire) -> None:
+    done = filled("docs", "remove", "whales.pdf")
+    assert done.returncode == 2
+    assert "add --yes" in done.stderr
+    assert "whales.pdf" in filled("docs", "list").stdout
+
+
+def test_libraries_are_listed_and_removed_with_their_copies(quire: Quire, tmp_path: Path) -> None:
+    for library in ("one", "two"):
+        write_facts(tmp_path / library)
+        quire("ingest", str(tmp_path / library), "--library", library)
+    listed = json.loads(quire("libraries", "--json").stdout)["libraries"]
+    assert [(entry["name"], entry["documents"]) for entry in listed] == [("one", 2), ("two", 2)]
+    assert quire("libraries", "remove", "one", "--yes").returncode == 0
+    assert [e["name"] for e in json.loads(quire("libraries", "--json").stdout)["libraries"]] == ["two"]
+    assert quire("libraries", "remove", "one", "--yes").returncode == 1
+
+
+def test_a_library_that_is_not_there_is_an_error_with_the_way_to_make_it(quire: Quire) -> None:
+    done = quire("docs", "list", "--library", "nowhere")
+    assert done.returncode == 1
+    assert "nowhere" in done.stderr
+    assert "quire ingest" in done.stderr
+
+
+def test_a_wrong_setting_is_wrong_usage(quire: Quire, tmp_path: Path) -> None:
+    quire.environ["QUIRE_STORE"] = "oracle"
+    done = quire("docs", "list")
+    assert done.returncode == 2
+    assert "use one of sqlite, weaviate" in done.stderr
+
+
+def test_control_characters_of_a_name_do_not_reach_the_terminal(quire: Quire, tmp_path: Path) -> None:
+    file = write_pdf(tmp_path / "plain.pdf", ["Some text about nothing."])
+    file = file.rename(tmp_path / "a\x1b[31mred.pdf")
+    done = quire("ingest", str(file))
+    assert done.returncode == 0
+    assert "\x1b" not in done.stdout + done.stderr
