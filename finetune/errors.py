@@ -2,13 +2,21 @@
 
 FinetuneError
 ├── UsageError              a flag, setting or argument that cannot be
+│   └── SettingsError       settings of a run that cannot be, all of them at once
 ├── MissingLibrary          a library of the `finetune` extra is not installed
 ├── DataError               training data cannot be used
 │   ├── SourceUnavailable   no such file, or the hub cannot be reached
 │   ├── UnknownFormat       no known shape fits the rows
 │   ├── MalformedRow        a row is not of its file's shape; names file and line
 │   └── InvalidRecord       a row of the right shape says nothing that can be trained on
-└── TemplateError           a template does not exist or does not fit the model's tokenizer
+├── TemplateError           a template does not exist or does not fit the model's tokenizer
+├── ModelUnavailable        a base model cannot be found or loaded
+├── UnknownTarget           an adapter's target names no module of the model
+├── RunError                a training run cannot be used as an input or be continued
+│   ├── NoSuchRun           there is no folder of that name
+│   ├── UnfinishedRun       the folder has no manifest
+│   └── RunExists           a finished run of that name is there
+└── TrainingFailed          training stopped for the reason given
 """
 
 
@@ -61,3 +69,40 @@ class InvalidRecord(DataError):
 
 class TemplateError(FinetuneError):
     """A template does not exist, or does not fit the model's tokenizer."""
+
+
+class SettingsError(UsageError):
+    """Settings of a run that cannot be; `problems` lists every one of them."""
+
+    def __init__(self, problems: list[str]) -> None:
+        count = f"{len(problems)} settings are wrong" if len(problems) != 1 else "a setting is wrong"
+        super().__init__("\n  - ".join([f"{count}:", *problems]), "nothing was loaded; mend them and start again")
+        self.problems = problems
+
+
+class ModelUnavailable(FinetuneError):
+    """A base model cannot be found or loaded."""
+
+
+class UnknownTarget(FinetuneError):
+    """An adapter's target names no module of the model."""
+
+
+class RunError(FinetuneError):
+    """A training run cannot be used as an input or be continued."""
+
+
+class NoSuchRun(RunError):
+    """There is no run of that name."""
+
+
+class UnfinishedRun(RunError):
+    """The run has no manifest: it did not end, and no later stage accepts it."""
+
+
+class RunExists(RunError):
+    """A finished run of that name is there and is not overwritten."""
+
+
+class TrainingFailed(FinetuneError):
+    """Training stopped for the reason given."""

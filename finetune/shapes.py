@@ -1,0 +1,179 @@
+"""The shape of a model: sizes of its weights, counted without loading any of them; not the model itself.
+
+Shapes of the recipe models are in `shapes.json`; any other model is read from its `config.json`.
+"""
+
+import difflib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from finetune.errors import ModelUnavailable, UnknownTarget
+
+ARCHITECTURES = ("qwen2", "phi")
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """Sizes of a decoder: counts of weights follow from them exactly."""
+
+    name: str
+    repo: str
+    architecture: str
+    hidden: int
+    intermediate: int
+    layers: int
+    heads: int
+    kv_heads: int
+    vocab: int
+    tied: bool
+    context: int
+
+    @property
+    def linears(self) -> dict[str, tuple[int, int]]:
+        """Give the linear modules of one layer: (inputs, outputs) by name."""
+        h, i, kv = self.hidden, self.intermediate, self.kv_heads * (self.hidden // self.heads)
+        if self.architecture == "phi":
+            return {
+                "q_proj": (h, h),
+                "k_proj": (h, kv),
+                "v_proj": (h, kv),
+                "dense": (h, h),
+                "fc1": (h, i),
+                "fc2": (i, h),
+            }
+        return {
+            "q_proj": (h, h),
+            "k_proj": (h, kv),
+            "v_proj": (h, kv),
+            "o_proj": (h, h),
+            "gate_proj": (h, i),
+            "up_proj": (h, i),
+            "down_proj": (i, h),
+        }
+
+    @property
+    def linear_weights(self) -> int:
+        """Count the weights of linear modules inside layers: those that 4-bit loading quantises."""
+        return self.layers * sum(a * b for a, b in self.linears.values())
+
+    @property
+    def vectors(self) -> int:
+        """Count one-dimensional parameters: norms and biases."""
+        shapes = self.linears
+        if self.architecture == "phi":  # every linear has a bias, one LayerNorm a layer, the head has a bias
+            a_layer = sum(out for _, out in shapes.values()) + 2 * self.hidden
+            return self.layers * a_layer + 2 * self.hidden + self.vocab
+        a_layer = sum(shapes[name][1] for name in ("q_proj", "k_proj", "v_proj")) + 2 * self.hidden
+        return self.layers * a_layer + self.hidden
+
+    @property
+    def table_weights(self) -> int:
+        """Count the weights of the embedding and, where it is not tied, of the output head."""
+        return self.vocab * self.hidden * (1 if self.tied else 2)
+
+    @property
+    def parameters(self) -> int:
+        """Count every parameter."""
+        return self.linear_weights + self.vectors + self.table_weights
+
+    def resolve_targets(self, targets: Iterable[str]) -> tuple[str, ...]:
+        """Give the module names that `targets` means; raises UnknownTarget with the candidates."""
+        wanted = list(targets)
+        if wanted == ["all-linear"]:
+            return tuple(self.linears)
+        for name in wanted:
+            if name not in self.linears:
+                raise unknown_target(name, self.name, self.linears)
+        return tuple(wanted)
+
+    def adapter_parameters(self, targets: Iterable[str], rank: int) -> int:
+        """Count the parameters of LoRA adapters: rank times inputs plus outputs, for each module of each layer."""
+        shapes = self.linears
+        return self.layers * sum(rank * sum(shapes[name]) for name in self.resolve_targets(targets))
+
+
+def unknown_target(name: str, model: str, candidates: Iterable[str]) -> UnknownTarget:
+    """Make the error for a target that names no module, with the modules there are."""
+    there = sorted(set(candidates))
+    near = difflib.get_close_matches(name, there, n=1, cutoff=0.4)
+    guess = f"did you mean {near[0]}? " if near else ""
+    return UnknownTarget(f"{model} has no module {name!r}", f"{guess}there are: {', '.join(there)}, or all-linear")
+
+
+@cache
+def _shipped() -> dict[str, Shape]:
+    rows = json.loads((Path(__file__).parent / "shapes.json").read_text(encoding="utf-8"))
+    keep = set(Shape.__dataclass_fields__)
+    return {name: Shape(name=name, **{k: v for k, v in row.items() if k in keep}) for name, row in rows.items()}
+
+
+def shape_names() -> list[str]:
+    """Give the names of the shapes that need no file and no network."""
+    return list(_shipped())
+
+
+def _normal(model: str) -> str:
+    name = model.lower().rsplit("/", 1)[-1].replace(":", "-").replace("_", "-")
+    return name.removesuffix("-instruct")
+
+
+def shape_of(model: str) -> Shape:
+    """Give the shape of a model: a shipped name (with or without organisation and -Instruct) or a folder.
+
+    Raises ModelUnavailable with the names there are.
+    """
+    folder = Path(model).expanduser()
+    if (folder / "config.json").is_file():
+        return _from_config(json.loads((folder / "config.json").read_text(encoding="utf-8")), model)
+    if found := _shipped().get(_normal(model)):
+        return found
+    if cached := _cached_config(model):
+        return _from_config(json.loads(cached.read_text(encoding="utf-8")), model)
+    near = difflib.get_close_matches(_normal(model), shape_names(), n=1)
+    guess = f"did you mean {near[0]}? " if near else ""
+    raise ModelUnavailable(
+        f"the shape of {model!r} is not known here",
+        f"{guess}give one of {', '.join(shape_names())}, or a folder with config.json",
+    )
+
+
+def _cached_config(model: str) -> Path | None:
+    """Give the config.json of a hub model that was downloaded before."""
+    if model.count("/") != 1 or model.startswith((".", "/", "~")):
+        return None
+    try:
+        from huggingface_hub import try_to_load_from_cache
+        from huggingface_hub.errors import HFValidationError
+    except ImportError:
+        return None
+    try:
+        found = try_to_load_from_cache(model, "config.json")
+    except HFValidationError:
+        return None
+    return Path(found) if isinstance(found, str) else None
+
+
+def _from_config(config: dict[str, Any], model: str) -> Shape:
+    kind = config.get("model_type")
+    if kind not in ARCHITECTURES:
+        raise ModelUnavailable(
+            f"{model} is of type {kind!r}", f"planning and training know {' and '.join(ARCHITECTURES)}"
+        )
+    heads = int(config["num_attention_heads"])
+    return Shape(
+        name=Path(model).name,
+        repo=model,
+        architecture=kind,
+        hidden=int(config["hidden_size"]),
+        intermediate=int(config["intermediate_size"]),
+        layers=int(config["num_hidden_layers"]),
+        heads=heads,
+        kv_heads=int(config.get("num_key_value_heads") or heads),
+        vocab=int(config["vocab_size"]),
+        tied=bool(config.get("tie_word_embeddings", False)),
+        context=int(config.get("max_position_embeddings", 2048)),
+    )

@@ -1,0 +1,73 @@
+"""What the training tests share: tiny models made once a session, a task they can learn, and a home of their own."""
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from finetune.records import Conversation, Message, Preference
+
+SOUNDS = {"cow": "moo", "dog": "woof", "cat": "meow", "duck": "quack", "lion": "roar", "horse": "neigh"}
+
+
+@pytest.fixture(scope="session")
+def one_thread() -> None:
+    """Use one thread of torch: more only wait for one another on tiny tensors."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory, one_thread: None) -> dict[str, str]:
+    """Tiny models by kind."""
+    from finetune.tiny import make_tiny
+
+    folder = tmp_path_factory.mktemp("models")
+    return {kind: str(make_tiny(folder / kind, kind)) for kind in ("qwen2", "phi")}
+
+
+@pytest.fixture(scope="session")
+def session_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home folder that holds the runs which several tests read."""
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A home folder of this test alone."""
+    monkeypatch.setenv("QUIRE_HOME", str(tmp_path / "home"))
+    yield tmp_path / "home"
+
+
+def asked(animal: str) -> Message:
+    """The question about one animal."""
+    return Message("user", f"What does the {animal} say?")
+
+
+@pytest.fixture(scope="session")
+def conversations() -> list[Conversation]:
+    """Six questions with their answers."""
+    return [
+        Conversation((asked(animal), Message("assistant", f"The {animal} says {sound}.")), source="test", row=row)
+        for row, (animal, sound) in enumerate(SOUNDS.items(), start=1)
+    ]
+
+
+@pytest.fixture(scope="session")
+def preferences() -> list[Preference]:
+    """Six pairs, the informed answer preferred; answers of unequal length."""
+    return [
+        Preference(
+            (asked(animal),),
+            (Message("assistant", f"The {animal} says {sound}."),),
+            (Message("assistant", "I do not know that, I am sorry."),),
+            source="test",
+            row=row,
+        )
+        for row, (animal, sound) in enumerate(SOUNDS.items(), start=1)
+    ]
