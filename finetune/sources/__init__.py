@@ -14,7 +14,7 @@ from finetune.sources.problem import Problem
 from finetune.sources.readers import SUFFIXES, Row, read_rows
 from finetune.sources.shapes import SHAPES, Choices, Pairs, Place, Shape, message, number_field, ranked_pairs
 
-__all__ = ["FORMATS", "Loaded", "Problem", "TreeFilter", "detect", "load"]
+__all__ = ["FORMATS", "Loaded", "Problem", "TreeFilter", "detect", "join", "load"]
 
 GROUPED = {
     "oasst": "message trees: prompt{text, role, replies}, or rows of message_id, parent_id, text, role",
@@ -68,7 +68,7 @@ def load(
         parts.append(part)
     if not parts:
         raise SourceUnavailable(f"{source} holds no file of {', '.join(SUFFIXES)}", "name a file")
-    return parts[0] if len(parts) == 1 else _joined(parts)
+    return parts[0] if len(parts) == 1 else join(parts)
 
 
 def detect(rows: Iterable[Row], source: str = "the data") -> str:
@@ -209,7 +209,8 @@ def _helpsteer(rows: list[Row], source: str, choices: Choices, loaded: Loaded) -
         loaded.kept += len(members)
 
 
-def _joined(parts: list[Loaded]) -> Loaded:
+def join(parts: list[Loaded]) -> Loaded:
+    """Put what several sources gave into one, in their order."""
     formats = dict.fromkeys(part.format for part in parts)
     whole = replace(parts[0], format=" + ".join(formats), problems=[], records=[], rows=0, kept=0, trees=0)
     for part in parts:

@@ -218,10 +218,7 @@ def transcript(text: str, place: Place, *, human: str = HUMAN, assistant: str = 
         ends = [end for m, _ in marks if (end := text.find(m, start)) >= 0]
         position = min(ends, default=len(text))
         said = text[start:position].strip()
-        if said and turns and turns[-1].role == role:  # one speaker twice in a row said both
-            turns[-1] = Message(role, f"{turns[-1].content}\n\n{said}".strip())
-        else:
-            turns.append(Message(role, said))
+        turns.append(Message(role, said))
     return tuple(turns)
 
 
@@ -230,7 +227,18 @@ def _hh(values: Values, place: Place, choices: Choices) -> Iterator[Record]:
     rejected = transcript(text_field(values, "rejected", place), place)
     if chosen[:-1] != rejected[:-1]:
         raise InvalidRecord("chosen and rejected begin with unequal conversations")
-    yield Preference(chosen[:-1], chosen[-1:], rejected[-1:], **_where(place))
+    yield Preference(_merged(chosen[:-1]), chosen[-1:], rejected[-1:], **_where(place))
+
+
+def _merged(turns: tuple[Message, ...]) -> tuple[Message, ...]:
+    """Join what one speaker of a prompt said twice in a row."""
+    merged: list[Message] = []
+    for turn in turns:
+        if merged and merged[-1].role == turn.role:
+            merged[-1] = Message(turn.role, f"{merged[-1].content}\n\n{turn.content}".strip())
+        else:
+            merged.append(turn)
+    return tuple(merged)
 
 
 def _is_hh(values: Values) -> bool:

@@ -1,0 +1,96 @@
+import json
+
+import pytest
+
+from finetune.cli import main
+from finetune.show import as_html, terminal, views
+from finetune.sources import load
+from finetune.template import named
+
+
+@pytest.fixture
+def rows(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    lines = [
+        {"prompt": "Say <b>hi</b>", "chosen": "<script>alert(1)</script>", "rejected": "no \x1b[31m"},
+        {"prompt": "Q", "chosen": "same", "rejected": "same"},
+    ]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path
+
+
+def test_check_prints_one_json_object(rows, capsys):
+    assert main(["data", "check", str(rows), "--json"]) == 0
+    out = json.loads(capsys.readouterr().out)
+    assert (out["format"], out["rows"], out["kept"]) == ("preference", 2, 1)
+    assert [(p["row"], p["problem"]) for p in out["problems"]] == [(2, "chosen and rejected answers are equal")]
+
+
+def test_check_counts_several_files_and_a_malformed_row(rows, tmp_path, capsys):
+    other = tmp_path / "b.jsonl"
+    other.write_text('{"text": "a"}\nbroken\n')
+    assert main(["data", "check", str(rows), str(other), "--json"]) == 0
+    out = json.loads(capsys.readouterr().out)
+    assert (out["format"], out["rows"], out["kept"]) == ("preference + text", 4, 2)
+    assert [(p["file"], p["line"]) for p in out["problems"] if p["kind"] == "malformed"] == [(str(other), 2)]
+
+
+def test_check_in_words_ends_with_the_counts(rows, capsys):
+    assert main(["data", "check", str(rows)]) == 0
+    out = capsys.readouterr().out
+    assert "row 2: chosen and rejected answers are equal (left out)" in out
+    assert "format preference: 2 rows, 1 kept, 1 records" in out
+
+
+def test_errors_go_to_stderr_with_a_hint(tmp_path, capsys):
+    assert main(["data", "check", str(tmp_path / "none.jsonl")]) == 1
+    caught = capsys.readouterr()
+    assert caught.out == ""
+    assert caught.err.startswith("error: there is no file")
+    assert main(["data", "check"]) == 2
+    assert main(["data", "show", str(tmp_path / "x.jsonl")]) == 2
+    assert "--template" in capsys.readouterr().err
+
+
+def test_list_names_every_set_with_its_licence(capsys):
+    assert main(["data", "list", "--json"]) == 0
+    sets = json.loads(capsys.readouterr().out)["sets"]
+    assert {s["name"] for s in sets} == {
+        "oasst1", "oasst2", "no_robots", "ultrachat_200k", "openhermes-2.5", "openorca", "dolphin", "hh-rlhf",
+        "ultrafeedback", "ultrafeedback_binarized", "orca_dpo_pairs", "helpsteer", "truthy-dpo"}  # fmt: skip
+    assert all(s["licence"] and s["rows"] and s["fields"] for s in sets)
+
+
+def test_show_marks_what_is_trained_and_the_end_token(rows, capsys):
+    assert main(["data", "show", str(rows), "--template", "phi-2", "--color", "always"]) == 0
+    out = capsys.readouterr().out
+    assert (
+        "Output:\x1b[0m\x1b[32m \x1b[0m\x1b[32m<script>alert(1)</script>\x1b[0m\x1b[30;42m<|endoftext|>\x1b[0m" in out
+    )
+    assert "no \\x1b[31m" in out, "a row's own escape codes do not reach the terminal"
+
+
+def test_without_colour_brackets_mark_what_is_trained(rows):
+    (record,) = load(rows).records
+    text = terminal(views(record, named("chatml")), colour=False)
+    assert "⟦<script>alert(1)</script>⟧⟦<|im_end|>⟧\n" in text
+    assert "\x1b" not in text
+
+
+def test_html_escapes_every_text_of_the_data(rows, tmp_path, capsys):
+    page = tmp_path / "rows.html"
+    assert main(["data", "show", str(rows), "--template", "chatml", "--html", str(page)]) == 0
+    text = page.read_text()
+    assert "<script" not in text
+    assert '<span class="content trained">&lt;script&gt;alert(1)&lt;/script&gt;</span>' in text
+    assert '<span class="end trained">&lt;|im_end|&gt;</span>' in text
+    assert as_html([], title="<i>").count("<i>") == 0
+
+
+def test_an_answer_inside_a_preferences_prompt_is_not_marked(tmp_path):
+    path = tmp_path / "p.jsonl"
+    start = "\n\nHuman: Q\n\nAssistant: early\n\nHuman: R\n\nAssistant: "
+    path.write_text(json.dumps({"chosen": start + "good", "rejected": start + "bad"}) + "\n")
+    chosen, rejected = views(load(path).records[0], named("chatml"))
+    assert [s.text for s in chosen.segments if s.trained] == ["good", "<|im_end|>"]
+    assert [s.text for s in rejected.segments if s.trained] == ["bad", "<|im_end|>"]
