@@ -16,7 +16,15 @@ FinetuneError
 │   ├── NoSuchRun           there is no folder of that name
 │   ├── UnfinishedRun       the folder has no manifest
 │   └── RunExists           a finished run of that name is there
-└── TrainingFailed          training stopped for the reason given
+├── TrainingFailed          training stopped for the reason given
+└── ExportError             a trained model cannot be handed on
+    ├── AlreadyThere        the file or folder to be written exists
+    ├── WrongBase           the adapter was not trained on this base
+    ├── UnsupportedModel    a model that would not come out the same in GGUF
+    ├── GateFailed          the exported model does not say what the trained one says
+    ├── OllamaFailed        Ollama does not answer, or refuses
+    │   └── OllamaTooOld    a version with a known hole in its import
+    └── HubFailed           the hub does not answer, or refuses
 """
 
 
@@ -106,3 +114,39 @@ class RunExists(RunError):
 
 class TrainingFailed(FinetuneError):
     """Training stopped for the reason given."""
+
+
+class ExportError(FinetuneError):
+    """A trained model cannot be handed on."""
+
+
+class AlreadyThere(ExportError):
+    """The file or folder to be written exists and is not overwritten."""
+
+
+class WrongBase(ExportError):
+    """The adapter was not trained on this base model."""
+
+
+class UnsupportedModel(ExportError):
+    """A model, or a part of one, would not come out the same in the format asked for."""
+
+
+class GateFailed(ExportError):
+    """The exported model does not say what the trained one says; `steps` names where they part."""
+
+    def __init__(self, message: str, hint: str = "", *, steps: tuple[str, ...] = ()) -> None:
+        super().__init__(message, hint)
+        self.steps = steps
+
+
+class OllamaFailed(ExportError):
+    """Ollama does not answer, or refuses what was asked."""
+
+
+class OllamaTooOld(OllamaFailed):
+    """Ollama's version has a known hole in its import (CVE-2026-7482)."""
+
+
+class HubFailed(ExportError):
+    """The hub does not answer, or refuses what was asked."""

@@ -1,0 +1,165 @@
+"""The tensors of a safetensors folder, read and written in pieces, so that memory is bound by a piece and not by a model."""
+
+import json
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from finetune.errors import UnsupportedModel
+
+PIECE_BYTES = 32 * 2**20  # of fp32; larger pieces were not faster on a local disk
+SHARD_BYTES = 4 * 10**9  # what the hub and transformers write by default is of this order
+ITEM_BYTES = {"F32": 4, "F16": 2, "BF16": 2}
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """A tensor on disk: where its bytes are, not the bytes."""
+
+    name: str
+    dtype: str  # F32, F16 or BF16
+    shape: tuple[int, ...]
+    path: Path
+    offset: int  # bytes from the start of the file
+
+    @property
+    def size(self) -> int:
+        """Count the numbers of the tensor."""
+        return prod(self.shape)
+
+    def pieces(self, piece_bytes: int = PIECE_BYTES) -> Iterator[Floats]:
+        """Read the tensor as fp32 in pieces of whole rows; a vector comes in one piece."""
+        columns = self.shape[-1] if len(self.shape) > 1 else self.size
+        step = max(1, piece_bytes // (4 * columns)) * columns
+        for start in range(0, self.size, step):
+            count = min(step, self.size - start)
+            values = to_float(self._read(start, count), self.dtype)
+            yield values.reshape(-1, columns) if len(self.shape) > 1 else values
+
+    def read(self) -> Floats:
+        """Read the whole tensor as fp32."""
+        return to_float(self._read(0, self.size), self.dtype).reshape(self.shape)
+
+    def _read(self, start: int, count: int) -> NDArray[np.generic]:
+        kind = {"F32": "<f4", "F16": "<f2", "BF16": "<u2"}[self.dtype]
+        offset = self.offset + start * ITEM_BYTES[self.dtype]
+        return np.fromfile(self.path, dtype=kind, count=count, offset=offset)
+
+
+def to_float(values: NDArray[np.generic], dtype: str) -> Floats:
+    """Widen stored numbers to fp32; BF16 is given as its 16 bits."""
+    if dtype == "BF16":
+        return (values.astype(np.uint32) << 16).view(np.float32)
+    return values.astype(np.float32)
+
+
+def from_float(values: Floats, dtype: str) -> bytes:
+    """Narrow fp32 to the stored type, rounding to the nearest, ties to even.
+
+    Raises UnsupportedModel when a number is beyond what F16 can hold.
+    """
+    if dtype == "BF16":
+        bits = np.ascontiguousarray(values).view(np.uint32)
+        rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16
+        return rounded.astype("<u2").tobytes()
+    if dtype == "F16":
+        with np.errstate(over="ignore"):
+            narrow = values.astype("<f2")
+        if not np.isfinite(narrow).all() and np.isfinite(values).all():
+            raise UnsupportedModel(
+                f"a weight of {float(np.abs(values).max()):.4g} is beyond what 16-bit floats hold (65504)",
+                "export as BF16 or F32",
+            )
+        return narrow.tobytes()
+    return values.astype("<f4").tobytes()
+
+
+def tensors_of(folder: Path) -> dict[str, Tensor]:
+    """List the tensors of every safetensors file in a folder, in the order of the files' headers.
+
+    Raises UnsupportedModel when there are none, when a shard that the index names is missing, or when weights are stored
+    in a type other than F32, F16 and BF16.
+    """
+    names = sorted(p.name for p in folder.glob("*.safetensors"))
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+    missing = [name for name in names if not (folder / name).is_file()]
+    if missing or not names:
+        what = f"lacks {', '.join(missing)}" if missing else "holds no *.safetensors file"
+        raise UnsupportedModel(f"{folder} {what}", "give a whole model folder; save it with safe_serialization")
+    found: dict[str, Tensor] = {}
+    for name in names:
+        for tensor in _header(folder / name):
+            found[tensor.name] = tensor
+    return found
+
+
+def _header(path: Path) -> Iterator[Tensor]:
+    with path.open("rb") as stream:
+        (length,) = struct.unpack("<Q", stream.read(8))
+        header = json.loads(stream.read(length))
+    header.pop("__metadata__", None)
+    for name, entry in sorted(header.items(), key=lambda item: item[1]["data_offsets"][0]):
+        if entry["dtype"] not in ITEM_BYTES:
+            raise UnsupportedModel(
+                f"{path}: {name} is stored as {entry['dtype']}",
+                "only F32, F16 and BF16 weights can be read; give the unquantised model",
+            )
+        yield Tensor(name, entry["dtype"], tuple(entry["shape"]), path, 8 + length + entry["data_offsets"][0])
+
+
+class ShardWriter:
+    """Writes one safetensors file whose tensors are known beforehand and whose bytes come one tensor after the other."""
+
+    def __init__(self, path: Path, tensors: Sequence[tuple[str, str, tuple[int, ...]]]) -> None:
+        header: dict[str, object] = {"__metadata__": {"format": "pt"}}
+        offset = 0
+        for name, dtype, shape in tensors:
+            end = offset + prod(shape) * ITEM_BYTES[dtype]
+            header[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [offset, end]}
+            offset = end
+        text = json.dumps(header, separators=(",", ":")).encode()
+        text += b" " * (-len(text) % 8)
+        self._stream: BinaryIO = path.open("wb")
+        self._stream.write(struct.pack("<Q", len(text)) + text)
+        self._end = 8 + len(text) + offset
+        self.path = path
+
+    def write(self, data: bytes) -> None:
+        """Append the next bytes."""
+        self._stream.write(data)
+
+    def __enter__(self) -> "ShardWriter":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        position = self._stream.tell()
+        self._stream.close()
+        if kind is None and position != self._end:
+            raise AssertionError(f"{self.path}: {position} bytes written, its header promises {self._end}")
+
+
+def plan_shards(tensors: Mapping[str, Tensor], dtype: str, shard_bytes: int = SHARD_BYTES) -> list[list[Tensor]]:
+    """Divide tensors over files of at most `shard_bytes` (one tensor at least)."""
+    shards: list[list[Tensor]] = [[]]
+    filled = 0
+    for tensor in tensors.values():
+        nbytes = tensor.size * ITEM_BYTES[dtype]
+        if shards[-1] and filled + nbytes > shard_bytes:
+            shards.append([])
+            filled = 0
+        shards[-1].append(tensor)
+        filled += nbytes
+    return shards
