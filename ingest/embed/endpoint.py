@@ -66,9 +66,7 @@ class OllamaEmbedder:
             raise self._chat_model_error(error)
         if not shorten and ("context" in error or "too large" in error):
             raise _TooLong(error)
-        raise EmbedderUnavailable(
-            f"Ollama at {self.address} answered {status}: {error}", "see the log of ollama serve"
-        )
+        raise EmbedderUnavailable(f"Ollama at {self.address} answered {status}: {error}", "see the log of ollama serve")
 
     def _refuse_chat_models(self) -> None:
         body = {"model": self.model}
@@ -130,9 +128,7 @@ class OpenAIEmbedder:
     def _request(self, texts: list[str], *, shorten: bool) -> NDArray[np.float32]:
         try:
             body = {"model": self.model, "input": [text or " " for text in texts], "encoding_format": "float"}
-            status, answer = _post(
-                self.address + "/embeddings", body, "set OPENAI_BASE_URL", headers=self._headers
-            )
+            status, answer = _post(self.address + "/embeddings", body, "set OPENAI_BASE_URL", headers=self._headers)
             if status == 200:
                 rows = answer.get("data")
                 rows = sorted(rows, key=lambda row: row.get("index", 0)) if isinstance(rows, list) else []
@@ -142,12 +138,8 @@ class OpenAIEmbedder:
                 word in error.lower() for word in ("context", "maximum", "too long", "too large")
             ):
                 raise _TooLong(error)
-            hint = (
-                "set OPENAI_API_KEY" if status in (401, 403) else "check OPENAI_BASE_URL and the model's name"
-            )
-            raise EmbedderUnavailable(
-                f"{self.address} answered {status} for {self.model}: {error[:300]}", hint
-            )
+            hint = "set OPENAI_API_KEY" if status in (401, 403) else "check OPENAI_BASE_URL and the model's name"
+            raise EmbedderUnavailable(f"{self.address} answered {status} for {self.model}: {error[:300]}", hint)
         except _TooLong as exc:
             if not shorten:
                 raise
@@ -171,17 +163,13 @@ def ollama_address(host: str = "") -> str:
         parts = urlsplit(f"//{place}" if not place.startswith("::") else f"//[{place}]")
         name, port = parts.hostname or "127.0.0.1", parts.port or port
     except ValueError as exc:
-        raise UsageError(
-            f"OLLAMA_HOST is {host!r}: {exc}", "give host:port, for example 127.0.0.1:11434"
-        ) from exc
+        raise UsageError(f"OLLAMA_HOST is {host!r}: {exc}", "give host:port, for example 127.0.0.1:11434") from exc
     name = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(name, name)  # noqa: S104 - bound everywhere means called on loopback
     return f"{scheme}://{f'[{name}]' if ':' in name else name}:{port}{slash}{path}"
 
 
 def _in_batches(embedder: OllamaEmbedder | OpenAIEmbedder, texts: list[str]) -> NDArray[np.float32]:
-    rows = [
-        _whole_or_halves(embedder, texts[start : start + _BATCH]) for start in range(0, len(texts), _BATCH)
-    ]
+    rows = [_whole_or_halves(embedder, texts[start : start + _BATCH]) for start in range(0, len(texts), _BATCH)]
     empty = np.empty((0, embedder.identity().dimension), np.float32)
     return np.concatenate([empty, *rows])
 
@@ -213,9 +201,7 @@ def _rows(values: Any, count: int, address: str) -> NDArray[np.float32]:
     return to_unit_length(rows)
 
 
-def _post(
-    url: str, body: dict[str, Any], hint: str, *, headers: dict[str, str] | None = None
-) -> tuple[int, Any]:
+def _post(url: str, body: dict[str, Any], hint: str, *, headers: dict[str, str] | None = None) -> tuple[int, Any]:
     return _send("POST", url, body, hint, headers=headers)
 
 

@@ -68,9 +68,7 @@ def quantise_rows(weight: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArra
 class _Writer:
     """Collects nodes and weights while the encoder is written from bottom to top."""
 
-    def __init__(
-        self, tensors: Mapping[str, NDArray[Any]], heads: int, epsilon: float, precision: str
-    ) -> None:
+    def __init__(self, tensors: Mapping[str, NDArray[Any]], heads: int, epsilon: float, precision: str) -> None:
         prefix = "bert." if "bert.embeddings.word_embeddings.weight" in tensors else ""
         self.tensors = {name.removeprefix(prefix): array for name, array in tensors.items()}
         self.heads, self.epsilon, self.precision = heads, epsilon, precision
@@ -90,10 +88,7 @@ class _Writer:
         graph = helper.make_graph(
             self.nodes,
             "sentence_encoder",
-            [
-                helper.make_tensor_value_info(n, TensorProto.INT32, shape)
-                for n in ("input_ids", "attention_mask")
-            ],
+            [helper.make_tensor_value_info(n, TensorProto.INT32, shape) for n in ("input_ids", "attention_mask")],
             [helper.make_tensor_value_info("vectors", TensorProto.FLOAT, ["batch", width])],
             self.constants,
         )
@@ -111,9 +106,7 @@ class _Writer:
         else:  # half the bytes to load; the rows come from fp32 with a relative error under 2^-11
             table = self._constant("words", words.astype(np.float16))
             gathered = self._node("Cast", [self._node("Gather", [table, "input_ids"])], to=1)
-        tokens = self._node(
-            "Slice", [self._node("Shape", ["input_ids"]), self._ints(1), self._ints(2), self._ints(0)]
-        )
+        tokens = self._node("Slice", [self._node("Shape", ["input_ids"]), self._ints(1), self._ints(2), self._ints(0)])
         place = self._node("Slice", [self._constant("places", places), self._ints(0), tokens, self._ints(0)])
         both = self._node("Add", [gathered, place])
         norm = self._norm("embeddings.LayerNorm")
@@ -131,12 +124,8 @@ class _Writer:
 
     def _attention(self, hidden: str, prefix: str) -> str:
         parts = ("query", "key", "value")
-        weight = np.concatenate(
-            [self._weight(f"{prefix}{part}.weight") for part in parts]
-        )  # [3 hidden, hidden]
-        bias = self._constant(
-            prefix + "bias", np.concatenate([self._weight(f"{prefix}{part}.bias") for part in parts])
-        )
+        weight = np.concatenate([self._weight(f"{prefix}{part}.weight") for part in parts])  # [3 hidden, hidden]
+        bias = self._constant(prefix + "bias", np.concatenate([self._weight(f"{prefix}{part}.bias") for part in parts]))
         if self.precision == "fp32":
             matrix = self._constant(prefix + "weight", weight.T)
             return self._fused("Attention", [hidden, matrix, bias, "attention_mask"], num_heads=self.heads)
@@ -168,9 +157,7 @@ class _Writer:
         self._node("LpNormalization", [total], name="vectors", axis=-1, p=2)
 
     def _norm(self, name: str) -> list[str]:
-        return [
-            self._constant(f"{name}.{part}", self._weight(f"{name}.{part}")) for part in ("weight", "bias")
-        ]
+        return [self._constant(f"{name}.{part}", self._weight(f"{name}.{part}")) for part in ("weight", "bias")]
 
     def _weight(self, name: str) -> NDArray[np.float32]:
         return self.tensors[name].astype(np.float32)
@@ -187,9 +174,7 @@ class _Writer:
             self._constant(name, np.array([value], np.int64))
         return name
 
-    def _node(
-        self, kind: str, inputs: list[str], *, outputs: int = 1, name: str = "", **attributes: Any
-    ) -> Any:
+    def _node(self, kind: str, inputs: list[str], *, outputs: int = 1, name: str = "", **attributes: Any) -> Any:
         from onnx import helper
 
         names = [name or f"{kind}_{len(self.nodes)}_{number}" for number in range(outputs)]

@@ -6,7 +6,31 @@ import re
 import unicodedata
 
 _ENGLISH = frozenset(
-    ["the", "of", "and", "to", "in", "is", "that", "for", "with", "as", "on", "by", "are", "was", "be", "this", "or", "from", "at", "an", "not", "which", "it"]
+    [
+        "the",
+        "of",
+        "and",
+        "to",
+        "in",
+        "is",
+        "that",
+        "for",
+        "with",
+        "as",
+        "on",
+        "by",
+        "are",
+        "was",
+        "be",
+        "this",
+        "or",
+        "from",
+        "at",
+        "an",
+        "not",
+        "which",
+        "it",
+    ]
 )
 _OTHERS = tuple(
     frozenset(words.split())

@@ -26,6 +26,4 @@ def load_embedder(config: IngestConfig, *, threads: int | None = None) -> Embedd
         from ingest.embed.endpoint import OpenAIEmbedder
 
         return OpenAIEmbedder(name, config.openai_base_url, config.openai_api_key)
-    raise UsageError(
-        f"embedder is {config.embedder!r}", "use minilm, minilm:FOLDER, ollama:MODEL or openai:MODEL"
-    )
+    raise UsageError(f"embedder is {config.embedder!r}", "use minilm, minilm:FOLDER, ollama:MODEL or openai:MODEL")

@@ -26,9 +26,7 @@ _BATCH = 8  # 4 to 16 are equally fast when sorted by length, and 32 takes three
 class MiniLM:
     """all-MiniLM-L6-v2, loaded once; safe to call from one thread at a time."""
 
-    def __init__(
-        self, weights: Weights, models: Path, *, precision: str = DEFAULT_PRECISION, threads: int = 0
-    ) -> None:
+    def __init__(self, weights: Weights, models: Path, *, precision: str = DEFAULT_PRECISION, threads: int = 0) -> None:
         import tokenizers
 
         self.truncated = 0
@@ -74,9 +72,7 @@ class MiniLM:
         output = self._session.run(None, {name: arrays[name].astype(kind) for name, kind in kinds.items()})[0]
         if self._pooled:
             return np.asarray(output, np.float32)
-        return to_unit_length(
-            (output * mask[:, :, None]).sum(axis=1)
-        )  # an exported graph ends before the pooling
+        return to_unit_length((output * mask[:, :, None]).sum(axis=1))  # an exported graph ends before the pooling
 
 
 def available_cores() -> int:
@@ -97,9 +93,7 @@ def _fingerprint(weights: Weights, models: Path) -> str:
     Raises EmbedderUnavailable where it is not the one expected.
     """
     status = weights.model.stat()
-    key = hashlib.sha256(
-        f"{weights.model.resolve()} {status.st_size} {status.st_mtime_ns}".encode()
-    ).hexdigest()
+    key = hashlib.sha256(f"{weights.model.resolve()} {status.st_size} {status.st_mtime_ns}".encode()).hexdigest()
     stamp = models / f"{key[:16]}.sha256"
     sha256 = stamp.read_text(encoding="ascii").strip() if stamp.is_file() else ""
     if len(sha256) != 64:
@@ -142,6 +136,4 @@ def _open_session(path: Path, threads: int) -> Any:
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as exc:  # its own exception classes share no base but this
-        raise EmbedderUnavailable(
-            f"{path} cannot be loaded: {exc}", "delete that file and run again"
-        ) from exc
+        raise EmbedderUnavailable(f"{path} cannot be loaded: {exc}", "delete that file and run again") from exc

@@ -122,18 +122,14 @@ def _fetch(config: IngestConfig, environ: Mapping[str, str], tried: str) -> Weig
     import httpx
 
     if environ.get("HF_HUB_OFFLINE", "").strip().lower() in ("1", "true", "yes", "on"):
-        raise EmbedderUnavailable(
-            f"no weights of all-MiniLM-L6-v2; looked in {tried}; HF_HUB_OFFLINE is set", HINT
-        )
+        raise EmbedderUnavailable(f"no weights of all-MiniLM-L6-v2; looked in {tried}; HF_HUB_OFFLINE is set", HINT)
     base = (environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
     folder = _hub_folder(config)
     headers = {"Authorization": f"Bearer {environ['HF_TOKEN']}"} if environ.get("HF_TOKEN") else {}
     for name in _FILES:
         address = f"{base}/{REPOSITORY}/resolve/main/{name}"
         try:
-            answer = httpx.get(
-                address, headers=headers, follow_redirects=True, timeout=httpx.Timeout(10, read=120)
-            )
+            answer = httpx.get(address, headers=headers, follow_redirects=True, timeout=httpx.Timeout(10, read=120))
             answer.raise_for_status()
         except httpx.HTTPError as exc:
             raise EmbedderUnavailable(
