@@ -12,7 +12,10 @@ from collections.abc import Callable
 from finetune.errors import FinetuneError, UsageError
 
 # Every concern adds one module here, one a line.
-COMMAND_MODULES = ("finetune.commands_data",)
+COMMAND_MODULES = (
+    "finetune.commands_data",
+    "finetune.commands_train",
+)
 
 _EXAMPLES = """\
 examples:
