@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ingest.embed import load_embedder
 
 from ingest.config import IngestConfig
 from ingest.copies import Copies
+from ingest.embed import load_embedder
 from ingest.errors import IdentityMismatch, UnknownDocument
 from ingest.pipeline import Cancelled, Progress, find_document, ingest, reindex, remove_document
 from ingest.store import Store, open_store
