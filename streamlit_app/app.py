@@ -1,0 +1,143 @@
+"""The page: what stands where; `quire app` serves it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from assistant import log
+from assistant.config import AssistantConfig
+from assistant.config import load_config as load_assistant_config
+from assistant.errors import AssistantError
+from ingest.config import IngestConfig
+from ingest.config import load_config as load_ingest_config
+from ingest.errors import IngestError
+from streamlit_app import chat, library, page_view, privacy, side, state, text
+from streamlit_app.gate import Gate
+from streamlit_app.services import Services
+from streamlit_app.settings import AppConfig, check_door, is_loopback, load_config
+
+if TYPE_CHECKING:
+    from ingest.store import Document
+    from streamlit_app.state import Session
+
+_STYLE = Path(__file__).resolve().parent / "style.css"
+
+
+def main() -> None:
+    """Draw the page once, for one visitor."""
+    try:
+        config, _ = load_config()
+        st.set_page_config(page_title=config.title, page_icon=":material/menu_book:", layout="wide")
+        address = st.get_option("server.address")
+        check_door(config, address)
+        ingest_config, _ = load_ingest_config()
+        assistant_config, _ = load_assistant_config()
+    except (IngestError, AssistantError) as exc:
+        _draw_error(exc)
+        return
+    st.html(_STYLE)
+    own = state.session(ingest_config.library)
+    if not own.allowed and not _draw_door(own, config, address):
+        return
+    services = _services(ingest_config, assistant_config)
+    try:
+        _draw(services, own, config, address)
+    except (IngestError, AssistantError) as exc:
+        _draw_error(exc)
+
+
+@st.cache_resource(show_spinner=False)
+def _services(ingest_config: IngestConfig, config: AssistantConfig) -> Services:
+    return Services(ingest_config, config)
+
+
+@st.cache_resource(show_spinner=False)
+def _gate(password: str) -> Gate:
+    return Gate(password)
+
+
+def _draw(services: Services, own: Session, config: AppConfig, address: str | None) -> None:
+    _resume_once(services, own)
+    documents = _documents(services, own)
+    st.segmented_control(
+        "View", state.VIEWS, key="view", default=state.VIEWS[0], required=True, label_visibility="collapsed"
+    )
+    warning = log.notice(services.config)
+    if warning:
+        st.warning(text.label(warning), icon=":material/visibility:")
+    if own.message:
+        st.toast(text.label(own.message))
+        st.info(text.label(own.message))
+        own.message = ""
+    side.draw_side(services, own, documents)
+    view = state.view()
+    if view == "Ask":
+        chat.draw_input(services, own, documents, config)
+    if own.page is not None and view in ("Ask", "Library"):
+        left, right = st.columns([6, 5], gap="medium")
+    else:
+        left, right = st.container(), None
+    if right is not None:
+        with right:
+            page_view.draw_page(services, own)
+    with left:
+        if view == "Ask":
+            chat.draw_chat(services, own, documents)
+        elif view == "Library":
+            library.draw_library(services, own, documents, config)
+        elif view == "Settings":
+            privacy.draw_settings(services, own)
+        else:
+            privacy.draw_privacy(services, own, config, address)
+
+
+def _documents(services: Services, own: Session) -> list[Document]:
+    try:
+        return services.documents(own.library)
+    except (IngestError, AssistantError) as exc:
+        own.message = ""
+        _draw_error(exc)
+        return []
+
+
+def _resume_once(services: Services, own: Session) -> None:
+    """Come back to the conversation that the address line names, after a reload."""
+    wanted = state.asked_for()
+    if wanted and not own.talk.turns and own.talk.conversation is None and own.generation is None:
+        try:
+            state.resume(own, services.history, wanted)
+        except AssistantError:
+            state.begin(own)  # it was deleted
+
+
+def _draw_door(own: Session, config: AppConfig, address: str | None) -> bool:
+    """Let in whoever needs no password or knows it; draws the door for all others."""
+    if not config.password and is_loopback(address):
+        own.allowed = True
+        return True
+    gate = _gate(config.password)
+    st.markdown(f"#### {text.label(config.title)}")
+    st.caption("Whoever has the password shares this library and its history.")
+    with st.form("door"):
+        given = st.text_input("Password", type="password", key="door_password")
+        sent = st.form_submit_button("Come in")
+    if not sent:
+        return False
+    if gate.lets_in(given):
+        own.allowed = True
+        st.rerun()
+    shut = gate.seconds_shut()
+    st.error(f"Too many wrong passwords: wait {text.time_words(shut)}." if shut else "That is not the password.")
+    return False
+
+
+def _draw_error(exc: IngestError | AssistantError) -> None:
+    st.error(text.label(exc.message))
+    if exc.hint:
+        st.caption(text.label(f"Fix: {exc.hint}"))
+
+
+main()

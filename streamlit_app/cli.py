@@ -1,0 +1,101 @@
+"""The command `quire app`: checks the door, prints the address, and hands over to Streamlit."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+from ingest.errors import IngestError, UsageError
+from streamlit_app.settings import AppConfig, check_door, is_loopback, load_config
+
+PAGE = Path(__file__).resolve().parent / "app.py"
+
+
+def main(argv: list[str]) -> int:
+    """Serve the page until it is stopped; returns 0, 1 where it cannot start, 2 for wrong usage."""
+    args = _parser().parse_args(argv)
+    try:
+        config, _ = load_config(flags={"address": args.address, "port": args.port})
+        check_door(config, config.address)
+        _check_installed()
+        _check_port(config, given=args.port is not None)
+    except IngestError as exc:
+        print(f"error: {exc.message}\n  fix: {exc.hint}", file=sys.stderr)
+        return 2 if isinstance(exc, UsageError) else 1
+    print(f"quire is at {url(config)}   (Ctrl-C stops it)", flush=True)
+    if not is_loopback(config.address):
+        print(
+            "Whoever has the password shares this library and its history; the connection is not encrypted by itself.",
+            file=sys.stderr,
+        )
+    try:
+        return subprocess.run(command(config), check=False, env=environment(config)).returncode
+    except KeyboardInterrupt:
+        return 0
+
+
+def command(config: AppConfig) -> list[str]:
+    """Return the command that serves the page; the password is not in it, since every user can list processes."""
+    options = {
+        "server.address": config.address,
+        "server.port": str(config.port),
+        "server.headless": "true",
+        "server.maxUploadSize": str(config.upload_megabytes),
+        "server.fileWatcherType": "none",
+        "browser.gatherUsageStats": "false",
+        "client.toolbarMode": "viewer",
+        "client.showErrorDetails": "none",
+        "theme.primaryColor": "#2b6cb0",
+    }
+    flags = [word for name, value in options.items() for word in (f"--{name}", value)]
+    # -m: the `streamlit` command would leave the project's folder off the path
+    return [sys.executable, "-m", "streamlit", "run", str(PAGE), *flags]
+
+
+def environment(config: AppConfig) -> dict[str, str]:
+    """Return the environment the page runs in: this one, with the folder of the packages on the path."""
+    path = os.pathsep.join(filter(None, [str(PAGE.parent.parent), os.environ.get("PYTHONPATH", "")]))
+    return {**os.environ, "PYTHONPATH": path, "QUIRE_APP_ADDRESS": config.address}
+
+
+def url(config: AppConfig) -> str:
+    """Return the address to open in a browser."""
+    host = {"0.0.0.0": socket.gethostname(), "::": socket.gethostname()}.get(config.address, config.address)  # noqa: S104
+    return f"http://{f'[{host}]' if ':' in host else host}:{config.port}"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="quire app",
+        description="Serve the web page: drop PDFs in, ask, see the cited page with the passage marked.",
+        epilog="examples:\n  quire app\n  quire app --port 8600\n"
+        "  QUIRE_APP_PASSWORD='a long one' quire app --address 0.0.0.0",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--address", metavar="A", help="interface to listen on (default 127.0.0.1: this machine only)")
+    parser.add_argument("--port", type=int, metavar="N", help="port (default 8501)")
+    return parser
+
+
+def _check_installed() -> None:
+    if importlib.util.find_spec("streamlit") is None:
+        raise IngestError("the web page needs streamlit", "install it: pip install 'quire[app]'")
+
+
+def _check_port(config: AppConfig, *, given: bool) -> None:
+    family = socket.AF_INET6 if ":" in config.address else socket.AF_INET
+    with socket.socket(family) as probe:
+        # without it a port whose last connections are still closing would count as taken
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((config.address, config.port))
+        except OSError as exc:
+            fix = "choose another" if given else f"choose another: quire app --port {config.port + 1}"
+            raise IngestError(
+                f"cannot listen on {config.address} port {config.port}: {exc.strerror}", f"{fix}, or stop what uses it"
+            ) from exc

@@ -1,0 +1,288 @@
+"""Ingests that run on when the browser tab is closed: one queue a library, each file's stage, the report kept."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import queue
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+from ingest.config import IngestConfig
+from ingest.errors import IngestError
+from ingest.names import UPLOAD, file_name
+from ingest.pipeline import Cancelled, IngestReport, Progress, ingest
+
+_KEPT = 20  # finished jobs whose reports can still be seen
+_STALE_SECONDS = 86_400  # uploads of a killed run are deleted when they are this old
+
+Status = Literal["waiting", "running", "done", "stopped", "failed"]
+ReportState = Literal["added", "replaced", "unchanged", "failed", "locked"]
+
+
+@dataclass
+class FileState:
+    """One file or link on its way."""
+
+    name: str
+    stage: str = "waiting"
+    fraction: float = 0.0
+
+
+@dataclass(frozen=True)
+class ReportLine:
+    """What became of one file: `state` is locked where only a password is missing."""
+
+    name: str
+    state: ReportState
+    text: str
+    fix: str = ""
+
+
+@dataclass
+class Job:
+    """One ingest that somebody asked for; other threads read it, only its own writes it."""
+
+    id: int
+    library: str
+    files: dict[str, FileState]  # by name without folders, as progress names them
+    links: tuple[str, ...]
+    uploads: tuple[tuple[str, Path], ...]
+    folder: Path  # where the uploads' bytes lie until the job is dismissed
+    password: str | None = None
+    status: Status = "waiting"
+    seconds_left: float | None = None
+    documents_done: int = 0
+    error: str = ""
+    fix: str = ""
+    report: IngestReport | None = None
+    locked: dict[str, bool] = field(default_factory=dict)  # source: whether a wrong password was given
+    cancel: threading.Event = field(default_factory=threading.Event)
+    finished_at: float = 0.0
+
+    @property
+    def active(self) -> bool:
+        """Say whether there is still something to come."""
+        return self.status in ("waiting", "running")
+
+    def lines(self) -> list[ReportLine]:
+        """Return one line for each file that was given."""
+        if self.report is None:
+            return []
+        report = self.report
+        lines = [ReportLine(s.document, "added", _size(s.pages, s.chunks, s.notices)) for s in report.added]
+        lines += [ReportLine(s.document, "replaced", _size(s.pages, s.chunks, s.notices)) for s in report.replaced]
+        lines += [ReportLine(name, "unchanged", "is in the library already") for name in report.unchanged]
+        for failed in report.failed:
+            shown = failed.document.removeprefix(UPLOAD)
+            if failed.document in self.locked:
+                wrong = self.locked[failed.document]
+                text = "that password does not open it" if wrong else "it is encrypted"
+                lines.append(ReportLine(shown, "locked", text, "type its password below"))
+            else:
+                lines.append(ReportLine(shown, "failed", failed.reason, failed.hint))
+        return lines
+
+
+class Jobs:
+    """All ingests of this process; safe to use from several threads."""
+
+    def __init__(self, home: Path, changed: Callable[[str], None]) -> None:
+        self._uploads = home / "uploads"
+        self._changed = changed  # told the library after each job
+        self._ids = itertools.count(1)
+        self._jobs: dict[int, Job] = {}
+        self._queues: dict[str, queue.SimpleQueue[tuple[Job, IngestConfig]]] = {}
+        self._lock = threading.Lock()
+        self._sweep()
+
+    def start(
+        self, config: IngestConfig, files: Sequence[tuple[str, BinaryIO]], links: Sequence[str] = ()
+    ) -> Job:
+        """Take the bytes of dropped files and the links, and ingest them after what is queued for the library.
+
+        The names are shown and never used as paths. Raises IngestError where the disk does not take the bytes.
+        """
+        folder = self._folder()
+        uploads = []
+        for name, stream in files:
+            handle = tempfile.NamedTemporaryFile(dir=folder, suffix=".pdf", delete=False)  # noqa: SIM115
+            try:
+                with handle:
+                    shutil.copyfileobj(stream, handle)
+            except OSError as exc:
+                shutil.rmtree(folder, ignore_errors=True)
+                raise IngestError(f"cannot keep {name}: {exc.strerror}", "free some disk space, then drop it again") from exc
+            uploads.append((name, Path(handle.name)))
+        return self._queue(config, folder, tuple(_distinct(uploads)), tuple(dict.fromkeys(links)), None)
+
+    def unlock(self, job: Job, config: IngestConfig, name: str, password: str) -> Job:
+        """Try one encrypted file of a finished job again with a password; returns the new job."""
+        source = next(s for s in job.locked if s.removeprefix(UPLOAD) == name)
+        folder = self._folder()
+        uploads = []
+        for upload, path in job.uploads:
+            if UPLOAD + upload == source and path.exists():
+                copy = folder / path.name
+                shutil.copyfile(path, copy)
+                uploads.append((upload, copy))
+        links = tuple(link for link in job.links if link == source)
+        if not uploads and not links:
+            raise IngestError(f"the bytes of {name} are gone", "drop the file again")
+        return self._queue(config, folder, tuple(uploads), links, password, after=job)
+
+    def of(self, library: str) -> list[Job]:
+        """Return the jobs of a library, newest first."""
+        with self._lock:
+            return [job for job in reversed(self._jobs.values()) if job.library == library]
+
+    def active(self) -> list[Job]:
+        """Return the jobs of all libraries that are not finished."""
+        with self._lock:
+            return [job for job in self._jobs.values() if job.active]
+
+    def stop(self, job: Job) -> None:
+        """End a job after the step it is in; what is stored stays."""
+        job.cancel.set()
+        if job.status == "waiting":
+            job.status = "stopped"
+
+    def dismiss(self, job: Job) -> None:
+        """Forget a finished job with its report and the bytes of what failed."""
+        with self._lock:
+            self._jobs.pop(job.id, None)
+        shutil.rmtree(job.folder, ignore_errors=True)
+
+    # inside
+
+    def _queue(
+        self,
+        config: IngestConfig,
+        folder: Path,
+        uploads: tuple[tuple[str, Path], ...],
+        links: tuple[str, ...],
+        password: str | None,
+        after: Job | None = None,
+    ) -> Job:
+        names = [name for name, _ in uploads] + [file_name(link) for link in links]
+        job = Job(
+            id=next(self._ids),
+            library=config.library,
+            files={name: FileState(name) for name in names},
+            links=links,
+            uploads=uploads,
+            folder=folder,
+            password=password,
+        )
+        if after is not None:
+            self._hand_over(after, job)
+        with self._lock:
+            self._jobs[job.id] = job
+            waiting = self._queues.get(config.library)
+            if waiting is None:
+                waiting = self._queues[config.library] = queue.SimpleQueue()
+                threading.Thread(target=self._work, args=(waiting,), daemon=True, name=f"ingest {config.library}").start()
+            waiting.put((job, config))
+        self._forget_oldest()
+        return job
+
+    def _hand_over(self, old: Job, new: Job) -> None:
+        """Take a file that is tried again out of the old report: it stands in the new one."""
+        again = {UPLOAD + name for name, _ in new.uploads} | set(new.links)
+        assert old.report is not None  # noqa: S101 - only a finished job names locked files
+        failed = [f for f in old.report.failed if f.document not in again]
+        old.report = replace(old.report, failed=failed)
+        if not old.lines():
+            self.dismiss(old)
+
+    def _work(self, waiting: queue.SimpleQueue[tuple[Job, IngestConfig]]) -> None:
+        while True:
+            job, config = waiting.get()
+            if job.cancel.is_set():
+                job.status = "stopped"
+            else:
+                self._run(job, config)
+            job.finished_at = time.time()
+            with contextlib.suppress(Exception):  # the next job of this library must still run
+                self._changed(job.library)
+
+    def _run(self, job: Job, config: IngestConfig) -> None:
+        job.status = "running"
+        for state in job.files.values():
+            state.stage = "reading"
+
+        def note_locked(source: str, wrong: bool) -> None:
+            job.locked[source] = wrong  # the file fails now and is asked for in the report: others need not wait
+
+        try:
+            job.report = ingest(
+                job.links,
+                config,
+                password=job.password,
+                ask_password=note_locked,
+                uploads=job.uploads,
+                progress=lambda progress: _note(job, progress),
+                cancel=job.cancel,
+            )
+            job.status = "done"
+        except Cancelled:
+            job.status = "stopped"
+        except IngestError as exc:
+            job.status, job.error, job.fix = "failed", exc.message, exc.hint
+        except Exception as exc:  # a bug must not end the queue, nor show as a job that runs for ever
+            job.status, job.error = "failed", f"{type(exc).__name__}: {exc}"
+            job.fix = "this is a bug: please report it"
+        if not job.locked:
+            shutil.rmtree(job.folder, ignore_errors=True)
+
+    def _folder(self) -> Path:
+        try:
+            self._uploads.mkdir(parents=True, exist_ok=True, mode=0o700)
+            return Path(tempfile.mkdtemp(dir=self._uploads))
+        except OSError as exc:
+            raise IngestError(f"cannot write to {self._uploads}: {exc.strerror}", "check the folder's permissions") from exc
+
+    def _forget_oldest(self) -> None:
+        with self._lock:
+            finished = [job for job in self._jobs.values() if not job.active]
+        for job in finished[:-_KEPT]:
+            self.dismiss(job)
+
+    def _sweep(self) -> None:
+        for folder in self._uploads.glob("*"):
+            with contextlib.suppress(FileNotFoundError):
+                if time.time() - folder.stat().st_mtime > _STALE_SECONDS:
+                    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _note(job: Job, progress: Progress) -> None:
+    job.seconds_left = progress.seconds_left
+    job.documents_done = progress.documents_done
+    state = job.files.get(progress.document) or job.files.get(file_name(progress.document) if progress.document else "")
+    if state is not None:
+        state.stage, state.fraction = progress.stage, progress.fraction
+
+
+def _distinct(uploads: Sequence[tuple[str, Path]]) -> list[tuple[str, Path]]:
+    """Number names that one drop holds twice: as one name they would be one document."""
+    seen: dict[str, int] = {}
+    result = []
+    for name, path in uploads:
+        name = name.replace("\\", "/").rsplit("/", 1)[-1].strip() or "upload.pdf"
+        seen[name] = seen.get(name, 0) + 1
+        if seen[name] > 1:
+            stem, dot, ending = name.rpartition(".")
+            name = f"{stem or ending} ({seen[name]}){dot}{ending if stem else ''}"
+        result.append((name, path))
+    return result
+
+
+def _size(pages: int, chunks: int, notices: Sequence[str]) -> str:
+    words = f"{pages} {'page' if pages == 1 else 'pages'}, {chunks} {'passage' if chunks == 1 else 'passages'}"
+    return ". ".join([words, *notices])
