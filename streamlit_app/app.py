@@ -24,13 +24,15 @@ if TYPE_CHECKING:
     from streamlit_app.state import Session
 
 _STYLE = Path(__file__).resolve().parent / "style.css"
+# a picture of our own: Streamlit fetches emoji and Material icons for the tab from a font server on the internet
+_ICON = str(Path(__file__).resolve().parent / "icon.png")
 
 
 def main() -> None:
     """Draw the page once, for one visitor."""
     try:
         config, _ = load_config()
-        st.set_page_config(page_title=config.title, page_icon=":material/menu_book:", layout="wide")
+        st.set_page_config(page_title=config.title, page_icon=_ICON, layout="wide")
         address = st.get_option("server.address")
         check_door(config, address)
         ingest_config, _ = load_ingest_config()
@@ -62,9 +64,9 @@ def _gate(password: str) -> Gate:
 def _draw(services: Services, own: Session, config: AppConfig, address: str | None) -> None:
     _resume_once(services, own)
     documents = _documents(services, own)
-    st.segmented_control(
-        "View", state.VIEWS, key="view", default=state.VIEWS[0], required=True, label_visibility="collapsed"
-    )
+    if state.value("view", None) is None:
+        state.show(state.VIEWS[0])
+    st.segmented_control("View", state.VIEWS, key="view", required=True, label_visibility="collapsed")
     warning = log.notice(services.config)
     if warning:
         st.warning(text.label(warning), icon=":material/visibility:")

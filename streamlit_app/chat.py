@@ -139,7 +139,9 @@ def _draw_answer(own: Session, turn: Turn) -> None:
 
 
 def _refusal_help() -> str:
-    return text.label("Ask in the words of the document, choose other documents, or put the right one in under Library.")
+    return text.label(
+        "Ask in the words of the document, choose other documents, or put the right one in under Library."
+    )
 
 
 def _draw_citations(own: Session, turn: Turn) -> None:
@@ -149,7 +151,9 @@ def _draw_citations(own: Session, turn: Turn) -> None:
     if answer.citations:
         with st.container(horizontal=True, gap="small", key=f"citations_{turn.id}"):
             for citation in answer.citations:
-                where = f"[{citation.number}] {citation.document}, {text.page_words(citation.page, citation.page_label)}"
+                where = (
+                    f"[{citation.number}] {citation.document}, {text.page_words(citation.page, citation.page_label)}"
+                )
                 passage = answer.passages[citation.number - 1] if citation.number <= len(answer.passages) else None
                 st.button(
                     text.label(where),
@@ -181,13 +185,18 @@ def _draw_actions(services: Services, own: Session, turn: Turn, place: int) -> N
         _draw_thumbs(services, own, turn)
         with st.popover("Copy", type="tertiary", key=f"copy_{turn.id}"):
             st.code(as_copied(turn.answer), language=None, wrap_lines=True)
-        if st.button("Edit", key=f"edit_{turn.id}", type="tertiary", disabled=busy, help="Edit the question and ask again"):
+        if st.button(
+            "Edit", key=f"edit_{turn.id}", type="tertiary", disabled=busy, help="Edit the question and ask again"
+        ):
             own.editing = turn.id
             st.rerun()
-        if last and st.button("Again", key=f"again_{turn.id}", type="tertiary", disabled=busy, help="Generate it again"):
+        if last and st.button(
+            "Again", key=f"again_{turn.id}", type="tertiary", disabled=busy, help="Generate it again"
+        ):
             _ask_instead(services, own, place, turn.answer.question)
         seconds = turn.answer.usage.seconds
-        st.caption(text.label(f"{turn.answer.model}, {seconds:.1f} s"), width="content")
+        took = f", {seconds:.1f} s" if seconds >= 0.1 else ""
+        st.caption(text.label(f"{turn.answer.model}{took}"), width="content")
     if own.ratings.get(turn.id, (0, ""))[0] < 0:
         _draw_better(services, own, turn)
 
@@ -196,7 +205,9 @@ def as_copied(answer: Answer) -> str:
     """Return an answer with its sources as plain text."""
     lines = [answer.text]
     for c in answer.citations:
-        lines.append(f"[{c.number}] {c.document}, {text.page_words(c.page, c.page_label)}: “{' '.join(c.quote.split())}”")
+        lines.append(
+            f"[{c.number}] {c.document}, {text.page_words(c.page, c.page_label)}: “{' '.join(c.quote.split())}”"
+        )
     return "\n".join(lines)
 
 
@@ -204,7 +215,9 @@ def _draw_edit(services: Services, own: Session, turn: Turn, place: int) -> None
     import streamlit as st
 
     with st.form(f"edit_form_{turn.id}", border=False):
-        edited = st.text_area("Your question", turn.answer.question, max_chars=_MOST_CHARACTERS, key=f"edited_{turn.id}")
+        edited = st.text_area(
+            "Your question", turn.answer.question, max_chars=_MOST_CHARACTERS, key=f"edited_{turn.id}"
+        )
         with st.container(horizontal=True):
             send = st.form_submit_button("Ask again", type="primary")
             leave = st.form_submit_button("Leave it")
@@ -349,4 +362,3 @@ def draw_exports(own: Session) -> None:
                 on_click="ignore",
                 help=f"Save this conversation as {kind}",
             )
-

@@ -33,8 +33,16 @@ def main(argv: list[str]) -> int:
             "Whoever has the password shares this library and its history; the connection is not encrypted by itself.",
             file=sys.stderr,
         )
+    return _serve(config)
+
+
+def _serve(config: AppConfig) -> int:
+    words, environ = command(config), environment(config)
+    if os.name == "posix":
+        # in place of this process: whoever stops `quire app` by its id stops the page, not only its parent
+        os.execve(words[0], words, environ)  # noqa: S606 - the program is this Python itself
     try:
-        return subprocess.run(command(config), check=False, env=environment(config)).returncode
+        return subprocess.run(words, check=False, env=environ).returncode
     except KeyboardInterrupt:
         return 0
 
@@ -50,7 +58,9 @@ def command(config: AppConfig) -> list[str]:
         "browser.gatherUsageStats": "false",
         "client.toolbarMode": "viewer",
         "client.showErrorDetails": "none",
-        "theme.primaryColor": "#2b6cb0",
+        # both, or the page would stay light for people whose system is dark
+        "theme.light.primaryColor": "#2b6cb0",
+        "theme.dark.primaryColor": "#63a4ff",
     }
     flags = [word for name, value in options.items() for word in (f"--{name}", value)]
     # -m: the `streamlit` command would leave the project's folder off the path

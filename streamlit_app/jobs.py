@@ -83,8 +83,12 @@ class Job:
             shown = failed.document.removeprefix(UPLOAD)
             if failed.document in self.locked:
                 wrong = self.locked[failed.document]
-                text = "that password does not open it" if wrong else "it is encrypted"
-                lines.append(ReportLine(shown, "locked", text, "type its password below"))
+                text = (
+                    "that password does not open it, try another"
+                    if wrong
+                    else "it is encrypted, type its password here"
+                )
+                lines.append(ReportLine(shown, "locked", text))
             else:
                 lines.append(ReportLine(shown, "failed", failed.reason, failed.hint))
         return lines
@@ -102,9 +106,7 @@ class Jobs:
         self._lock = threading.Lock()
         self._sweep()
 
-    def start(
-        self, config: IngestConfig, files: Sequence[tuple[str, BinaryIO]], links: Sequence[str] = ()
-    ) -> Job:
+    def start(self, config: IngestConfig, files: Sequence[tuple[str, BinaryIO]], links: Sequence[str] = ()) -> Job:
         """Take the bytes of dropped files and the links, and ingest them after what is queued for the library.
 
         The names are shown and never used as paths. Raises IngestError where the disk does not take the bytes.
@@ -118,7 +120,9 @@ class Jobs:
                     shutil.copyfileobj(stream, handle)
             except OSError as exc:
                 shutil.rmtree(folder, ignore_errors=True)
-                raise IngestError(f"cannot keep {name}: {exc.strerror}", "free some disk space, then drop it again") from exc
+                raise IngestError(
+                    f"cannot keep {name}: {exc.strerror}", "free some disk space, then drop it again"
+                ) from exc
             uploads.append((name, Path(handle.name)))
         return self._queue(config, folder, tuple(_distinct(uploads)), tuple(dict.fromkeys(links)), None)
 
@@ -187,7 +191,9 @@ class Jobs:
             waiting = self._queues.get(config.library)
             if waiting is None:
                 waiting = self._queues[config.library] = queue.SimpleQueue()
-                threading.Thread(target=self._work, args=(waiting,), daemon=True, name=f"ingest {config.library}").start()
+                threading.Thread(
+                    target=self._work, args=(waiting,), daemon=True, name=f"ingest {config.library}"
+                ).start()
             waiting.put((job, config))
         self._forget_oldest()
         return job
@@ -246,7 +252,9 @@ class Jobs:
             self._uploads.mkdir(parents=True, exist_ok=True, mode=0o700)
             return Path(tempfile.mkdtemp(dir=self._uploads))
         except OSError as exc:
-            raise IngestError(f"cannot write to {self._uploads}: {exc.strerror}", "check the folder's permissions") from exc
+            raise IngestError(
+                f"cannot write to {self._uploads}: {exc.strerror}", "check the folder's permissions"
+            ) from exc
 
     def _forget_oldest(self) -> None:
         with self._lock:

@@ -11,6 +11,10 @@ from streamlit_app import state, text
 from streamlit_app.state import PageRef, Session
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from streamlit.runtime.uploaded_file_manager import UploadedFile
+
     from ingest.store import Document
     from streamlit_app.jobs import Job, ReportLine
     from streamlit_app.services import Services
@@ -20,8 +24,20 @@ _PER_PAGE = 20  # documents drawn at once: each has buttons, and a thousand of t
 _LOOK_EVERY = 0.5  # seconds between two looks at a running ingest
 _FILES_SHOWN = 12  # bars drawn at once: those that move come first
 _STAGES = {"waiting": "waiting", "reading": "reading", "embedding": "embedding", "storing": "storing", "done": "done"}
-_SHARE = {"waiting": (0.0, 0.0), "reading": (0.05, 0.0), "embedding": (0.2, 0.75), "storing": (0.97, 0.0), "done": (1.0, 0.0)}
-_STATES = {"added": "Added", "replaced": "Replaced", "unchanged": "Unchanged", "failed": "Failed", "locked": "Password needed"}
+_SHARE = {
+    "waiting": (0.0, 0.0),
+    "reading": (0.05, 0.0),
+    "embedding": (0.2, 0.75),
+    "storing": (0.97, 0.0),
+    "done": (1.0, 0.0),
+}
+_STATES = {
+    "added": "Added",
+    "replaced": "Replaced",
+    "unchanged": "Unchanged",
+    "failed": "Failed",
+    "locked": "Password needed",
+}
 _ICONS = {
     "added": ":material/check_circle:",
     "replaced": ":material/sync:",
@@ -59,14 +75,17 @@ def _draw_upload(services: Services, own: Session, config: AppConfig) -> None:
             max_upload_size=config.upload_megabytes,
         )
         links = st.text_area(
-            "Links to PDFs, one a line", key=f"links_{own.uploads}", height=68, placeholder="https://example.org/report.pdf"
+            "Links to PDFs, one a line",
+            key=f"links_{own.uploads}",
+            height=68,
+            placeholder="https://example.org/report.pdf",
         )
         sent = st.form_submit_button(text.label(f"Put into {own.library}"), type="primary")
     if sent:
         _start(services, own, files or [], links)
 
 
-def _start(services: Services, own: Session, files: list[object], links: str) -> None:
+def _start(services: Services, own: Session, files: Sequence[UploadedFile], links: str) -> None:
     import streamlit as st
 
     wanted = [line.strip() for line in links.splitlines() if line.strip()]
@@ -78,8 +97,7 @@ def _start(services: Services, own: Session, files: list[object], links: str) ->
         st.info("Choose files or paste a link first.")
         return
     try:
-        named = [(str(file.name), file) for file in files]  # type: ignore[attr-defined]  # Streamlit's uploads
-        services.jobs.start(services.settings_of(own.library), named, wanted)  # type: ignore[arg-type]
+        services.jobs.start(services.settings_of(own.library), [(file.name, file) for file in files], wanted)
     except IngestError as exc:
         st.error(text.label(str(exc)))
         return
@@ -112,7 +130,11 @@ def _draw_job(services: Services, job: Job) -> None:
     with st.container(border=True, key=f"job_{job.id}"):
         total = len(job.files)
         left = f", about {text.time_words(job.seconds_left)} left" if job.seconds_left is not None else ""
-        head = "Waiting for the ingest before it" if job.status == "waiting" else f"{job.documents_done} of {total} done{left}"
+        head = (
+            "Waiting for the ingest before it"
+            if job.status == "waiting"
+            else f"{job.documents_done} of {total} done{left}"
+        )
         with st.container(horizontal=True, vertical_alignment="center"):
             st.markdown(f"**{text.label(head)}**")
             st.button(
@@ -127,7 +149,10 @@ def _draw_job(services: Services, job: Job) -> None:
         files = sorted(job.files.values(), key=lambda file: order.get(file.stage, 1))
         for file in files[:_FILES_SHOWN]:
             start, width = _SHARE.get(file.stage, (0.0, 0.0))
-            st.progress(min(1.0, start + width * file.fraction), text.label(f"{file.name}: {_STAGES.get(file.stage, file.stage)}"))
+            st.progress(
+                min(1.0, start + width * file.fraction),
+                text.label(f"{file.name}: {_STAGES.get(file.stage, file.stage)}"),
+            )
         if total > _FILES_SHOWN:
             st.caption(f"and {total - _FILES_SHOWN} more")
 
@@ -153,7 +178,9 @@ def _draw_report(services: Services, own: Session, job: Job) -> None:
                 st.caption(text.label(notice))
         for line in lines:
             fix = f" {text.label(f'Fix: {line.fix}.')}" if line.fix else ""
-            st.markdown(f"{_ICONS[line.state]} **{_STATES[line.state]}** {text.label(line.name)}: {text.label(line.text)}.{fix}")
+            st.markdown(
+                f"{_ICONS[line.state]} **{_STATES[line.state]}** {text.label(line.name)}: {text.label(line.text)}.{fix}"
+            )
             if line.state == "locked":
                 _draw_password(services, own, job, line)
 
@@ -171,10 +198,14 @@ def _summary(job: Job, lines: list[ReportLine]) -> str:
 def _draw_password(services: Services, own: Session, job: Job, line: ReportLine) -> None:
     import streamlit as st
 
-    with st.form(f"unlock_{job.id}_{line.name}", border=False, clear_on_submit=True):
-        with st.container(horizontal=True, vertical_alignment="bottom"):
-            password = st.text_input(text.label(f"Password of {line.name}"), type="password", key=f"password_{job.id}_{line.name}")
-            sent = st.form_submit_button("Unlock")
+    with (
+        st.form(f"unlock_{job.id}_{line.name}", border=False, clear_on_submit=True),
+        st.container(horizontal=True, vertical_alignment="bottom"),
+    ):
+        password = st.text_input(
+            text.label(f"Password of {line.name}"), type="password", key=f"password_{job.id}_{line.name}"
+        )
+        sent = st.form_submit_button("Unlock")
     if sent and password:
         try:
             services.jobs.unlock(job, services.settings_of(own.library), line.name, password)
@@ -189,7 +220,9 @@ def _draw_password(services: Services, own: Session, job: Job, line: ReportLine)
 def _draw_documents(services: Services, own: Session, documents: list[Document]) -> None:
     import streamlit as st
 
-    st.markdown(f"##### {text.label(own.library)}: {len(documents)} {'document' if len(documents) == 1 else 'documents'}")
+    st.markdown(
+        f"##### {text.label(own.library)}: {len(documents)} {'document' if len(documents) == 1 else 'documents'}"
+    )
     if not documents:
         st.caption("Nothing is in this library yet. Drop PDFs above.")
         return
@@ -212,7 +245,12 @@ def _draw_document(services: Services, own: Session, document: Document) -> None
             title = f" · {text.label(document.title[:120])}" if document.title else ""
             st.markdown(f"**{text.label(document.name)}**{title}")
             st.button(
-                "Open", key=f"open_{document.id}", type="tertiary", on_click=_open, args=(own, document), help="Show its pages"
+                "Open",
+                key=f"open_{document.id}",
+                type="tertiary",
+                on_click=_open,
+                args=(own, document),
+                help="Show its pages",
             )
             only = own.chosen == (document.id,)
             st.button(

@@ -53,7 +53,9 @@ def draw_page(services: Services, own: Session) -> None:
         _draw_file(path, shown, document)
 
 
-def marked_page(path: Path, page: int, *, passage: tuple[int, int] | None, quote: tuple[int, int] | None, scale: float) -> bytes:
+def marked_page(
+    path: Path, page: int, *, passage: tuple[int, int] | None, quote: tuple[int, int] | None, scale: float
+) -> bytes:
     """Return a page as a PNG of `scale` pixels a point, ranges of its text marked; raises UnreadablePDF."""
     from PIL import Image, ImageDraw
 
@@ -86,11 +88,11 @@ def _document(services: Services, library: str, shown: PageRef) -> Document | No
 def _draw_head(own: Session, shown: PageRef, document: Document | None) -> None:
     import streamlit as st
 
-    title, close = st.columns([6, 1], vertical_alignment="center")
-    title.markdown(f"**{text.label(shown.title or (document.name if document else ''))}**")
-    if close.button("✕", key="page_close", help="Close the page", type="tertiary"):
-        own.page = None
-        st.rerun()
+    with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+        st.markdown(f"**{text.label(shown.title or (document.name if document else ''))}**", width="content")
+        if st.button("✕ Close", key="page_close", type="tertiary"):
+            own.page = None
+            st.rerun()
 
 
 def _draw_tools(services: Services, own: Session, shown: PageRef, document: Document) -> None:
@@ -183,7 +185,9 @@ def _address(path: Path) -> str:
 
     if not exists():  # drawn without a server, in tests
         return ""
-    return get_instance().media_file_mgr.add(_bytes(path, path.stat().st_mtime_ns), "application/pdf", f"pdf-{path.stem}")
+    return get_instance().media_file_mgr.add(
+        _bytes(path, path.stat().st_mtime_ns), "application/pdf", f"pdf-{path.stem}"
+    )
 
 
 @functools.lru_cache(maxsize=2)

@@ -48,7 +48,9 @@ def draw_privacy(services: Services, own: Session, config: AppConfig, address: s
     if is_loopback(address):
         st.markdown("The page listens on this machine only.")
     else:
-        st.warning("The page can be reached over the network. Whoever has the password shares this library and its history.")
+        st.warning(
+            "The page can be reached over the network. Whoever has the password shares this library and its history."
+        )
     st.caption("No usage statistics are collected, by this page or by what it is made with.")
 
 

@@ -76,7 +76,7 @@ class Services:
         self._pulls: dict[str, Pull] = {}
         self._history: History | None = None
         self._model_list = _Kept(self._list_models, [ModelEntry("quotes", note="excerpts, no model")])
-        self._findings = _Kept(self._find, [])
+        self._findings: _Kept[list[Finding]] = _Kept(self._find, [])
         threading.Thread(target=self._warm, daemon=True, name="warm").start()
 
     # libraries
@@ -234,7 +234,9 @@ class Services:
                     "without documents and without a model there is nothing to say", "choose a model, or ask documents"
                 )
             config = replace(self.config, system_prompt=question.system_prompt)
-            return Agent(config, model, library and library.store, library and library.embedder)
+            if library is None:
+                return Agent(config, model)
+            return Agent(config, model, library.store, library.embedder)
 
         def logged(answer: Answer) -> None:
             log.record(self.config, answer)
@@ -280,8 +282,8 @@ class Services:
         from assistant.llm import servers
 
         try:
-            for pull.status, pull.done, pull.total in servers.pull(servers.reach(self.config), pull.name):
-                pass
+            for status, done, total in servers.pull(servers.reach(self.config), pull.name):
+                pull.status, pull.done, pull.total = status, done, total
         except AssistantError as exc:
             pull.trouble = Trouble(exc.message, exc.hint)
         pull.finished = True

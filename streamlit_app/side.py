@@ -23,7 +23,9 @@ def draw_side(services: Services, own: Session, documents: list[Document]) -> No
     import streamlit as st
 
     with st.sidebar:
-        st.button("New conversation", key="new", icon=":material/add:", on_click=state.begin, args=(own,), width="stretch")
+        st.button(
+            "New conversation", key="new", icon=":material/add:", on_click=state.begin, args=(own,), width="stretch"
+        )
         _draw_library(services, own)
         _draw_scope(own, documents)
         _draw_model(services)
@@ -62,7 +64,10 @@ def _draw_scope(own: Session, documents: list[Document]) -> None:
     import streamlit as st
 
     st.toggle(
-        "Ask the documents", value=True, key="use_documents", help="Off: plain chat with the model, nothing is looked up"
+        "Ask the documents",
+        value=True,
+        key="use_documents",
+        help="Off: plain chat with the model, nothing is looked up",
     )
     if not documents or not state.uses_documents():
         return
@@ -244,7 +249,9 @@ def _draw_conversations(services: Services, own: Session) -> None:
             key=f"talk_{conversation.id}",
             type="secondary" if current else "tertiary",
             width="stretch",
-            help=text.label(f"{conversation.turns} questions to {conversation.library}, {conversation.updated_at[:16]}"),
+            help=text.label(
+                f"{conversation.turns} questions to {conversation.library}, {conversation.updated_at[:16]}"
+            ),
             on_click=_resume,
             args=(services, own, conversation.id),
         )

@@ -215,7 +215,6 @@ def reset_sampling(config: AssistantConfig) -> None:
     set_value("system_prompt", config.system_prompt)
 
 
-
 def turn_page(own: Session, page: int) -> None:
     """Show another page of the document that is shown."""
     if own.page is not None:

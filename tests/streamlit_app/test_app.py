@@ -1,0 +1,287 @@
+"""The page without a browser: real library, real agent, answers as quotes."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from assistant.history import History
+from tests.streamlit_app.pages import HEART, QUESTION, ask, button, click, labels, texts, view, words
+
+
+def test_a_newcomer_is_led_through_document_model_and_question(empty_home, open_page):
+    page = open_page()
+    assert "Three steps to your first answer" in words(page)
+    assert page.chat_input[0].disabled
+    click(page, "Put documents in")
+    assert page.session_state["view"] == "Library"
+    assert "Nothing is in this library yet" in words(page)
+
+
+def test_an_answer_is_shown_with_a_citation_that_opens_its_page(home, open_page):
+    page = ask(open_page(), QUESTION)
+    assert texts(page)[0] == QUESTION
+    assert HEART in texts(page)[1]
+    click(page, "[1] whales.pdf, page 1")
+    assert "page 1 of 2" in words(page)
+    [picture] = page.get("image")
+    assert picture.proto.imgs[0].alt == "whales.pdf, page 1"
+
+
+def test_pages_are_turned_within_the_document_and_lead_back_to_the_passage(home, open_page):
+    page = click(ask(open_page(), QUESTION), "[1] whales.pdf")
+    assert button(page, "◀").disabled
+    click(page, "▶")
+    assert "page 2 of 2" in words(page)
+    assert button(page, "▶").disabled
+    click(page, "Back to the passage")
+    assert "page 1 of 2" in words(page)
+    click(page, "Close")
+    assert "page 1 of 2" not in words(page)
+
+
+def test_zoom_makes_the_picture_wider(home, open_page):
+    page = click(ask(open_page(), QUESTION), "[1] whales.pdf")
+    click(page, "+")
+    assert page.session_state["quire"].zoom == 1.5
+    for _ in range(9):
+        click(page, "+")
+    assert page.session_state["quire"].zoom == 3.0
+
+
+def test_what_no_document_answers_is_refused_without_a_citation(home, open_page):
+    page = ask(open_page(), "Which chess opening begins with the queen's pawn?")
+    assert texts(page)[1] == "I cannot answer that from these documents."
+    assert not [label for label in labels(page) if label.startswith("[")]
+
+
+def test_a_question_of_chosen_documents_uses_no_other(home, open_page):
+    page = view(open_page(), "Library")
+    click(page, "Ask only this")  # bridges.pdf, the first by name
+    assert page.session_state["view"] == "Ask"
+    ask(page, QUESTION)
+    assert not any("whales.pdf" in label for label in labels(page) if label.startswith("["))
+
+
+def test_a_second_visitor_sees_neither_question_nor_answer_of_the_first(home, open_page):
+    first = ask(open_page(), QUESTION)
+    second = open_page()
+    assert texts(second) == []
+    ask(second, "When was the Forth Bridge opened?")
+    assert HEART not in "".join(texts(second))
+    assert HEART in "".join(texts(first.run()))
+
+
+def test_regenerating_replaces_the_last_answer(home, open_page):
+    page = click(ask(open_page(), QUESTION), "Again")
+    assert texts(page)[0] == QUESTION
+    assert len(page.session_state["quire"].talk.turns) == 1
+    [kept] = History(home).conversations()
+    assert kept.turns == 1
+
+
+def test_editing_a_question_drops_what_came_after_it(home, open_page):
+    page = ask(ask(open_page(), QUESTION), "When was the Forth Bridge opened?")
+    click(page, "Edit")
+    page.text_area(key=next(a.key for a in page.text_area if a.label == "Your question")).set_value(
+        "How long do humpback whales sing?"
+    )
+    click(page, "Ask again")
+    assert texts(page)[0] == "How long do humpback whales sing?"
+    assert "twenty minutes" in texts(page)[1]
+    assert len(texts(page)) == 2
+
+
+def test_a_conversation_is_kept_resumed_renamed_and_deleted(home, open_page):
+    first = ask(open_page(), QUESTION)
+    conversation = first.session_state["quire"].talk.conversation
+    page = click(open_page(), QUESTION)  # its line at the side
+    assert HEART in texts(page)[1]
+    page.text_input(key="new_title").set_value("Whales")
+    click(page, "Rename")
+    assert History(home).conversation(conversation).title == "Whales"
+    click(page, "Delete")
+    click(page, "Delete for good")
+    assert History(home).conversations() == []
+    assert texts(page) == []
+
+
+def test_a_reload_comes_back_to_the_conversation(home, open_page):
+    conversation = ask(open_page(), QUESTION).session_state["quire"].talk.conversation
+    from streamlit.testing.v1 import AppTest
+
+    from tests.streamlit_app.conftest import APP
+
+    page = AppTest.from_file(str(APP), default_timeout=30)
+    page.query_params["c"] = conversation
+    page.run()
+    assert HEART in texts(page)[1]
+
+
+def test_with_the_switch_on_nothing_is_written(home, open_page):
+    page = open_page()
+    page.toggle(key="private").set_value(True).run()
+    ask(page, QUESTION)
+    assert HEART in texts(page)[1]
+    assert History(home).conversations() == []
+    assert not page.get("feedback"), "an opinion would be written as well"
+
+
+def test_a_thumb_and_a_better_answer_become_feedback_with_all_they_stand_on(home, open_page):
+    page = ask(open_page(), QUESTION)
+    turn = page.session_state["quire"].talk.turns[0]
+    page.session_state[f"thumb_{turn.id}"] = 0
+    page.run()
+    page.text_area(key=f"better_text_{turn.id}").set_value("About 180 kilograms [1].")
+    click(page, "Save the better answer")
+    [row] = History(home).feedback()
+    assert (row.thumb, row.edit) == (-1, "About 180 kilograms [1].")
+    assert row.answer.question == QUESTION
+    assert row.answer.passages and row.answer.model == "quotes" and row.answer.sampling is not None
+
+
+def test_the_sliders_have_the_ranges_of_the_command(home, open_page):
+    from assistant.config import CONTROLS
+
+    page = open_page()
+    page.toggle(key="advanced").set_value(True).run()
+    for name in ("temperature", "top_p", "top_k", "repetition_penalty"):
+        slider, control = page.slider(key=f"sampling_{name}"), CONTROLS[name]
+        assert (slider.min, slider.max, slider.step) == (control.minimum, control.maximum, control.step)
+    for name in ("max_tokens", "seed"):
+        number, control = page.number_input(key=f"sampling_{name}"), CONTROLS[name]
+        assert (number.min, number.max) == (control.minimum, control.maximum)
+
+
+def test_sampling_travels_with_the_answer_and_is_reset(home, open_page):
+    page = open_page()
+    page.slider(key="sampling_temperature").set_value(0.7).run()
+    ask(page, QUESTION)
+    assert page.session_state["quire"].talk.turns[0].answer.sampling.temperature == 0.7
+    click(page, "Reset")
+    assert page.slider(key="sampling_temperature").value == 0.2
+
+
+def test_a_document_is_removed_after_a_second_click_with_its_page_and_its_answers(home, open_page):
+    page = click(ask(open_page(), QUESTION), "[1] whales.pdf")
+    view(page, "Library")
+    keys = [b.key for b in page.button if b.label == "Remove"]
+    assert len(keys) == 2
+    page.button(key=keys[1]).click().run()  # whales.pdf, the second by name
+    assert len([b for b in page.button if b.label == "Remove"]) == 1, "nothing is removed by one click"
+    click(page, "Remove for good")
+    assert "whales.pdf was removed." in words(page)
+    assert page.session_state["quire"].page is None
+    view(page, "Ask")
+    ask(page, QUESTION)
+    assert texts(page)[-1] == "I cannot answer that from these documents."
+
+
+def test_what_people_and_documents_write_is_shown_as_text(home, open_page):
+    evil = "<script>alert(1)</script> ![x](http://evil.example/x.png) $5 and $6 **bold** :smile:"
+    page = ask(open_page(), evil)
+    body = next(e.proto.body for e in page.get("html") if "alert" in e.proto.body)
+    assert "<script" not in body and "<img" not in body
+    assert texts(page)[0] == evil
+    side = [b.label for b in page.button if "alert" in b.label]
+    assert side and all("\\<script" in label and "\\!\\[x" in label and "://" not in label for label in side)
+
+
+def test_without_documents_the_quotes_mode_says_that_a_model_is_needed(home, open_page):
+    page = open_page()
+    page.toggle(key="use_documents").set_value(False).run()
+    ask(page, "Hello")
+    assert "without documents and without a model there is nothing to say" in words(page)
+    assert {"Try again", "Leave it"} <= set(labels(page))
+    click(page, "Leave it")
+    assert texts(page) == []
+
+
+def test_a_broken_setting_is_said_in_plain_words(home, open_page, monkeypatch):
+    monkeypatch.setenv("QUIRE_STORE", "chroma")
+    page = open_page()
+    assert "store is 'chroma'" in words(page) and "sqlite" in words(page)
+
+
+def test_the_operators_log_is_visibly_marked_and_off_by_default(home, open_page, tmp_path: Path):
+    assert "keeps questions and answers" not in words(open_page())
+    (home / "quire.toml").write_text(f'[assistant]\nconversation_log = "{tmp_path / "log.jsonl"}"\n')
+    page = ask(open_page(), QUESTION)
+    assert "The operator of this assistant keeps questions and answers" in words(page)
+    [line] = (tmp_path / "log.jsonl").read_text().splitlines()
+    assert json.loads(line)["question"] == QUESTION
+
+
+def test_privacy_and_disclaimer_say_what_the_settings_say(home, open_page):
+    (home / "quire.toml").write_text('[app]\ndisclaimer = "Ask Ruth."\nprivacy = "Kept in Bern."\n')
+    page = open_page()
+    assert "Ask Ruth." in words(page)
+    view(page, "Privacy")
+    assert "Kept in Bern." in words(page)
+    assert str(home / "conversations.sqlite") in words(page)
+
+
+def test_beyond_this_machine_the_page_wants_a_password_set(home, open_page):
+    from streamlit import config
+
+    config.set_option("server.address", "0.0.0.0")
+    page = open_page()
+    assert "no password is set" in words(page)
+    assert not page.chat_input
+
+
+def test_the_door_opens_for_the_password_only(home, open_page, monkeypatch):
+    from streamlit import config
+
+    config.set_option("server.address", "0.0.0.0")
+    monkeypatch.setenv("QUIRE_APP_PASSWORD", "open sesame")
+    page = open_page()
+    assert not page.chat_input and not page.sidebar.button
+    page.text_input(key="door_password").set_value("open barley")
+    click(page, "Come in")
+    assert "That is not the password." in words(page)
+    page.text_input(key="door_password").set_value("open sesame")
+    click(page, "Come in")
+    assert page.chat_input
+    assert not open_page().chat_input, "another visitor must give it too"
+
+
+@pytest.mark.slow
+def test_fifty_visitors_at_once_get_their_own_answers_and_memory_stays_flat(home, open_page):
+    pages = [open_page() for _ in range(50)]
+    questions = [QUESTION, "When was the Forth Bridge opened?"]
+    wrong: list[str] = []
+
+    def visit(number: int) -> None:
+        question = questions[number % 2]
+        page = ask(pages[number], question)
+        said = texts(page)[-1]
+        if (HEART in said) == bool(number % 2) or len(texts(page)) != 2:
+            wrong.append(f"{number}: {said}")
+        click(page, "New conversation")
+
+    def everybody() -> None:
+        threads = [threading.Thread(target=visit, args=(n,)) for n in range(50)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    sizes = []
+    for _ in range(4):
+        everybody()
+        time.sleep(0.2)
+        sizes.append(_resident_mb())
+    print("resident MB after each round of 50:", sizes)
+    assert not wrong
+    assert sizes[-1] - sizes[1] < 60
+
+
+def _resident_mb() -> float:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return round(pages * os.sysconf("SC_PAGE_SIZE") / 1e6, 1)
