@@ -16,7 +16,7 @@ from ingest.errors import IdentityMismatch, StoreError, UnknownDocument
 from ingest.store import copy_library, libraries, open_store, remove_library
 from tests.ingest.store_examples import IDENTITY, WORDS, embed, make_document, unit
 
-BOTH = [pytest.param("sqlite", id="sqlite")]
+BOTH = [pytest.param("sqlite", id="sqlite"), pytest.param("weaviate", id="weaviate", marks=pytest.mark.server)]
 
 
 @pytest.fixture(params=BOTH)

@@ -1,0 +1,191 @@
+"""A Weaviate server of our own: a pinned version as a child process that several processes share and the last one stops."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import json
+import os
+import platform
+import subprocess
+import sys
+import tarfile
+import threading
+import time
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from ingest.errors import StoreError, StoreUnreachable
+
+VERSION = "1.39.0"  # the newest that was tested; before 1.38 carry CVE-2026-11500
+_START_SECONDS = 90.0  # six on a quiet machine; a large library reads its logs first
+_SIZES = "about 60 MB to fetch, 190 MB on disk"
+
+
+@dataclass(frozen=True)
+class Joined:
+    """A running server and our share in it; `leave` gives the share back, and the last to leave stops the server."""
+
+    http_port: int
+    grpc_port: int
+    api_key: str
+    server_pid: int
+    leave: Callable[[], None]
+
+
+def binary_path() -> Path:
+    """Return where Weaviate's client keeps the binary of our version, whether it is there or not."""
+    folder = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache" / "weaviate-embedded"
+    tag = f"v{VERSION}"
+    return Path(folder) / f"weaviate-{tag}-{hashlib.sha256(tag.encode()).hexdigest()}"
+
+
+def download_offer() -> str | None:
+    """Return the sentence that offers the download with its size and source; None where the binary is there."""
+    path = binary_path()
+    if path.is_file():
+        return None
+    return f"The embedded Weaviate {VERSION} is not on this machine ({path}). {_SIZES}, from {_download_url()}."
+
+
+def download_binary(url: str = "") -> Path:
+    """Fetch the binary and return its path; call it only when the person agreed. Raises StoreError where that fails."""
+    import httpx
+
+    url, path = url or _download_url(), binary_path()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    archive, binary = path.with_name(f"{path.name}.{os.getpid()}.part"), path.with_name(f"{path.name}.{os.getpid()}")
+    try:
+        with httpx.stream("GET", url, follow_redirects=True, timeout=60.0) as answer, archive.open("wb") as file:
+            answer.raise_for_status()
+            for piece in answer.iter_bytes():
+                file.write(piece)
+        _unpack(archive, binary, zipped=url.endswith(".zip"))
+        binary.chmod(0o755)
+        binary.replace(path)
+    except (httpx.HTTPError, OSError, tarfile.TarError, zipfile.BadZipFile, KeyError) as exc:
+        raise StoreError(
+            f"Weaviate {VERSION} could not be fetched from {url}: {exc}",
+            f"fetch it by hand, unpack it as {path} and make it executable; or use QUIRE_STORE=sqlite",
+        ) from exc
+    finally:
+        archive.unlink(missing_ok=True)
+        binary.unlink(missing_ok=True)
+    return path
+
+
+def join(home: Path) -> Joined:
+    """Return a share in the server of this home folder, starting it where none runs.
+
+    Raises StoreError where the binary is absent or this platform has none, StoreUnreachable where it does not start.
+    """
+    if sys.platform == "win32":
+        raise StoreError("Weaviate has no embedded server for Windows", "run a server and set WEAVIATE_URL")
+    if not binary_path().is_file():
+        raise StoreError(
+            f"{download_offer()}", "add --yes to agree to the download; or use QUIRE_STORE=sqlite, which needs nothing"
+        )
+    folder = home / "weaviate"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    users = (folder / "users.lock").open("a")
+    try:
+        _lock(users, exclusive=False)  # waits while a keeper is stopping its server
+        with (folder / "start.lock").open("a") as start:
+            _lock(start, exclusive=True)
+            info = _running(folder) or _started(folder)
+    except BaseException:
+        users.close()
+        raise
+    return Joined(info["http"], info["grpc"], info["api_key"], info["server"], users.close)
+
+
+def _started(folder: Path) -> dict[str, Any]:
+    log = folder / "log.txt"
+    with os.fdopen(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as output:
+        # -I: the script's folder holds modules named like libraries
+        keeper = subprocess.Popen(
+            [sys.executable, "-I", str(Path(__file__).with_name("keeper.py")), str(folder), str(binary_path())],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            cwd=folder,
+            start_new_session=True,  # Ctrl-C ends us, not the server under others
+        )
+    deadline = time.monotonic() + _START_SECONDS
+    while keeper.poll() is None and time.monotonic() < deadline:
+        info = _running(folder)
+        if info is not None and info["keeper"] == keeper.pid:
+            # it may outlive us; where it does not, this takes note of its end
+            threading.Thread(target=keeper.wait, daemon=True).start()
+            return info
+        time.sleep(0.1)
+    if keeper.poll() is None:
+        keeper.terminate()
+        keeper.wait()
+    lines = log.read_text(errors="replace").strip().splitlines()
+    raise StoreUnreachable(
+        f"the embedded Weaviate did not start: {lines[-1][:300] if lines else 'it said nothing'}",
+        f"its log is {log}; move {folder / 'data'} away if it is damaged",
+    )
+
+
+def _running(folder: Path) -> dict[str, Any] | None:
+    """Return what `server.json` says if that server is ready and takes our key."""
+    try:
+        info: dict[str, Any] = json.loads((folder / "server.json").read_text())
+        for path in ("/v1/.well-known/ready", "/v1/meta"):
+            connection = http.client.HTTPConnection("127.0.0.1", info["http"], timeout=5)
+            try:
+                connection.request("GET", path, headers={"Authorization": f"Bearer {info['api_key']}"})
+                if connection.getresponse().status != 200:
+                    return None
+            finally:
+                connection.close()
+    except (OSError, ValueError, KeyError, http.client.HTTPException):
+        return None
+    return info
+
+
+def _lock(file: IO[str], *, exclusive: bool) -> None:
+    import fcntl
+
+    kind = fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH
+    deadline = time.monotonic() + _START_SECONDS
+    while True:
+        try:
+            return fcntl.flock(file, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise StoreUnreachable(
+                    f"{file.name} has been locked by another process for {_START_SECONDS:.0f} s",
+                    "a server is starting or stopping and does not finish: end the other quire processes",
+                ) from None
+            time.sleep(0.05)
+
+
+def _download_url() -> str:
+    """Return the address of the release for this machine, put together as Weaviate's client does."""
+    from weaviate.embedded import GITHUB_RELEASE_DOWNLOAD_URL
+
+    if platform.system() == "Darwin":
+        return f"{GITHUB_RELEASE_DOWNLOAD_URL}v{VERSION}/weaviate-v{VERSION}-Darwin-all.zip"
+    machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
+    return f"{GITHUB_RELEASE_DOWNLOAD_URL}v{VERSION}/weaviate-v{VERSION}-{platform.system()}-{machine}.tar.gz"
+
+
+def _unpack(archive: Path, target: Path, *, zipped: bool) -> None:
+    """Write the archive's member `weaviate` to the target, and nothing else of it anywhere."""
+    if zipped:
+        with zipfile.ZipFile(archive) as opened:
+            target.write_bytes(opened.read("weaviate"))
+        return
+    with tarfile.open(archive) as opened:
+        member = opened.extractfile("weaviate")
+        if member is None:
+            raise KeyError("weaviate is no file in the archive")
+        with target.open("wb") as file:
+            while piece := member.read(1 << 20):
+                file.write(piece)

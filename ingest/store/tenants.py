@@ -1,0 +1,82 @@
+"""The tenants of a Weaviate library: one share of it for each user or team, which no other tenant's search can reach."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ingest.config import IngestConfig
+from ingest.errors import StoreError
+from ingest.store.connection import connect
+from ingest.store.schema import check_tenant, collections_of, records_name
+
+
+def list_tenants(config: IngestConfig, library: str) -> dict[str, bool]:
+    """Return {tenant: whether it is active} of a library; empty where the library has no tenants."""
+    connection = connect(config)
+    try:
+        return connection.call(lambda: _states(connection.client, library))
+    finally:
+        connection.close()
+
+
+def deactivate_tenant(config: IngestConfig, library: str, tenant: str) -> None:
+    """Take a tenant's share out of the server's memory; its next use brings it back. Raises StoreError for an unknown one."""
+    check_tenant(tenant)
+    connection = connect(config)
+    client = connection.client
+
+    def deactivate() -> None:
+        _must_have(client, library, tenant)
+        for name in collections_of(client, library):
+            tenants = client.collections.use(name).tenants
+            if tenant in tenants.get():
+                tenants.deactivate(tenant)
+
+    try:
+        connection.call(deactivate)
+    finally:
+        connection.close()
+
+
+def remove_tenant(config: IngestConfig, library: str, tenant: str) -> None:
+    """Remove a tenant with all its documents for good. Raises StoreError for an unknown one."""
+    check_tenant(tenant)
+    connection = connect(config)
+    try:
+        connection.call(lambda: remove_share(connection.client, library, tenant))
+    finally:
+        connection.close()
+
+
+def add_tenant(client: Any, collection: str, tenant: str) -> None:
+    """Make a tenant in one collection; one that is there is left as it is."""
+    tenants = client.collections.use(collection).tenants
+    if not tenants.exists(tenant):
+        tenants.create([tenant])
+
+
+def tenant_names(client: Any, library: str) -> set[str] | None:
+    """Return the tenants of a library, None where it was made without."""
+    collection = client.collections.use(records_name(library))
+    if not collection.config.get().multi_tenancy_config.enabled:
+        return None
+    return set(collection.tenants.get())
+
+
+def remove_share(client: Any, library: str, tenant: str) -> None:
+    """Remove one tenant's share of a library, its records last."""
+    _must_have(client, library, tenant)
+    for name in sorted(collections_of(client, library), key=lambda one: one == records_name(library)):
+        client.collections.use(name).tenants.remove([tenant])
+
+
+def _must_have(client: Any, library: str, tenant: str) -> None:
+    if tenant not in _states(client, library):
+        raise StoreError(f"library {library!r} has no tenant {tenant!r}", "list the tenants to see their names")
+
+
+def _states(client: Any, library: str) -> dict[str, bool]:
+    if not client.collections.exists(records_name(library)) or tenant_names(client, library) is None:
+        return {}
+    found = client.collections.use(records_name(library)).tenants.get()
+    return {name: str(getattr(one.activity_status, "value", "")).upper() == "ACTIVE" for name, one in found.items()}
