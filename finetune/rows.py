@@ -11,7 +11,7 @@ from typing import Any
 
 from finetune.config import TrainConfig
 from finetune.errors import DataError
-from finetune.records import Conversation, Label, Message, Preference, Record, Text
+from finetune.records import Conversation, Label, Preference, Record, Text
 from finetune.template import Template
 
 IGNORED = -100  # label of a token that the loss does not count
@@ -159,42 +159,3 @@ def hash_rows(rows: Sequence[Row]) -> str:
     for row in rows:
         digest.update(json.dumps(row, sort_keys=True).encode())
     return digest.hexdigest()
-
-
-def split_groups(records: Sequence[Record], share: float, *, seed: int) -> tuple[list[Record], list[Record]]:
-    """Hold out about `share` of the records by whole groups (a tree, a prompt), the same ones every time.
-
-    Rows of one group never stand on both sides; a record without a group is a group by its prompt.
-    """
-    if share <= 0:
-        return list(records), []
-
-    def key(record: Record) -> str:
-        name = record.group or _prompt_text(record)
-        return hashlib.sha256(f"{seed}\0{name}".encode()).hexdigest()
-
-    keys = [key(record) for record in records]
-    wanted = max(1, round(share * len(records)))
-    held: set[str] = set()
-    count = 0
-    for name in sorted(set(keys)):
-        if count >= wanted:
-            break
-        held.add(name)
-        count += keys.count(name)
-    train = [r for r, k in zip(records, keys, strict=True) if k not in held]
-    if not train:
-        raise DataError("all rows belong to one group: none can be held out", "give --eval-data")
-    return train, [r for r, k in zip(records, keys, strict=True) if k in held]
-
-
-def _prompt_text(record: Record) -> str:
-    messages: tuple[Message, ...]
-    match record:
-        case Conversation():
-            messages = record.messages[:-1]
-        case Preference() | Label():
-            messages = record.prompt
-        case Text():
-            return record.text
-    return json.dumps([(m.role, m.text) for m in messages])

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from finetune.config import TrainConfig, build, runs_folder, to_toml
-from finetune.errors import TrainingFailed, UsageError
+from finetune.errors import DataError, TrainingFailed, UsageError
 from finetune.manifest import (
     RunManifest,
     find_run,
@@ -24,7 +24,8 @@ from finetune.manifest import (
     write_manifest,
 )
 from finetune.records import Record
-from finetune.rows import Row, RowReport, encode_for, split_groups
+from finetune.rows import Row, RowReport, encode_for
+from finetune.splits import split
 
 logger = logging.getLogger(__name__)
 
@@ -99,8 +100,8 @@ def train(
 
 def _quiet() -> None:
     """Keep progress bars off a pipe, where each would be a line, and renamings inside the libraries to themselves."""
-    for name in ("is_gradient_checkpointing", "gradient_checkpointing"):
-        warnings.filterwarnings("ignore", message=f"`{name}` is deprecated", category=FutureWarning)
+    renamed = r"`(is_)?gradient_checkpointing(_enable|_disable)?` is deprecated"
+    warnings.filterwarnings("ignore", message=renamed, category=FutureWarning)
     logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)  # a faster kernel that no one asked for
     if sys.stderr.isatty():
         return
@@ -191,7 +192,9 @@ def prepare(config: TrainConfig, template: Any, tokenizer: Any, records: Sequenc
     if config.eval_data:
         train_records, held = given, read_records(config.eval_data, task)
     else:
-        train_records, held = split_groups(given, config.eval_share, seed=config.seed)
+        train_records, held = split(given, held_out=config.eval_share, seed=config.seed)
+        if config.eval_share and not held:
+            raise DataError("all rows belong to one group: none can be held out", "give --eval-data FILE")
     rows, report = encode_for(config, train_records, template, tokenizer)
     if not held:
         return Prepared(rows, [], report, None)
