@@ -13,6 +13,7 @@ import tarfile
 import threading
 import time
 import zipfile
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,7 +67,7 @@ def download_binary(url: str = "") -> Path:
         _unpack(archive, binary, zipped=url.endswith(".zip"))
         binary.chmod(0o755)
         binary.replace(path)
-    except (httpx.HTTPError, OSError, tarfile.TarError, zipfile.BadZipFile, KeyError) as exc:
+    except (httpx.HTTPError, OSError, EOFError, KeyError, tarfile.TarError, zipfile.BadZipFile, zlib.error) as exc:
         raise StoreError(
             f"Weaviate {VERSION} could not be fetched from {url}: {exc}",
             f"fetch it by hand, unpack it as {path} and make it executable; or use QUIRE_STORE=sqlite",

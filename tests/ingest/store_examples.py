@@ -68,6 +68,13 @@ def make_document(source: str, *texts: str, version: str = "v1", title: str = ""
     return document, chunks, vectors
 
 
+def make_varied(source: str, *texts: str, version: str = "v1"):
+    """Return what make_document returns, with vectors at random: thousands of equal ones make an HNSW index crawl."""
+    document, chunks, vectors = make_document(source, *texts, version=version)
+    rng = np.random.default_rng(len(texts))
+    return document, chunks, rng.normal(size=vectors.shape).astype(np.float32)
+
+
 def unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the vectors at length one."""
     lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
