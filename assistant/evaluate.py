@@ -286,7 +286,8 @@ def _one(
     judge: Model | None,
     own: str | None,
 ) -> dict[str, Any]:
-    best = search(library.store, library.embedder, question.question, k=1, documents=documents)
+    passages = agent.config.passages
+    best = search(library.store, library.embedder, question.question, k=passages, documents=documents)
     answer = agent.ask(question.question, documents=documents)
     given = not answer.refused
     evidence = {(own, page) for page in question.pages}
@@ -311,7 +312,7 @@ def _one(
         "question": question.question,
         "expected": question.answer,
         "answer": answer.text,
-        "best_score": round(best[0].score, 4) if best else 0.0,
+        "best_score": round(max((passage.score for passage in best), default=0.0), 4),
         "evidence": [{"document": question.document, "page": page} for page in question.pages],
         "citations": [citation.as_dict() for citation in answer.citations],
         "notices": list(answer.notices),
