@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from assistant.llm import Model
     from ingest.store import Store
 
+_ALONGSIDE = 0.5  # share of the threshold that further passages must reach once one has passed it: with the whole
+# threshold for each, 5 of 59 evidence pages that were found never reached the prompt
 _TEMPLATE_TOKENS = 50  # the budget's allowance for a chat template, which a server may not use
 _POLL_SECONDS = 0.05  # how soon a cancel is seen while the model is silent
 
@@ -229,7 +231,9 @@ class Agent:
         cancel: threading.Event,
     ) -> list[Passage]:
         draft.asked = self._standalone(question, history, cancel)
-        evidence = [p for p in self._search(draft.asked, k, documents) if p.score >= self.config.threshold]
+        found = self._search(draft.asked, k, documents)
+        passes = any(passage.score >= self.config.threshold for passage in found)
+        evidence = [p for p in found if passes and p.score >= _ALONGSIDE * self.config.threshold]
         if history and (evidence or followup.is_elliptical(question)):
             kept = followup.evidence_at_hand(history[-1].passages, [c.number for c in history[-1].citations])
             allowed = None if documents is None else set(documents)

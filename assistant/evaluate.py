@@ -341,14 +341,13 @@ def _holds(answer: Answer, evidence: set[tuple[str | None, int]]) -> bool:
 
 
 def _is_verbatim(library: Library, document_id: str, page: int, start: int, end: int, quote: str) -> bool:
-    chunks = library.store.page_chunks([(document_id, page)]).get((document_id, page), [])
-    for chunk in chunks:
-        if chunk.start <= start and end <= chunk.end:
-            return chunk.text[start - chunk.start : end - chunk.start] == quote
+    """Say whether a quote is the page's text at its place; white space between two stored passages is not known."""
+    key = (document_id, page)
+    chunks = library.store.page_chunks([key]).get(key)
     if not chunks:
         return False
     whole = whole_page(chunks)
-    return whole.text[start - whole.start : end - whole.start] == quote
+    return whole.text[start - whole.start : end - whole.start].split() == quote.split() != []
 
 
 def _library_name(config: IngestConfig, files: Sequence[Path]) -> str:

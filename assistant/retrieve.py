@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assistant.ranking import PageEvidence, score_pages
+from assistant.relevance import names_in, relevance
 from ingest.chunks import Chunk
 from ingest.store import Hit, Store
 
@@ -19,6 +20,7 @@ VECTOR_WEIGHT = 0.7
 TEXT_LIMIT = 100  # chunks taken from the text leg
 VECTOR_LIMIT = 300  # chunks taken from the vector leg: some 150 pages of a large library
 CANDIDATES = 120  # pages that are read whole and scored; twice as many found no more (docs/retrieval.md)
+_GAP = 4  # characters of white space that may lie between neighbours
 PASSAGE_CHARACTERS = 1200  # a passage grows by its neighbours on the page up to this size
 
 
@@ -78,7 +80,9 @@ def search(
     found = rank_pages(text_hits, vector_hits)[:CANDIDATES]
     chunks = store.page_chunks([page.key for page in found])
     pages = order_pages(question, found, chunks)[:k]
-    return [_passage(rank, page, chunks.get(page.key, [page.best])) for rank, page in enumerate(pages, 1)]
+    names = names_in(question)
+    passages = [_passage(rank, page, chunks.get(page.key, [page.best])) for rank, page in enumerate(pages, 1)]
+    return [replace(p, score=relevance(names, p.score, p.text, p.document)) for p in passages]
 
 
 def order_pages(
@@ -181,13 +185,15 @@ def _passage(rank: int, page: RankedPage, neighbours: Sequence[Chunk]) -> Passag
 
 
 def _fits(one: Chunk, other: Chunk) -> bool:
-    touches = one.start <= other.end and other.start <= one.end
+    touches = one.start <= other.end + _GAP and other.start <= one.end + _GAP
     return touches and max(one.end, other.end) - min(one.start, other.start) <= PASSAGE_CHARACTERS
 
 
 def _join(one: Chunk, other: Chunk) -> Chunk:
     first, second = (one, other) if one.start <= other.start else (other, one)
-    text = first.text + second.text[max(0, first.end - second.start) :]
+    # between two chunks nothing but white space was cut away; line ends stand for it, so that ranges stay true
+    gap = "\n" * max(0, second.start - first.end)
+    text = first.text + gap + second.text[max(0, first.end - second.start) :]
     margins = {
         (left + chunk.start - first.start, right + chunk.start - first.start)
         for chunk in (first, second)
@@ -201,5 +207,5 @@ def whole_page(chunks: Sequence[Chunk]) -> Passage:
     ordered = sorted(chunks, key=lambda chunk: (chunk.start, chunk.end))
     page = ordered[0]
     for chunk in ordered[1:]:
-        page = _join(page, chunk) if chunk.start <= page.end else page
+        page = _join(page, chunk)
     return _passage(0, RankedPage(page, (), 1.0, (1.0,)), [page])

@@ -65,13 +65,23 @@ def test_text_that_does_not_touch_is_never_joined():
     assert merge(chunk(0, 100), [chunk(300, 400)], []).text == PAGE[:100]
 
 
-@given(st.lists(st.tuples(st.integers(0, 900), st.integers(1, 300)), min_size=1, max_size=12), st.data())
-def test_a_merged_passage_is_always_the_pages_own_text(ranges, data):
-    chunks = list({start: chunk(start, start + length) for start, length in ranges}.values())
+@given(st.lists(st.tuples(st.integers(10, 300), st.integers(0, 9)), min_size=1, max_size=12), st.data())
+def test_a_merged_passage_is_always_the_pages_own_text(pieces, data):
+    chunks, end = [], 9
+    for length, overlap in pieces:
+        chunks.append(chunk(end - overlap, end - overlap + length))
+        end = chunks[-1].end
     best = data.draw(st.sampled_from(chunks))
     grown = merge(best, [], chunks)
     assert grown.text == PAGE[grown.start : grown.end]
     assert grown.start <= best.start <= best.end <= grown.end
+
+
+def test_white_space_that_was_cut_away_between_neighbours_does_not_part_them():
+    first, second = chunk(0, 24), replace(chunk(25, 50), text=PAGE[25:50])
+    grown = merge(first, [], [first, second])
+    assert grown.text == PAGE[:24] + "\n" + PAGE[25:50]
+    assert whole_page([second, first]).text == grown.text
 
 
 def test_margins_move_with_the_text():
