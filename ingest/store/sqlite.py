@@ -191,8 +191,9 @@ class SQLiteStore:
         """Return all passages of the given (document id, page) pairs, in order of their place."""
         found: dict[tuple[str, int], list[Chunk]] = {}
         with self._reading() as connection:
+            known = {document_id: _key_and_name(connection, document_id) for document_id, _ in pages}
             for document_id, page in dict.fromkeys(pages):
-                row = connection.execute("SELECT key, record FROM documents WHERE id = ?", (document_id,)).fetchone()
+                row = known[document_id]
                 if row is None:
                     continue
                 rows = connection.execute(
@@ -200,8 +201,7 @@ class SQLiteStore:
                     (row[0], page),
                 ).fetchall()
                 if rows:
-                    document = _to_document(row[1])
-                    found[document_id, page] = [_to_chunk(r, document) for r in rows]
+                    found[document_id, page] = [_to_chunk(r, document_id, row[1]) for r in rows]
         return found
 
     def scan(self, document_id: str | None = None) -> Iterator[tuple[Chunk, Vectors]]:
@@ -370,11 +370,11 @@ class SQLiteStore:
 
     def _scan_document(self, document_id: str) -> Iterator[tuple[Chunk, Vectors]]:
         with self._reading() as connection:
-            row = connection.execute("SELECT key, record FROM documents WHERE id = ?", (document_id,)).fetchone()
+            row = _key_and_name(connection, document_id)
             identity = _identity(connection)
             if row is None or identity is None:
                 return
-            key, document = row[0], _to_document(row[1])
+            key, name = row
             rows = connection.execute(
                 f"SELECT {_CHUNK_COLUMNS} FROM chunks WHERE row >= ? AND row < ? ORDER BY row",  # noqa: S608
                 (key << _SHIFT, (key + 1) << _SHIFT),
@@ -382,7 +382,7 @@ class SQLiteStore:
             (data,) = connection.execute("SELECT data FROM vectors WHERE document = ?", (key,)).fetchone()
         vectors = np.frombuffer(data, dtype=np.float16).reshape(len(rows), identity.dimension).astype(np.float32)
         for one, vector in zip(rows, vectors, strict=True):
-            yield _to_chunk(one, document), vector
+            yield _to_chunk(one, document_id, name), vector
 
     def _stage(
         self, connection: sqlite3.Connection, identity: Identity, batches: Iterator[tuple[list[str], Vectors]]
@@ -642,15 +642,16 @@ def _hits(connection: sqlite3.Connection, found: Sequence[tuple[int, float]]) ->
         marks = ",".join("?" * len(rows))
         query = f"SELECT {_CHUNK_COLUMNS} FROM chunks WHERE row IN ({marks})"  # noqa: S608
         chunks.update((values[0], values) for values in connection.execute(query, rows))
-    documents: dict[int, Document] = {}
-    hits = []
-    for row, score in found:
-        key = row >> _SHIFT
-        if key not in documents:
-            (record,) = connection.execute("SELECT record FROM documents WHERE key = ?", (key,)).fetchone()
-            documents[key] = _to_document(record)
-        hits.append(Hit(_to_chunk(chunks[row], documents[key]), score))
-    return hits
+    named = "SELECT id, json_extract(record, '$.name') FROM documents WHERE key = ?"
+    documents = {key: connection.execute(named, (key,)).fetchone() for key in {row >> _SHIFT for row, _ in found}}
+    return [Hit(_to_chunk(chunks[row], *documents[row >> _SHIFT]), score) for row, score in found]
+
+
+def _key_and_name(connection: sqlite3.Connection, document_id: str) -> tuple[int, str] | None:
+    """Return a document's key and display name; the whole record, outline and all, takes a hundred times longer to read."""
+    named = "SELECT key, json_extract(record, '$.name') FROM documents WHERE id = ?"
+    row: tuple[int, str] | None = connection.execute(named, (document_id,)).fetchone()
+    return row
 
 
 def _passages_of(connection: sqlite3.Connection) -> Callable[[int], Iterator[tuple[int, str]]]:
@@ -662,7 +663,7 @@ def _passages_of(connection: sqlite3.Connection) -> Callable[[int], Iterator[tup
             (key << _SHIFT, (key + 1) << _SHIFT),
         )
         for row in rows:
-            yield row[0], indexed_text(_to_chunk(row, document), document.source, document.title)
+            yield row[0], indexed_text(_to_chunk(row, document.id, document.name), document.source, document.title)
 
     return passages
 
@@ -691,11 +692,11 @@ def _chunk_row(row: int, chunk: Chunk) -> tuple[Any, ...]:
     )
 
 
-def _to_chunk(row: tuple[Any, ...], document: Document) -> Chunk:
+def _to_chunk(row: tuple[Any, ...], document_id: str, document: str) -> Chunk:
     _, page, chunk_id, page_label, start, end, text, heading, margins, parser = row
     ranges = tuple((a, b) for a, b in json.loads(margins)) if margins else ()
     return Chunk(
-        chunk_id, document.id, document.name, page, page_label, start, end, text, heading, margins=ranges, parser=parser
+        chunk_id, document_id, document, page, page_label, start, end, text, heading, margins=ranges, parser=parser
     )
 
 
