@@ -6,7 +6,7 @@ looked at even when an earlier one differs.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -341,5 +341,52 @@ def divergence(wanted: NDArray[np.float32], has: Spread) -> float:
     rest = 1.0 - float(np.exp(logs).sum())
     other = 1.0 - float(np.exp(has.log_probs).sum())
     if len(has.ids) < len(wanted) and rest > 1e-9 and other > 1e-12:
+        total += rest * float(np.log(rest / other))
+    return max(0.0, total)
+
+
+def compare_served(ref: Reference, next_tokens: Callable[[str], list[tuple[str, float]]], *, kind: str) -> Parity:
+    """Compare a model behind a server that tells only the likeliest next tokens, as text, after a raw prompt.
+
+    Positions are those of the trained model's greedy answers, a dozen each; tokens are matched by their text.
+    """
+    found = Parity(kind)
+    kls: list[float] = []
+    same, lost = 0, 0.0
+    for case in ref.cases:
+        found.answers += 1
+        equal = True
+        for step in range(min(12, len(case.answer) + 1)):
+            wanted = case.log_probs[len(case.prompt) - 1 - case.first + step]
+            ids = [*case.prompt, *case.answer[:step]]
+            told = next_tokens(ref.tokenizer.decode(ids, skip_special_tokens=False))
+            if not told:
+                raise GateFailed("the server tells no log-probabilities", "update Ollama, or let its files be read")
+            kls.append(_text_divergence(ref, wanted, told))
+            choice = int(wanted.argmax())
+            agrees = told[0][0] == ref.tokenizer.decode([choice])
+            same += agrees
+            equal = equal and agrees
+            if not agrees:
+                lost = max(lost, float(wanted[choice] - np.partition(wanted, -2)[-2]))
+        found.greedy_equal += equal
+    found.positions = len(kls)
+    found.mean_kl, found.max_kl, found.top1 = float(np.mean(kls)), float(np.max(kls)), same / len(kls)
+    _judge_weights(found, LIMITS[kind], lost)
+    return found
+
+
+def _text_divergence(ref: Reference, wanted: NDArray[np.float32], told: list[tuple[str, float]]) -> float:
+    given = dict(told)
+    total, rest = 0.0, 1.0
+    for token in np.argsort(-wanted)[: len(told)]:
+        log = given.get(ref.tokenizer.decode([int(token)]))
+        if log is None:
+            continue
+        share = float(np.exp(wanted[token]))
+        total += share * (float(wanted[token]) - log)
+        rest -= share
+    other = 1.0 - float(sum(np.exp(list(given.values()))))
+    if rest > 1e-6 and other > 1e-6:
         total += rest * float(np.log(rest / other))
     return max(0.0, total)
