@@ -15,6 +15,7 @@ from finetune.errors import FinetuneError, UsageError
 COMMAND_MODULES = (
     "finetune.commands_data",
     "finetune.commands_train",
+    "finetune.commands_export",
 )
 
 _EXAMPLES = """\

@@ -24,7 +24,9 @@ def register(subparsers: Any) -> None:
     merge = _parser(subparsers, "merge", "fold a run's adapter into its base: a model folder")
     _source(merge)
     merge.add_argument("--out", metavar="FOLDER", required=True)
-    merge.add_argument("--dtype", choices=("float32", "float16", "bfloat16"), default="", help="default: the base's own")
+    merge.add_argument(
+        "--dtype", choices=("float32", "float16", "bfloat16"), default="", help="default: the base's own"
+    )
     merge.add_argument("--no-measure", action="store_true", help="skip the cost on held-out text")
     merge.set_defaults(run=run_merge)
 
@@ -34,7 +36,9 @@ def register(subparsers: Any) -> None:
     gguf.add_argument("--out", metavar="FILE", required=True)
     gguf.add_argument("--type", default="F16", choices=("F32", "F16", "BF16", "Q8_0"), help="default F16")
     gguf.add_argument("--merged", metavar="FOLDER", help="a folder that `merge` wrote, to save doing it again")
-    gguf.add_argument("--adapter-only", action="store_true", help="write the LoRA as a GGUF adapter for the base's GGUF")
+    gguf.add_argument(
+        "--adapter-only", action="store_true", help="write the LoRA as a GGUF adapter for the base's GGUF"
+    )
     gguf.set_defaults(run=run_gguf)
 
     ollama = _parser(subparsers, "ollama", "hand a run to Ollama as a tag; list, show and remove our tags")
@@ -48,7 +52,9 @@ def register(subparsers: Any) -> None:
     ollama.add_argument("--remove", metavar="TAG", help="remove a tag from Ollama, and its record")
     ollama.set_defaults(run=run_ollama)
 
-    push = _parser(subparsers, "push", "put an adapter, merged model or GGUF, with a model card, on the hub or in a folder")
+    push = _parser(
+        subparsers, "push", "put an adapter, merged model or GGUF, with a model card, on the hub or in a folder"
+    )
     push.add_argument("finetune_run", metavar="RUN")
     push.add_argument("to", metavar="REPO", help="a hub repository (me/name), or file:FOLDER")
     push.add_argument("--what", choices=("adapter", "merged", "gguf"), default="adapter")
@@ -85,7 +91,9 @@ def _parser(subparsers: Any, name: str, text: str) -> argparse.ArgumentParser:
 
 
 def _source(parser: argparse.ArgumentParser, *, optional: bool = False) -> None:
-    parser.add_argument("finetune_run", metavar="RUN", nargs="?" if optional else None, help="a finished run, by name or folder")
+    parser.add_argument(
+        "finetune_run", metavar="RUN", nargs="?" if optional else None, help="a finished run, by name or folder"
+    )
     parser.add_argument(
         "--onto",
         choices=("dequantised", "original"),
@@ -97,7 +105,9 @@ def _source(parser: argparse.ArgumentParser, *, optional: bool = False) -> None:
 
 
 def _settings(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--num-ctx", type=int, default=4096, help="tokens of context (default 4096, at most the model's)")
+    parser.add_argument(
+        "--num-ctx", type=int, default=4096, help="tokens of context (default 4096, at most the model's)"
+    )
     parser.add_argument("--system", default="", help="system prompt written with the model")
 
 

@@ -1,6 +1,5 @@
 """The chain from a run to its tag, link by link: where is meaning lost, and what mends it; nothing is changed."""
 
-
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -44,7 +43,9 @@ def examine(run: str | Path, *, gguf: Path | None = None, base: str = "", host: 
     checks: list[Check] = []
     try:
         manifest = read_manifest(folder)
-        checks.append(Check("run", "ok", f"{manifest.stage} on {manifest.base} ({manifest.method}), {manifest.created}"))
+        checks.append(
+            Check("run", "ok", f"{manifest.stage} on {manifest.base} ({manifest.method}), {manifest.created}")
+        )
         for step in (_data, _template, _base):
             checks += step(folder, manifest, base)
         if any(check.mark == "wrong" for check in checks):
@@ -79,9 +80,15 @@ def _template(folder: Path, manifest: RunManifest, base: str) -> Iterator[Check]
         plain = [{"role": m.role, "content": m.content} for m in messages]
         has = tokenizer.apply_chat_template(plain, tokenize=False, add_generation_prompt=True)
         if has != wanted:
-            yield Check("template", "wrong", f"the stored Jinja {parity.difference(str(has), wanted)}: train again or push template.json")
+            yield Check(
+                "template",
+                "wrong",
+                f"the stored Jinja {parity.difference(str(has), wanted)}: train again or push template.json",
+            )
             return
-    yield Check("template", "ok", f"{template.name}; answers end with {template.end_token!r} (id {ids[template.end_token]})")
+    yield Check(
+        "template", "ok", f"{template.name}; answers end with {template.end_token!r} (id {ids[template.end_token]})"
+    )
 
 
 def _base(folder: Path, manifest: RunManifest, base: str) -> Iterator[Check]:
@@ -96,7 +103,9 @@ def _base(folder: Path, manifest: RunManifest, base: str) -> Iterator[Check]:
     if len(idle) == len(pairs):
         yield Check("adapter", "wrong", "every matrix is still as it began: nothing was learnt; look at metrics.jsonl")
     else:
-        yield Check("adapter", "ok", f"fits {len(pairs)} weights of {weights}, {len(pairs) - len(idle)} of them changed")
+        yield Check(
+            "adapter", "ok", f"fits {len(pairs)} weights of {weights}, {len(pairs) - len(idle)} of them changed"
+        )
 
 
 def _weights(folder: Path, manifest: RunManifest, base: str, gguf: Path | None, host: str) -> Iterator[Check]:
@@ -107,7 +116,9 @@ def _weights(folder: Path, manifest: RunManifest, base: str, gguf: Path | None, 
         yield from _merge_cost(folder, manifest, merged)
         ref = reference_of(folder, merged)
         if not any(case.ended for case in ref.cases):
-            yield Check("stop", "wrong", "the trained model never ends an answer itself: train longer, or look at the loss mask")
+            yield Check(
+                "stop", "wrong", "the trained model never ends an answer itself: train longer, or look at the loss mask"
+            )
         path = gguf
         if path is None:
             path = Path(scratch) / "model.gguf"
@@ -149,9 +160,7 @@ def _steps(where: str, found: parity.Parity) -> Iterator[Check]:
         yield Check(where, "ok", f"{found.kind}: first choice equal at {found.top1:.1%}, KL {found.mean_kl:.2g}")
 
 
-def _tags(
-    folder: Path, host: str, compare: Callable[[Ollama, str, str], parity.Parity]
-) -> Iterator[Check]:
+def _tags(folder: Path, host: str, compare: Callable[[Ollama, str, str], parity.Parity]) -> Iterator[Check]:
     records = [r for r in read_records() if r.get("run") == str(folder)]
     if not records:
         yield Check("ollama", "note", "no tag was handed over from this run")
@@ -169,5 +178,3 @@ def _tags(
                 yield from _steps(tag, compare(server, tag, str(record["quantization"])))
         except OllamaFailed as exc:
             yield Check("ollama", "note", f"{tag}: {exc.message}")
-
-
