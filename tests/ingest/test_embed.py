@@ -120,6 +120,19 @@ def test_second_load_takes_the_cached_graph_and_leaves_no_scraps(config: IngestC
     assert not list(models.glob("*.part"))
 
 
+def test_two_processes_that_build_at_once_both_answer(tmp_path: Path) -> None:
+    code = (
+        "from pathlib import Path; from ingest.config import IngestConfig; from ingest.embed import load_embedder;"
+        f"print(load_embedder(IngestConfig(home=Path({str(tmp_path)!r})), threads=1).embed_query('cat').sum())"
+    )
+    command = [sys.executable, "-c", code]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    answers = [process.communicate(timeout=60)[0] for process in both]
+    assert answers[0] == answers[1] != ""
+    assert len(list((tmp_path / "models").glob("*.onnx"))) == 1
+    assert not list((tmp_path / "models").glob("*.part"))
+
+
 def test_damaged_weights_of_the_package_are_refused(config: IngestConfig, tmp_path: Path) -> None:
     from dataclasses import replace
 
