@@ -20,7 +20,7 @@ PRECISIONS = ("fp32", "int8")
 GRAPH_VERSION = 1  # goes up when the numbers that the graph yields, or its file, change
 
 _DTYPES = {"F32": "<f4", "F16": "<f2", "F64": "<f8", "I64": "<i8", "I32": "<i4"}
-# 7 bits: 255 * 63 * 2 still fits the 16-bit sums of AVX2, so machines without VNNI get the same numbers
+# 7 bits: 255 * 63 * 2 still fits the 16-bit sums of AVX2, so nothing overflows on machines without VNNI
 _INT8_LIMIT = 63
 
 
