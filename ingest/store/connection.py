@@ -105,6 +105,8 @@ class Connection:
         while not done.wait(_LOOK_SECONDS):
             self._check_there()
         if failure:
+            if not isinstance(failure[0], StoreError):
+                self._check_there()  # a server that dies answers in many ways; that it is gone explains them all
             raise failure[0] if isinstance(failure[0], StoreError) else self.translate(failure[0]) from failure[0]
         return outcome[0]
 

@@ -46,6 +46,20 @@ _REQUESTS = 2  # batches under way at once
 _TRIES = 4  # of objects that the server refused
 _MOST = 10_000  # results one query may have (QUERY_MAXIMUM_RESULTS)
 _WINDOW = 1000  # passages read at once
+_RETURNED = [
+    "text",
+    "document_id",
+    "version",
+    "chunk_id",
+    "page",
+    "position",
+    "start",
+    "end",
+    "page_label",
+    "heading",
+    "margins",
+    "parser",
+]  # all but the terms, which are as long as the text and only searched
 _LOOKS = 40  # how often a reader looks again while a document is being replaced
 
 Item = TypeVar("Item")
@@ -159,6 +173,7 @@ class WeaviateStore:
                 limit=many,
                 filters=_among(documents),
                 return_metadata=MetadataQuery(score=True),
+                return_properties=_RETURNED,
             )
             return list(found.objects)
 
@@ -178,7 +193,11 @@ class WeaviateStore:
 
         def leg(epoch: int, many: int) -> list[Any]:
             found = self._passages(epoch).query.near_vector(
-                unit, limit=many, filters=_among(documents), return_metadata=MetadataQuery(distance=True)
+                unit,
+                limit=many,
+                filters=_among(documents),
+                return_metadata=MetadataQuery(distance=True),
+                return_properties=_RETURNED,
             )
             return list(found.objects)
 
@@ -189,7 +208,7 @@ class WeaviateStore:
         from weaviate.classes.query import Filter
 
         found: dict[tuple[str, int], list[Chunk]] = {}
-        for part in _parts(list(dict.fromkeys(pages)), 20):
+        for part in _parts(list(dict.fromkeys(pages)), 60):
             wanted = Filter.any_of(
                 [
                     Filter.by_property("document_id").equal(document_id) & Filter.by_property("page").equal(page)
@@ -198,7 +217,10 @@ class WeaviateStore:
             )
 
             def leg(epoch: int, many: int, wanted: Any = wanted) -> list[Any]:
-                return list(self._passages(epoch).query.fetch_objects(filters=wanted, limit=many).objects)
+                found = self._passages(epoch).query.fetch_objects(
+                    filters=wanted, limit=many, return_properties=_RETURNED
+                )
+                return list(found.objects)
 
             for one, record in sorted(self._live(leg, _MOST), key=lambda pair: pair[0].properties["position"]):
                 chunk = _to_chunk(one.properties, record.document)
@@ -344,7 +366,9 @@ class WeaviateStore:
             ]
         )
         found = self._call(
-            lambda: self._passages(epoch).query.fetch_objects(filters=where, limit=_WINDOW, include_vector=True)
+            lambda: self._passages(epoch).query.fetch_objects(
+                filters=where, limit=_WINDOW, include_vector=True, return_properties=_RETURNED
+            )
         )
         return list(found.objects)
 
