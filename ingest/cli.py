@@ -356,13 +356,22 @@ def _docs_copy(args: argparse.Namespace) -> int:
 def _libraries_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="quire libraries",
-        description="Which libraries there are.",
-        epilog="examples:\n  quire libraries\n  quire libraries remove old-reports --yes",
+        description="Which libraries there are, and the tenants of one.",
+        epilog="examples:\n  quire libraries\n  quire libraries remove old-reports --yes\n"
+        "  quire libraries tenants shared\n  quire libraries deactivate shared --tenant sales\n"
+        "  quire libraries remove shared --tenant sales --yes",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("action", nargs="?", choices=("list", "remove"), default="list")
-    parser.add_argument("name", nargs="?", help="the library to remove")
+    parser.add_argument(
+        "action",
+        nargs="?",
+        choices=tuple(_LIBRARY_ACTIONS),
+        default="list",
+        help="list (default), remove a library or one tenant of it, list its tenants, or take a tenant out of memory",
+    )
+    parser.add_argument("name", nargs="?", help="the library that is meant")
     parser.add_argument("--store", choices=STORES, help="where libraries live (default: QUIRE_STORE or sqlite)")
+    parser.add_argument("--tenant", metavar="T", help="one tenant of a Weaviate library instead of the whole")
     parser.add_argument("--yes", action="store_true", help="do not ask")
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     parser.set_defaults(run=_libraries)
@@ -370,31 +379,84 @@ def _libraries_parser() -> argparse.ArgumentParser:
 
 
 def _libraries(args: argparse.Namespace) -> int:
-    from ingest.store import libraries, remove_library
+    config, _ = load_config(flags={"store": args.store, "tenant": args.tenant})
+    if args.action != "list" and not args.name:
+        raise UsageError("no library was named", f"quire libraries {args.action} NAME")
+    return _LIBRARY_ACTIONS[args.action](args, config)
 
-    config, _ = load_config(flags={"store": args.store})
-    if args.action == "remove":
-        from ingest.copies import Copies
-        from ingest.pipeline import library_key
 
-        if not args.name:
-            raise UsageError("no library was named", "quire libraries remove NAME")
-        if not _agreed(f"Remove library {args.name!r} with all its documents?", args):
-            return 1
-        remove_library(config, args.name)
-        Copies(config.home).release_library(library_key(dataclasses.replace(config, library=args.name)))
-        print(json.dumps({"removed": args.name}) if args.json else f"removed library {args.name!r}")
-        return 0
+def _libraries_list(args: argparse.Namespace, config: IngestConfig) -> int:
+    from ingest.store import libraries
+
     found = libraries(config)
     if args.json:
         print(json.dumps({"libraries": [dataclasses.asdict(summary) for summary in found]}))
         return 0
     for s in found:
         print(f"{s.name:<24} {s.documents:>6} documents {s.passages:>9} passages {s.bytes / 1e6:>9.1f} MB  {s.store}")
+        if s.problem:
+            print(f"{'':<24} {_clean(s.problem)}")
     if not found:
         print("no library yet: quire ingest PATH makes the first", file=sys.stderr)
     return 0
 
+
+def _libraries_remove(args: argparse.Namespace, config: IngestConfig) -> int:
+    from ingest.copies import Copies
+    from ingest.pipeline import library_key
+    from ingest.store import remove_library
+
+    what = f"tenant {args.tenant!r} of library {args.name!r}" if args.tenant else f"library {args.name!r}"
+    if not _agreed(f"Remove {what} with all its documents?", args):
+        return 1
+    # a tenant is removed only where the flag says so: one that is set for daily work is no wish to remove it
+    config = dataclasses.replace(config, tenant=args.tenant or "")
+    remove_library(config, args.name)
+    Copies(config.home).release_library(library_key(dataclasses.replace(config, library=args.name)))
+    print(json.dumps({"removed": args.name, "tenant": config.tenant}) if args.json else f"removed {what}")
+    return 0
+
+
+def _libraries_tenants(args: argparse.Namespace, config: IngestConfig) -> int:
+    from ingest.store.tenants import list_tenants
+
+    _need_weaviate(config)
+    found = list_tenants(config, args.name)
+    if args.json:
+        print(json.dumps({"library": args.name, "tenants": found}))
+        return 0
+    for tenant, active in found.items():
+        print(f"{_clean(tenant):<32} {'active' if active else 'not in memory'}")
+    if not found:
+        print(f"library {args.name!r} has no tenants: quire ingest --tenant makes the first", file=sys.stderr)
+    return 0
+
+
+def _libraries_deactivate(args: argparse.Namespace, config: IngestConfig) -> int:
+    from ingest.store.tenants import deactivate_tenant
+
+    _need_weaviate(config)
+    if not args.tenant:
+        raise UsageError("no tenant was named", f"quire libraries deactivate {args.name} --tenant T")
+    deactivate_tenant(config, args.name, args.tenant)
+    if args.json:
+        print(json.dumps({"library": args.name, "deactivated": args.tenant}))
+    else:
+        print(f"tenant {args.tenant!r} of library {args.name!r} is out of memory; its next use brings it back")
+    return 0
+
+
+def _need_weaviate(config: IngestConfig) -> None:
+    if config.store == "sqlite":
+        raise UsageError("the embedded store has no tenants", "use --store weaviate, or one library for each tenant")
+
+
+_LIBRARY_ACTIONS: dict[str, Callable[[argparse.Namespace, IngestConfig], int]] = {
+    "list": _libraries_list,
+    "remove": _libraries_remove,
+    "tenants": _libraries_tenants,
+    "deactivate": _libraries_deactivate,
+}
 
 _PARSERS: dict[str, Callable[[], argparse.ArgumentParser]] = {
     "ingest": _ingest_parser,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ingest.chunks import Chunk
 from ingest.config import IngestConfig
-from ingest.errors import StoreError
+from ingest.errors import StoreError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -140,12 +140,21 @@ def open_store(config: IngestConfig, *, library: str | None = None, create: bool
     """
     name = config.library if library is None else library
     if config.store == "sqlite":
+        _refuse_tenant(config)
         from ingest.store.sqlite import open_library
 
         return open_library(config.home, name, create=create)
     from ingest.store.weaviate import open_collection
 
     return open_collection(config, name, create=create)
+
+
+def _refuse_tenant(config: IngestConfig) -> None:
+    if config.tenant:  # ignored, it would mix the documents of people who asked to be kept apart
+        raise UsageError(
+            f"tenant {config.tenant!r} is set, and the embedded store has no tenants",
+            "use --store weaviate, or one --library for each tenant",
+        )
 
 
 def libraries(config: IngestConfig) -> list[LibrarySummary]:
@@ -162,6 +171,7 @@ def libraries(config: IngestConfig) -> list[LibrarySummary]:
 def remove_library(config: IngestConfig, name: str) -> None:
     """Remove a library of the store that is set, whole and for good; raises StoreError where there is none."""
     if config.store == "sqlite":
+        _refuse_tenant(config)
         from ingest.store.sqlite import remove_library_files
 
         return remove_library_files(config.home, name)

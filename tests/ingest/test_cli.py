@@ -212,3 +212,16 @@ def test_control_characters_of_a_name_do_not_reach_the_terminal(quire: Quire, tm
     done = quire("ingest", str(file))
     assert done.returncode == 0
     assert "\x1b" not in done.stdout + done.stderr
+
+
+def test_a_tenant_of_the_embedded_store_is_refused_and_not_ignored(filled: Quire) -> None:
+    for words in (["docs", "list"], ["ingest", "pyproject.toml"], ["libraries", "remove", "default", "--yes"]):
+        done = filled(*words, "--tenant", "sales")
+        assert done.returncode == 2, done.stderr
+        assert "the embedded store has no tenants" in done.stderr
+
+
+def test_tenants_are_asked_of_weaviate_only(filled: Quire) -> None:
+    assert filled("libraries", "tenants", "default").returncode == 2
+    assert filled("libraries", "deactivate", "default", "--tenant", "sales").returncode == 2
+    assert filled("libraries", "tenants").returncode == 2
