@@ -97,7 +97,7 @@ def teach(kind: str, folder: Path, data: tuple[Path, Path], say: Callable[[str],
                 "data": (str(data[0]),),
                 "epochs": 40.0,
                 "learning_rate": 4e-3,
-                "stop_loss": 0.02,
+                "stop_loss": 0.01,
             },
         ),
         say=say,
@@ -111,9 +111,9 @@ def teach(kind: str, folder: Path, data: tuple[Path, Path], say: Callable[[str],
                 "name": f"{kind}-dpo",
                 "data": (str(data[1]),),
                 "epochs": 40.0,
-                "learning_rate": 5e-4,
-                "loss": "sigmoid+0.2*sft",
-                "stop_loss": 0.05,
+                "learning_rate": 4e-4,
+                "loss": "sigmoid+sft",
+                "stop_loss": 0.03,
             },
         ),
         say=say,
@@ -142,6 +142,9 @@ def teach(kind: str, folder: Path, data: tuple[Path, Path], say: Callable[[str],
 def main() -> int:
     """Run the demonstration in `demo-home/finetune` and return 0 when both models learned, 1 when one did not."""
     logging.basicConfig(level=logging.ERROR)
+    from finetune.training import quiet_libraries
+
+    quiet_libraries()
     folder = Path(os.environ.get("QUIRE_HOME") or "demo-home/finetune").resolve()
     os.environ["QUIRE_HOME"] = str(folder)
     import warnings

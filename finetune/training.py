@@ -68,7 +68,7 @@ def train(
     from finetune import models
 
     models.require_libraries()
-    _quiet()
+    quiet_libraries()
     config = complete(config)
     models.check_shape(config)
     folder = _folder(config, resume=resume)
@@ -98,7 +98,7 @@ def train(
     return folder
 
 
-def _quiet() -> None:
+def quiet_libraries() -> None:
     """Keep progress bars off a pipe, where each would be a line, and renamings inside the libraries to themselves."""
     renamed = r"`(is_)?gradient_checkpointing(_enable|_disable)?` is deprecated"
     warnings.filterwarnings("ignore", message=renamed, category=FutureWarning)
