@@ -17,7 +17,7 @@ from assistant.citations import AnswerFilter, Citation, Span, cite
 from assistant.config import AssistantConfig, Sampling
 from assistant.errors import AssistantError, ModelError, ModelInterrupted
 from assistant.prompt import REFUSAL, Message, is_refusal
-from assistant.quotes import EXCERPTS, line, pick
+from assistant.quotes import EXCERPTS, Quote, line, pick
 from assistant.retrieve import Passage, QueryEmbedder, search
 
 if TYPE_CHECKING:
@@ -126,6 +126,7 @@ class _Draft:
     notices: list[str] = field(default_factory=list)
     passages: list[Passage] = field(default_factory=list)
     packed: Packed | None = None
+    quotes: list[Quote] = field(default_factory=list)
     pieces: list[str] = field(default_factory=list)
     invented: list[int] = field(default_factory=list)
     interrupted: str = ""
@@ -304,7 +305,8 @@ class Agent:
         # straight from the passages, though the same agent runs on the chat model of quotes_model: importing
         # LangChain takes 1.6 s, and the first quote shall be there in one
         answer_filter = AnswerFilter(len(draft.passages))
-        for quote in pick(draft.asked or draft.question, draft.passages):
+        draft.quotes = pick(draft.asked or draft.question, draft.passages)
+        for quote in draft.quotes:
             text = answer_filter.feed(line(quote)) + answer_filter.close()
             draft.first = draft.first or time.monotonic()
             draft.pieces.append(text if not draft.pieces else f"\n\n{text}")
@@ -500,7 +502,7 @@ class _Generation:
 
 
 def _quoted(draft: _Draft) -> Iterator[Citation]:
-    for quote in pick(draft.asked or draft.question, draft.passages):
+    for quote in draft.quotes:
         yield Citation(
             number=quote.number,
             document=quote.document,

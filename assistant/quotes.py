@@ -34,15 +34,15 @@ class Quote:
 
 def pick(question: str, passages: Sequence[Passage], *, limit: int = QUOTES) -> list[Quote]:
     """Return one quote a passage for the first `limit` passages, in their order."""
-    cut = [units(passage.text, margins=passage.margins) for passage in passages]
-    weights = weigh(question, [unit.text for found in cut for unit in found])
-    quotes = []
-    for passage, found in zip(passages, cut, strict=True):
+    cut: list[tuple[Passage, list[Unit]]] = []
+    for passage in passages:
+        found = units(passage.text, margins=passage.margins)
         if found:
-            quotes.append(_quote(passage, found, weights))
-        if len(quotes) == limit:
+            cut.append((passage, found))
+        if len(cut) == limit:
             break
-    return quotes
+    weights = weigh(question, [unit.text for _, found in cut for unit in found])
+    return [_quote(passage, found, weights) for passage, found in cut]
 
 
 def best_unit(claim: str, text: str, *, margins: Sequence[tuple[int, int]] = ()) -> tuple[Unit, float] | None:
