@@ -132,6 +132,11 @@ def _end(pid: int, part: str) -> None:
 
 
 def _command_line(pid: int) -> str:
+    """Return the command of a running process, empty where there is none (a zombie has none)."""
+    if Path("/proc/self/cmdline").exists():
+        with contextlib.suppress(OSError):
+            return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        return ""
     answer = subprocess.run(["ps", "-o", "stat=,args=", "-p", str(pid)], capture_output=True, text=True, check=False)
     return "" if answer.stdout.lstrip().startswith("Z") else answer.stdout
 

@@ -538,7 +538,6 @@ def _connect(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA synchronous = FULL")  # what was acknowledged outlives a power cut
         connection.execute("PRAGMA secure_delete = ON")  # a removed document leaves no text behind in the file
         connection.execute("PRAGMA journal_size_limit = 67108864")
-        connection.execute("PRAGMA mmap_size = 1073741824")  # vectors are read without a copy on the way
     except BaseException:
         connection.close()
         raise
