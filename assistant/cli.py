@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import sys
 from collections.abc import Iterator
@@ -96,6 +97,16 @@ def _configs(args: argparse.Namespace) -> tuple[IngestConfig, AssistantConfig]:
     return ingest_config, config
 
 
+def _question(text: str) -> str:
+    """Return a question that any stream can take: bytes that are not UTF-8 become question marks."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _refuse_empty(args: argparse.Namespace) -> None:
+    if not args.question.strip():
+        raise UsageError("the question is empty", f'write it in quotes: quire {args.command} "What is …?"')
+
+
 # search
 
 
@@ -106,12 +117,12 @@ def _search_parser() -> argparse.ArgumentParser:
         'quire search "capital expenditure 2018"',
         'quire search "warranty" -k 3 --document manual.pdf',
     )
-    parser.add_argument("question", metavar="Q")
+    parser.add_argument("question", metavar="Q", type=_question)
     parser.add_argument("-k", type=_positive, default=5, metavar="N", help="passages (default 5)")
     parser.add_argument("--document", action="append", default=[], metavar="D", help="name or id; may be repeated")
     add_library_flags(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
-    parser.set_defaults(run=_search)
+    parser.set_defaults(run=_search, command="search")
     return parser
 
 
@@ -119,6 +130,7 @@ def _search(args: argparse.Namespace) -> int:
     from assistant.library import open_library
     from assistant.retrieve import search
 
+    _refuse_empty(args)
     ingest_config, _ = _configs(args)
     with open_library(ingest_config) as library:
         documents = library.document_ids(args.document) if args.document else None
@@ -150,21 +162,20 @@ def _ask_parser() -> argparse.ArgumentParser:
         'quire ask "Who may sign?" --document contract.pdf --model ollama:qwen2.5:7b',
         'quire ask "What changed?" --model quotes --json',
     )
-    parser.add_argument("question", metavar="Q")
+    parser.add_argument("question", metavar="Q", type=_question)
     parser.add_argument("-k", type=_positive, metavar="N", help="passages that are looked up")
     parser.add_argument("--document", action="append", default=[], metavar="D", help="name or id; may be repeated")
     add_library_flags(parser)
     _add_model_flags(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
-    parser.set_defaults(run=_ask)
+    parser.set_defaults(run=_ask, command="ask")
     return parser
 
 
 def _ask(args: argparse.Namespace) -> int:
     from assistant.agent import Agent, Done, Notice, Token
 
-    if not args.question.strip():
-        raise UsageError("the question is empty", 'write it in quotes: quire ask "What is …?"')
+    _refuse_empty(args)
     ingest_config, config = _configs(args)
     with model_and_library(ingest_config, config, args) as (model, library, notice):
         agent = Agent(config, model, library and library.store, library and library.embedder)
@@ -366,9 +377,11 @@ def _chat(args: argparse.Namespace) -> int:
 def _lines() -> Iterator[str]:
     if sys.stdin.isatty():
         import readline  # noqa: F401 - gives input() line editing
+    elif isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="replace")  # a line that is not UTF-8 does not end the conversation
     while True:
         try:
-            yield input("> " if sys.stdin.isatty() else "")
+            yield _question(input("> " if sys.stdin.isatty() else ""))
         except EOFError:
             return
 

@@ -13,6 +13,8 @@ from ingest.errors import UsageError
 
 STORES = ("sqlite", "weaviate", "weaviate-embedded")
 
+SECTIONS = ("ingest", "assistant", "app")  # of quire.toml
+
 
 def home_folder(environ: Mapping[str, str] | None = None) -> Path:
     """Return the one folder under which everything kept lives (`QUIRE_HOME`, else the platform's user data folder)."""
@@ -61,9 +63,25 @@ class IngestConfig:
                 f"chunk_overlap {self.chunk_overlap} does not fit chunk_size {self.chunk_size}",
                 "make the overlap smaller than the size",
             )
+        for name, least, advice in _LEAST:
+            value = getattr(self, name)
+            if not least <= value < float("inf"):  # a NaN fails too
+                raise UsageError(f"{name} is {value}", advice)
         if self.weaviate_consistency not in ("ONE", "QUORUM", "ALL"):
             raise UsageError(f"weaviate_consistency is {self.weaviate_consistency!r}", "use ONE, QUORUM or ALL")
 
+
+# setting, least value, what to do about a lesser one
+_LEAST: tuple[tuple[str, float, str], ...] = (
+    ("jobs", 0, "use 0 for one parser process a core, or a number of them"),
+    ("parse_seconds", 1, "use at least 1 second"),
+    ("parse_memory_mb", 64, "use at least 64 MB"),
+    ("parse_pages", 1, "use at least 1 page"),
+    ("link_megabytes", 1, "use at least 1 MB"),
+    ("link_seconds", 1, "use at least 1 second"),
+    ("weaviate_replicas", 1, "use at least 1"),
+    ("weaviate_shards", 0, "use 0 for the server's choice, or a number of shards"),
+)
 
 # environment name -> setting; the first that is set wins
 ENVIRONMENT: dict[str, tuple[str, ...]] = {
@@ -156,13 +174,37 @@ def _toml_section(path: Path, section: str) -> dict[str, Any]:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
         raise UsageError(f"{path}: {exc}", "mend the file or move it away") from exc
+    except OSError as exc:
+        raise UsageError(f"{path}: {exc.strerror or exc}", "check its permissions, or move it away") from exc
+    unknown = [name for name in table if name not in SECTIONS]
+    if unknown:
+        known = ", ".join(f"[{name}]" for name in SECTIONS)
+        raise UsageError(f"{path}: there is no section [{unknown[0]}]", f"settings stand in one of {known}")
     value = table.get(section, {})
     if not isinstance(value, dict):
         raise UsageError(f"{path}: {section!r} is not a table", f"write it as [{section}]")
     return value
 
 
-_KINDS: dict[str, Callable[[Any], Any]] = {"int": int, "float": float, "str": str, "Path": Path}
+def _whole(value: Any) -> int:
+    if isinstance(value, bool) or (isinstance(value, float) and not value.is_integer()):
+        raise ValueError(value)
+    return int(value)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, (str, int, float)) or isinstance(value, bool):
+        raise TypeError(value)
+    return str(value)
+
+
+# kind of a setting: how its value is read, and what it must be
+_KINDS: dict[str, tuple[Callable[[Any], Any], str]] = {
+    "int": (_whole, "a whole number"),
+    "float": (float, "a number"),
+    "str": (_text, "a text"),
+    "Path": (Path, "a path"),
+}
 
 
 def _coerce(value: Any, kind: str, where: str) -> Any:
@@ -173,7 +215,8 @@ def _coerce(value: Any, kind: str, where: str) -> Any:
         if text in ("0", "false", "no", "off", ""):
             return False
         raise UsageError(f"{where} is {value!r}", "use true or false")
+    read, what = _KINDS[kind]
     try:
-        return _KINDS[kind](value)
-    except (TypeError, ValueError) as exc:
-        raise UsageError(f"{where} is {value!r}", f"it must be of type {kind}") from exc
+        return read(value)
+    except (TypeError, ValueError, OverflowError) as exc:
+        raise UsageError(f"{where} is {value!r}", f"it must be {what}") from exc

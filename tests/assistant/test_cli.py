@@ -217,3 +217,15 @@ def say(monkeypatch, *lines):
     import io
 
     monkeypatch.setattr("sys.stdin", io.StringIO("".join(f"{line}\n" for line in lines)))
+
+
+@pytest.mark.parametrize("command", ["search", "ask"])
+def test_an_empty_question_is_refused_with_the_right_way(home, capsys, command):
+    assert main([command, "  "]) == 2
+    assert f'quire {command} "What is' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["search", "ask"])
+def test_a_question_that_is_not_utf8_is_answered_all_the_same(home, capsys, command):
+    assert main([command, "how long does the warranty \udcff last?", "--json"]) == 0
+    assert "24 months" in capsys.readouterr().out
