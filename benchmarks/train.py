@@ -147,7 +147,7 @@ def theirs(stage: str, base: str, folder: Path, shared: dict[str, Any]) -> dict[
         model=base,
         args=kind[1](
             output_dir=str(folder / "trl"), max_steps=shared["steps"], max_length=shared["length"],
-            per_device_train_batch_size=shared["batch"], report_to="none", save_strategy="no", disable_tqdm=True,
+            per_device_train_batch_size=shared["batch"], report_to="none", save_strategy="no", disable_tqdm=True, use_cpu=not torch.cuda.is_available(),
         ),
         train_dataset=Dataset.from_list(data),
         processing_class=tokenizer,

@@ -201,7 +201,7 @@ def _assignments(items: Sequence[str], stage: str) -> dict[str, Any]:
 def run_all(args: argparse.Namespace) -> int:
     """Check both data sets, train SFT, then DPO from it; nothing trains while a data set has nothing to train on."""
     from finetune.manifest import FILE
-    from finetune.training import read_records, train
+    from finetune.training import train
 
     recipes = {
         "sft": read_recipe(args.sft_recipe) if args.sft_recipe else {},
@@ -214,8 +214,8 @@ def run_all(args: argparse.Namespace) -> int:
     dpo = build(without, _assignments(args.set, "dpo"),
                 {"stage": "dpo", "data": args.dpo_data, "name": f"{args.name}-dpo", "parent": sft.name})  # fmt: skip
     task: Any = "label" if dpo.family == "label" else "preference"
-    for names, kind in ((sft.data, "sft"), (dpo.data, task)):
-        say(f"checked: {len(read_records(names, kind)):,} {kind} rows in {', '.join(names)}")
+    for config, kind in ((sft, "sft"), (dpo, task)):
+        _check_data(config, kind, model=sft.model)
     from finetune.config import runs_folder
 
     folders = []
@@ -232,6 +232,28 @@ def run_all(args: argparse.Namespace) -> int:
         for folder in folders:
             _tell_run(folder, as_json=False)
     return 0
+
+
+def _check_data(config: TrainConfig, task: Any, *, model: str) -> None:
+    """Say what `quire finetune data check` finds in a run's files; raises DataError when nothing can be trained on."""
+    from collections import Counter
+
+    from finetune.check import check
+    from finetune.errors import DataError
+    from finetune.models import load_tokenizer
+    from finetune.sources import load
+    from finetune.template import for_model, named
+
+    template = named(config.template) if config.template else for_model(model)
+    tokenizer = load_tokenizer(model, config.revision)
+    for name in config.data:
+        loaded = load(name, task=task)
+        report = check(loaded, template=template, tokenizer=tokenizer, max_length=config.max_length)
+        kinds = Counter(problem.kind for problem in report.problems)
+        found = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common()) or "nothing wrong"
+        say(f"checked {name}: {report.format}, {report.kept:,} of {report.rows:,} rows kept; {found}")
+        if not loaded.records:
+            raise DataError(f"{name} has nothing to train on", f"quire finetune data check {name}")
 
 
 def _sweep(subparsers: Any) -> None:

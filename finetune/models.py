@@ -40,6 +40,22 @@ def require_libraries() -> None:
         raise MissingLibrary(f"training needs {', '.join(missing)}, not installed here", INSTALL)
 
 
+def require_trackers(trackers: tuple[str, ...]) -> None:
+    """Raise MissingLibrary for a tracker whose library is not installed."""
+    import importlib.util
+
+    for tracker in trackers:
+        if importlib.util.find_spec(tracker) is None:
+            raise MissingLibrary(f"the tracker {tracker} is not installed here", f"pip install {tracker}")
+
+
+def has_flash_attention() -> bool:
+    """Say whether packed rows can be kept apart by a kernel instead of by a mask."""
+    import importlib.util
+
+    return importlib.util.find_spec("flash_attn") is not None
+
+
 def device_of(config: TrainConfig) -> str:
     """Give the device type that a run uses: cuda or cpu."""
     import torch
@@ -91,7 +107,13 @@ def load_base(config: TrainConfig, *, for_training: bool = True) -> Any:
 
     dtype = compute_dtype(config)
     storage = torch.float32 if config.method == "full" and for_training else dtype
-    options: dict[str, Any] = {"dtype": storage, "attn_implementation": "sdpa", "revision": config.revision or None}
+    flash = config.packing and device_of(config) == "cuda" and has_flash_attention()
+    attention = "flash_attention_2" if flash else "sdpa"
+    options: dict[str, Any] = {
+        "dtype": storage,
+        "attn_implementation": attention,
+        "revision": config.revision or None,
+    }
     if config.method == "qlora":
         options["quantization_config"] = _nf4(dtype)
     if device_of(config) == "cuda":

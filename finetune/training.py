@@ -68,6 +68,7 @@ def train(
     from finetune import models
 
     models.require_libraries()
+    models.require_trackers(config.trackers)
     quiet_libraries()
     config = complete(config)
     models.check_shape(config)
@@ -130,6 +131,8 @@ def complete(config: TrainConfig) -> TrainConfig:
 
     Raises UsageError when no model is named.
     """
+    from finetune.models import has_flash_attention
+
     values: dict[str, Any] = {}
     if config.parent:
         parent = read_manifest(config.parent)
@@ -153,6 +156,9 @@ def complete(config: TrainConfig) -> TrainConfig:
         values["reference"] = "base"
     if config.optimizer.startswith("paged") and _on_cpu(config):
         values["optimizer"] = "adamw_torch"  # pages move between card and processor: there is no card
+    if config.packing and config.batch_size > 1 and not has_flash_attention():
+        # a pass of several packed sequences is one long row, whose mask and cost grow with its square
+        values["batch_size"], values["accumulation"] = 1, config.batch_size * config.accumulation
     if not config.name:
         if processes() > 1:
             raise UsageError("a run by several processes needs a name", "give --name")

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from finetune.config import LABEL_LOSSES, LOSSES, build
-from finetune.errors import RunExists, UnfinishedRun, UsageError
+from finetune.errors import MissingLibrary, RunExists, UnfinishedRun, UsageError
 from finetune.manifest import FILE, read_manifest
 from finetune.records import Conversation, Preference, to_task
-from finetune.training import train
+from finetune.training import complete, train
 from finetune.watch import read_metrics
 
 COMMON: dict[str, Any] = {
@@ -310,6 +310,19 @@ def test_a_run_without_a_model_says_so(home: Path) -> None:
         train(build(COMMON), records=[], say=quiet)
 
 
+def test_a_tracker_that_is_not_installed_is_said_before_anything_loads(home: Path) -> None:
+    with pytest.raises(MissingLibrary, match="pip install wandb"):
+        train(build(COMMON, {"model": "nowhere", "trackers": ["wandb"]}), records=[], say=quiet)
+
+
+def test_packed_rows_go_one_sequence_a_pass_where_only_a_mask_keeps_them_apart(
+    models: dict[str, str], home: Path
+) -> None:
+    asked = build(COMMON, {"model": models["phi"], "packing": True, "batch_size": 4, "accumulation": 2})
+    done = complete(asked)
+    assert (done.batch_size, done.accumulation) == (1, 8)
+
+
 SCRIPT = """
 import json, sys, time
 from finetune.config import build
@@ -351,7 +364,7 @@ def start(
 
 
 def finish(process: subprocess.Popen[bytes]) -> None:
-    _, errors = process.communicate(timeout=200)
+    _, errors = process.communicate(timeout=500)
     assert process.returncode == 0, errors.decode()[-3000:]
 
 
@@ -360,6 +373,7 @@ def table(conversations: list[Conversation]) -> list[tuple[str, str]]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1500)  # three processes that load everything anew; a busy machine takes minutes for each
 def test_a_run_killed_after_ten_steps_and_resumed_equals_twenty_in_one_go(
     models: dict[str, str], conversations: list[Conversation], tmp_path: Path
 ) -> None:
@@ -369,7 +383,7 @@ def test_a_run_killed_after_ten_steps_and_resumed_equals_twenty_in_one_go(
     finish(start({**settings, "name": "whole"}, rows, tmp_path))
     killed = start({**settings, "name": "killed"}, rows, tmp_path, slow=0.5)
     state = tmp_path / "runs" / "killed" / "checkpoints" / "checkpoint-10" / "trainer_state.json"
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 500
     while not state.is_file():
         assert killed.poll() is None and time.monotonic() < deadline
         time.sleep(0.05)
@@ -382,6 +396,7 @@ def test_a_run_killed_after_ten_steps_and_resumed_equals_twenty_in_one_go(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1500)
 @pytest.mark.parametrize("stage", ["sft", "dpo"])
 def test_two_processes_equal_one_at_the_same_global_batch(
     stage: str, models: dict[str, str], conversations: list[Conversation], tmp_path: Path
