@@ -1,0 +1,126 @@
+"""An OpenAI-compatible server on loopback that speaks a script, word by word, and counts the words it sent."""
+
+from __future__ import annotations
+
+import json
+import re
+import select
+import threading
+import time
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+Messages = list[dict[str, Any]]
+
+
+class ScriptedServer:
+    """Answers every chat request with what `script` makes of its messages.
+
+    `silence` is waited before the first word, `pause` before each word. `sent` counts words over all requests, `left`
+    is set once a client hung up before the end.
+    """
+
+    def __init__(self, script: Callable[[Messages], str], *, pause: float = 0.0, silence: float = 0.0) -> None:
+        self.script, self.pause, self.silence = script, pause, silence
+        self.sent = 0
+        self.requests: list[dict[str, Any]] = []
+        self.left = threading.Event()
+        self.dying = threading.Event()
+        own = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                own.requests.append(body)
+                self.close_connection = True
+                try:
+                    own._answer(self, body)
+                except OSError:
+                    own.left.set()
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_port}/v1"
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> ScriptedServer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.die()
+
+    def die(self) -> None:
+        """Break off what is being said and answer nobody any more."""
+        self.dying.set()
+        self._server.shutdown()
+        self._server.server_close()
+
+    def _answer(self, handler: BaseHTTPRequestHandler, body: dict[str, Any]) -> None:
+        words = re.findall(r"\s*\S+", self.script(body["messages"]))
+        if not body.get("stream"):
+            message = {"role": "assistant", "content": "".join(words)}
+            data = json.dumps(
+                {
+                    "id": "1",
+                    "object": "chat.completion",
+                    "created": 0,
+                    "model": "scripted",
+                    "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
+                    "usage": {"prompt_tokens": 10, "completion_tokens": len(words), "total_tokens": 10 + len(words)},
+                }
+            ).encode()
+            handler.send_response(200)
+            handler.send_header("Content-Type", "application/json")
+            handler.send_header("Content-Length", str(len(data)))
+            handler.end_headers()
+            handler.wfile.write(data)
+            return
+        handler.send_response(200)
+        handler.send_header("Content-Type", "text/event-stream")
+        handler.send_header("Transfer-Encoding", "chunked")  # as real servers send: a torn stream can be told from its end
+        handler.end_headers()
+        if not self._still_there(handler, self.silence):
+            return
+        for word in words:
+            if not self._still_there(handler, self.pause):
+                return
+            self._event(handler, {"content": word})
+            self.sent += 1
+        self._event(handler, {}, finish="stop")
+        _chunk(handler, b"data: [DONE]\n\n")
+        handler.wfile.write(b"0\r\n\r\n")
+
+    def _still_there(self, handler: BaseHTTPRequestHandler, seconds: float) -> bool:
+        """Wait, and say whether the client is still on the line: it sends nothing more, so anything to read is its end."""
+        until = time.monotonic() + seconds
+        while True:
+            readable, _, _ = select.select([handler.connection], [], [], min(0.01, seconds))
+            if readable:
+                self.left.set()
+                return False
+            if self.dying.is_set():
+                return False
+            if time.monotonic() >= until:
+                return True
+
+    def _event(self, handler: BaseHTTPRequestHandler, delta: dict[str, str], finish: str | None = None) -> None:
+        chunk = {
+            "id": "1",
+            "object": "chat.completion.chunk",
+            "created": 0,
+            "model": "scripted",
+            "choices": [{"index": 0, "delta": delta, "finish_reason": finish}],
+        }
+        _chunk(handler, f"data: {json.dumps(chunk)}\n\n".encode())
+
+
+def _chunk(handler: BaseHTTPRequestHandler, data: bytes) -> None:
+    handler.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
+    handler.wfile.flush()

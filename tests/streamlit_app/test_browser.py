@@ -1,0 +1,257 @@
+"""The whole walk in a real browser: from the first run to a refusal, and the places where a page can fail its reader."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import time
+from pathlib import Path
+
+import pypdfium2
+import pytest
+from PIL import Image
+
+from tests.documents import write_pdf
+from tests.streamlit_app.browsing import answers, app, ask, browser, needs_chromium, open_view
+from tests.streamlit_app.scripted_server import Messages, ScriptedServer
+
+pytestmark = needs_chromium
+
+HEART = "The heart of a blue whale weighs about 180 kilograms."
+LIGHTHOUSE = [
+    "The lighthouse of Bell Rock was first lit in February 1811. It stands on a reef that the tide covers twice a day.\n\n"
+    "Its builder was Robert Stevenson. The tower is 35 metres tall and is made of granite and sandstone.\n\n"
+    "In 1988 the lamp was made automatic, and the last keepers left the rock for good.",
+    "Visits need a calm sea. Boats leave from Arbroath between May and September.",
+]
+WHALES = [f"{HEART} Its tongue weighs as much as an elephant.", "Humpback whales sing songs that last up to twenty minutes."]
+REFUSAL = "I cannot answer that from these documents."
+
+
+def speak(messages: Messages) -> str:
+    """Answer as a small model would, from what it was sent."""
+    question = str(messages[-1]["content"]).rsplit("Question:", 1)[-1]
+    if "passages" not in json.dumps(messages):
+        return question
+    if "Stevenson" in question or "built" in question:
+        number = re.search(r"\[(\d+)\] \[Source document: lighthouse", str(messages[-1]["content"]))
+        return f"Its builder was Robert Stevenson [{number[1]}]." if number else REFUSAL
+    return REFUSAL
+
+
+@pytest.fixture
+def documents(tmp_path: Path) -> list[Path]:
+    return [
+        write_pdf(tmp_path / "lighthouse.pdf", LIGHTHOUSE),
+        write_pdf(tmp_path / "whales.pdf", WHALES, password="krill"),
+    ]
+
+
+def test_the_whole_walk(tmp_path: Path, documents: list[Path]) -> None:
+    home = tmp_path / "home"
+    with (
+        ScriptedServer(speak) as model,
+        app(home, tmp_path, OPENAI_BASE_URL=model.url, QUIRE_MODEL="openai:scripted") as url,
+        browser(tmp_path / "profile") as context,
+    ):
+        page = context.new_page()
+        page.goto(url)
+        page.get_by_text("Three steps to your first answer").wait_for()
+
+        # two PDFs, one of them encrypted
+        page.get_by_role("button", name="Put documents in").click()
+        page.locator("input[type=file]").set_input_files(documents)
+        page.get_by_text("whales.pdf").first.wait_for()
+        page.get_by_role("button", name="Put into default").click()
+        page.get_by_text("Password needed").wait_for()
+        assert page.get_by_text("Added").count() == 1
+        page.get_by_label("Password of whales.pdf").fill("wrong")
+        page.get_by_role("button", name="Unlock").click()
+        page.get_by_text("that password does not open it").wait_for()
+        page.get_by_label("Password of whales.pdf").fill("krill")
+        page.get_by_role("button", name="Unlock").click()
+        page.get_by_text("default: 2 documents").wait_for()
+        assert not list((home / "uploads").glob("*/*")), "what was uploaded lies there no longer"
+        assert not [p for p in home.rglob("*") if "whales" in p.name], "names never reach the file system"
+
+        # ask, and look at the cited page
+        open_view(page, "Ask")
+        ask(page, "Who built the lighthouse of Bell Rock?")
+        citation = page.get_by_role("button", name="lighthouse.pdf, page 1")
+        citation.wait_for()
+        assert answers(page)[-1] == "Its builder was Robert Stevenson [1]."
+        citation.click()
+        picture = page.locator(".st-key-page_panel img")
+        picture.wait_for()
+        _check_marks(context.request.get(picture.evaluate("i => i.src")).body(), documents[0])
+
+        # the PDF itself, at that page
+        link = page.get_by_role("link", name="Open the PDF at page 1").evaluate("a => a.href")
+        assert link.endswith(".pdf#page=1") and str(home) not in link
+        assert context.request.get(link.split("#")[0]).body() == documents[0].read_bytes()
+
+        # a thumb down with a better answer, and the export of it
+        page.get_by_test_id("stFeedback").get_by_role("radio").nth(1).click()
+        page.get_by_label("What would have been a better answer?").fill("Robert Stevenson built it [1].")
+        page.get_by_role("button", name="Save the better answer").click()
+        page.get_by_text("Saved.").first.wait_for()
+        open_view(page, "Settings")
+        with page.expect_download() as download:
+            page.get_by_role("button", name="Pairs: 1 rows").click()
+        [row] = [json.loads(line) for line in Path(download.value.path()).read_text().splitlines()]
+        assert row["chosen"] == [{"role": "assistant", "content": "Robert Stevenson built it [1]."}]
+        assert row["rejected"] == [{"role": "assistant", "content": "Its builder was Robert Stevenson [1]."}]
+        assert LIGHTHOUSE[0].split("\n")[0][:40] in row["prompt"][-1]["content"]
+
+        # remove the document, ask again
+        open_view(page, "Library")
+        page.get_by_role("button", name="Remove").first.click()
+        page.get_by_role("button", name="Remove for good").click()
+        page.get_by_text("default: 1 document").wait_for()
+        open_view(page, "Ask")
+        page.get_by_role("button", name="New conversation").click()
+        ask(page, "Who built the lighthouse of Bell Rock?")
+        page.get_by_text("Ask in the words of the document").wait_for()
+        assert answers(page)[-1] == REFUSAL
+    log = (tmp_path / "app.log").read_text()
+    assert "Traceback" not in log and "Stack (most recent" not in log, log
+
+
+def _check_marks(png: bytes, pdf: Path) -> None:
+    """The quoted sentence is marked strongly, the rest of the passage lightly: by PDFium's own boxes of the letters."""
+    image = Image.open(io.BytesIO(png)).convert("RGB")
+    with pypdfium2.PdfDocument(pdf) as document:
+        page = document[0]
+        text = page.get_textpage()
+        whole = text.get_text_range()
+
+        def yellow(sentence: str) -> float:
+            """Return how far blue falls behind red on the paper within the letters' boxes, 0 for white paper."""
+            start = whole.index(sentence)
+            found = []
+            for place in range(start, start + len(sentence)):
+                left, bottom, right, top = text.get_charbox(place)
+                if right - left < 0.5 or not whole[place].strip():
+                    continue
+                box = (left, page.get_height() - top, right, page.get_height() - bottom)
+                pixels = [n / size * of for n, size, of in zip(box, page.get_size() * 2, image.size * 2, strict=True)]
+                part = image.crop((int(pixels[0]), int(pixels[1]), int(pixels[2]) + 1, int(pixels[3]) + 1))
+                # the lightest pixels of a letter's box are its paper
+                found.append(min(sorted((r - b for r, g, b in part.getdata()), reverse=True)[:2]))
+            return min(found)
+
+        quoted = yellow("Its builder was Robert Stevenson.")
+        beside = yellow("The tower is 35 metres tall")
+        assert quoted > beside + 20, f"quoted {quoted}, beside {beside}"
+        assert beside > 20
+        text.close()
+        page.close()
+    corner = image.getpixel((3, 3))
+    assert corner == (255, 255, 255)
+
+
+def test_stop_ends_the_answer_at_the_model(tmp_path: Path, home: Path) -> None:
+    long = " ".join(f"word{n}" for n in range(2000))
+    with (
+        ScriptedServer(lambda _: long, pause=0.15) as model,
+        app(home, tmp_path, OPENAI_BASE_URL=model.url, QUIRE_MODEL="openai:scripted") as url,
+        browser(tmp_path / "profile") as context,
+    ):
+        page = context.new_page()
+        page.goto(url)
+        page.get_by_text("What would you like to know?").wait_for()
+        ask(page, "How heavy is the heart of a blue whale?")
+        page.get_by_text("word5", exact=False).wait_for()
+        before = model.sent
+        page.get_by_role("button", name="Stop").click()
+        assert model.left.wait(5)
+        # the click takes its way through the browser and the socket, in which a word or two may be said
+        assert model.sent <= before + 3
+        page.get_by_text("You stopped it here").wait_for()
+        assert answers(page)[-1].startswith("word0 word1")
+        said = model.sent
+        time.sleep(1)
+        assert model.sent == said
+
+
+def test_a_model_server_that_dies_in_mid_answer_is_said_plainly_and_the_part_is_kept(tmp_path: Path, home: Path) -> None:
+    long = " ".join(f"word{n}" for n in range(2000))
+    with (
+        ScriptedServer(lambda _: long, pause=0.05) as model,
+        app(home, tmp_path, OPENAI_BASE_URL=model.url, QUIRE_MODEL="openai:scripted") as url,
+        browser(tmp_path / "profile") as context,
+    ):
+        page = context.new_page()
+        page.goto(url)
+        page.get_by_text("What would you like to know?").wait_for()
+        ask(page, "How heavy is the heart of a blue whale?")
+        page.get_by_text("word8", exact=False).wait_for()
+        model.die()
+        page.get_by_text("This answer is not complete. It broke off").wait_for()
+        assert answers(page)[-1].startswith("word0 word1 word2")
+        # and a question to a server that is gone
+        ask(page, "And its tongue?")
+        page.get_by_role("button", name="Try again").wait_for()
+        assert page.get_by_text("does not answer").count()
+        page.reload()
+        page.get_by_text("This answer is not complete").wait_for()  # the conversation comes back, the part with it
+        assert "Traceback" not in page.content()
+
+
+def test_a_long_ingest_goes_on_without_the_tab_and_shows_its_state_on_return(tmp_path: Path) -> None:
+    text = ("Whales are mammals of the sea. They breathe air and sing to each other over long ways. " * 30)[:2400]
+    long = write_pdf(tmp_path / "long.pdf", [f"Page {n}. {text}" for n in range(250)])
+    with (
+        app(tmp_path / "home", tmp_path, QUIRE_MODEL="quotes") as url,
+        browser(tmp_path / "profile") as context,
+    ):
+        page = context.new_page()
+        page.goto(url)
+        page.get_by_role("button", name="Put documents in").click()
+        page.locator("input[type=file]").set_input_files(long)
+        page.get_by_text("long.pdf").first.wait_for()
+        page.get_by_role("button", name="Put into default").click()
+        page.get_by_text("long.pdf: embedding").wait_for()
+        page.close()
+
+        other = context.new_page()  # another tab, another session
+        other.goto(url)
+        open_view(other, "Library")
+        other.get_by_text("long.pdf: embedding").wait_for()
+        bar = other.get_by_role("progressbar")
+        first = int(bar.get_attribute("aria-valuenow") or 0)
+        other.wait_for_function(
+            f"() => {{const b = document.querySelector('[role=progressbar]'); "
+            f"return !b || Number(b.getAttribute('aria-valuenow')) > {first}}}"
+        )
+        # a second tab is not held up by it
+        third = context.new_page()
+        started = time.monotonic()
+        third.goto(url)
+        third.get_by_text("Three steps to your first answer").wait_for()
+        assert time.monotonic() - started < 10
+        other.get_by_text("1 added").wait_for(timeout=120_000)
+        other.get_by_text("default: 1 document").wait_for()
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_nothing_is_wider_than_the_window(tmp_path: Path, home: Path, width: int) -> None:
+    with (
+        app(home, tmp_path, QUIRE_MODEL="quotes") as url,
+        browser(tmp_path / "profile", width=width, height=844) as context,
+    ):
+        page = context.new_page()
+        page.goto(url)
+        page.get_by_text("What would you like to know?").wait_for()
+        ask(page, "How heavy is the heart of a blue whale?")
+        page.get_by_role("button", name="whales.pdf, page 1").click()
+        page.locator(".st-key-page_panel img").wait_for()
+        for view in ("Ask", "Library", "Settings", "Privacy"):
+            if width < 641 and page.get_by_role("button", name="Close").count():
+                page.get_by_role("button", name="Close").click()
+                page.locator(".st-key-page_panel").wait_for(state="detached")
+            open_view(page, view)
+            page.wait_for_timeout(400)
+            wide = page.evaluate("() => document.scrollingElement.scrollWidth - window.innerWidth")
+            assert wide <= 0, view
