@@ -204,6 +204,7 @@ class Jobs:
         assert old.report is not None  # noqa: S101 - only a finished job names locked files
         failed = [f for f in old.report.failed if f.document not in again]
         old.report = replace(old.report, failed=failed)
+        _drop_uploads(old)
         if not old.lines():
             self.dismiss(old)
 
@@ -244,8 +245,7 @@ class Jobs:
         except Exception as exc:  # a bug must not end the queue, nor show as a job that runs for ever
             job.status, job.error = "failed", f"{type(exc).__name__}: {exc}"
             job.fix = "this is a bug: please report it"
-        if not job.locked:
-            shutil.rmtree(job.folder, ignore_errors=True)
+        _drop_uploads(job)
 
     def _folder(self) -> Path:
         try:
@@ -267,6 +267,16 @@ class Jobs:
             with contextlib.suppress(FileNotFoundError):
                 if time.time() - folder.stat().st_mtime > _STALE_SECONDS:
                     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _drop_uploads(job: Job) -> None:
+    """Delete the bytes that were uploaded, all but those of files that still wait for a password."""
+    waiting = {line.name for line in job.lines() if line.state == "locked"}
+    for name, path in job.uploads:
+        if name not in waiting:
+            path.unlink(missing_ok=True)
+    if not waiting:
+        shutil.rmtree(job.folder, ignore_errors=True)
 
 
 def _note(job: Job, progress: Progress) -> None:

@@ -203,7 +203,7 @@ def _draw_password(services: Services, own: Session, job: Job, line: ReportLine)
         st.container(horizontal=True, vertical_alignment="bottom"),
     ):
         password = st.text_input(
-            text.label(f"Password of {line.name}"), type="password", key=f"password_{job.id}_{line.name}"
+            "Password", type="password", key=f"password_{job.id}_{line.name}", placeholder=f"of {line.name}"
         )
         sent = st.form_submit_button("Unlock")
     if sent and password:

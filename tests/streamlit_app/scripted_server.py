@@ -84,7 +84,9 @@ class ScriptedServer:
             return
         handler.send_response(200)
         handler.send_header("Content-Type", "text/event-stream")
-        handler.send_header("Transfer-Encoding", "chunked")  # as real servers send: a torn stream can be told from its end
+        handler.send_header(
+            "Transfer-Encoding", "chunked"
+        )  # as real servers send: a torn stream can be told from its end
         handler.end_headers()
         if not self._still_there(handler, self.silence):
             return

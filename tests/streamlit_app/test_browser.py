@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+import random
 import re
 import time
 from pathlib import Path
 
+import numpy as np
 import pypdfium2
 import pytest
 from PIL import Image
@@ -25,7 +27,10 @@ LIGHTHOUSE = [
     "In 1988 the lamp was made automatic, and the last keepers left the rock for good.",
     "Visits need a calm sea. Boats leave from Arbroath between May and September.",
 ]
-WHALES = [f"{HEART} Its tongue weighs as much as an elephant.", "Humpback whales sing songs that last up to twenty minutes."]
+WHALES = [
+    f"{HEART} Its tongue weighs as much as an elephant.",
+    "Humpback whales sing songs that last up to twenty minutes.",
+]
 REFUSAL = "I cannot answer that from these documents."
 
 
@@ -64,12 +69,12 @@ def test_the_whole_walk(tmp_path: Path, documents: list[Path]) -> None:
         page.locator("input[type=file]").set_input_files(documents)
         page.get_by_text("whales.pdf").first.wait_for()
         page.get_by_role("button", name="Put into default").click()
-        page.get_by_text("Password needed").wait_for()
-        assert page.get_by_text("Added").count() == 1
-        page.get_by_label("Password of whales.pdf").fill("wrong")
+        page.get_by_text("Password needed", exact=True).wait_for()
+        assert page.get_by_text("Added", exact=True).count() == 1
+        page.get_by_label("Password", exact=True).fill("wrong")
         page.get_by_role("button", name="Unlock").click()
         page.get_by_text("that password does not open it").wait_for()
-        page.get_by_label("Password of whales.pdf").fill("krill")
+        page.get_by_label("Password", exact=True).fill("krill")
         page.get_by_role("button", name="Unlock").click()
         page.get_by_text("default: 2 documents").wait_for()
         assert not list((home / "uploads").glob("*/*")), "what was uploaded lies there no longer"
@@ -93,7 +98,7 @@ def test_the_whole_walk(tmp_path: Path, documents: list[Path]) -> None:
 
         # a thumb down with a better answer, and the export of it
         page.get_by_test_id("stFeedback").get_by_role("radio").nth(1).click()
-        page.get_by_label("What would have been a better answer?").fill("Robert Stevenson built it [1].")
+        page.get_by_role("textbox", name="What would have been a better answer?").fill("Robert Stevenson built it [1].")
         page.get_by_role("button", name="Save the better answer").click()
         page.get_by_text("Saved.").first.wait_for()
         open_view(page, "Settings")
@@ -106,7 +111,7 @@ def test_the_whole_walk(tmp_path: Path, documents: list[Path]) -> None:
 
         # remove the document, ask again
         open_view(page, "Library")
-        page.get_by_role("button", name="Remove").first.click()
+        page.get_by_role("button", name="Remove", exact=True).first.click()
         page.get_by_role("button", name="Remove for good").click()
         page.get_by_text("default: 1 document").wait_for()
         open_view(page, "Ask")
@@ -138,7 +143,9 @@ def _check_marks(png: bytes, pdf: Path) -> None:
                 pixels = [n / size * of for n, size, of in zip(box, page.get_size() * 2, image.size * 2, strict=True)]
                 part = image.crop((int(pixels[0]), int(pixels[1]), int(pixels[2]) + 1, int(pixels[3]) + 1))
                 # the lightest pixels of a letter's box are its paper
-                found.append(min(sorted((r - b for r, g, b in part.getdata()), reverse=True)[:2]))
+                pixel = np.asarray(part, dtype=int).reshape(-1, 3)
+                lightest = pixel[pixel.sum(axis=1).argsort()[-2:]]
+                found.append(int((lightest[:, 0] - lightest[:, 2]).min()))
             return min(found)
 
         quoted = yellow("Its builder was Robert Stevenson.")
@@ -175,7 +182,9 @@ def test_stop_ends_the_answer_at_the_model(tmp_path: Path, home: Path) -> None:
         assert model.sent == said
 
 
-def test_a_model_server_that_dies_in_mid_answer_is_said_plainly_and_the_part_is_kept(tmp_path: Path, home: Path) -> None:
+def test_a_model_server_that_dies_in_mid_answer_is_said_plainly_and_the_part_is_kept(
+    tmp_path: Path, home: Path
+) -> None:
     long = " ".join(f"word{n}" for n in range(2000))
     with (
         ScriptedServer(lambda _: long, pause=0.05) as model,
@@ -200,8 +209,27 @@ def test_a_model_server_that_dies_in_mid_answer_is_said_plainly_and_the_part_is_
 
 
 def test_a_long_ingest_goes_on_without_the_tab_and_shows_its_state_on_return(tmp_path: Path) -> None:
-    text = ("Whales are mammals of the sea. They breathe air and sing to each other over long ways. " * 30)[:2400]
-    long = write_pdf(tmp_path / "long.pdf", [f"Page {n}. {text}" for n in range(250)])
+    draw = random.Random(7)  # no two passages alike: equal ones are embedded once
+    words = [
+        "whale",
+        "sea",
+        "ship",
+        "ice",
+        "song",
+        "north",
+        "harbour",
+        "wind",
+        "keeper",
+        "lamp",
+        "granite",
+        "tide",
+        "captain",
+        "crew",
+        "reef",
+        "storm",
+    ]
+    pages = [" ".join(draw.choice(words) + draw.choice([".", ",", "", "", ""]) for _ in range(430)) for _ in range(70)]
+    long = write_pdf(tmp_path / "long.pdf", pages)
     with (
         app(tmp_path / "home", tmp_path, QUIRE_MODEL="quotes") as url,
         browser(tmp_path / "profile") as context,

@@ -1,0 +1,53 @@
+"""docker-compose.yml as far as it can be read without a container engine."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).parents[2]
+SERVICES = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+
+
+def test_every_port_is_on_loopback() -> None:
+    ports = [port for service in SERVICES.values() for port in service.get("ports", [])]
+    assert len(ports) == 4
+    assert all(port.startswith("127.0.0.1:") for port in ports)
+
+
+def test_every_service_is_checked_and_what_it_keeps_has_a_name() -> None:
+    for name, service in SERVICES.items():
+        assert service["healthcheck"]["test"], name
+        assert all(re.match(r"[a-z]+:/", volume) for volume in service["volumes"]), name
+
+
+def test_images_are_pinned_to_a_version() -> None:
+    for name, service in SERVICES.items():
+        if "image" in service:
+            assert re.search(r":\d+\.\d+\.\d+$", service["image"]), name
+    assert re.match(
+        r"FROM \S+:\d+\.\d+", next(x for x in (ROOT / "Dockerfile").read_text().splitlines() if x.startswith("FROM"))
+    )
+
+
+def test_no_password_has_a_default() -> None:
+    text = (ROOT / "docker-compose.yml").read_text()
+    for name in ("QUIRE_APP_PASSWORD", "WEAVIATE_API_KEY"):
+        assert set(re.findall(rf"\${{{name}[^}}]*}}", text)) and f"${{{name}:-" not in text
+        assert all(":?" in use for use in re.findall(rf"\${{{name}[^}}]*}}", text))
+
+
+def test_the_image_holds_every_package_that_is_installed() -> None:
+    copied = re.findall(r"^COPY (\w+) \1$", (ROOT / "Dockerfile").read_text(), re.M)
+    assert copied == ["ingest", "assistant", "finetune", "streamlit_app"]
+
+
+def test_the_settings_that_the_page_is_given_are_settings_it_knows() -> None:
+    from assistant.config import ENVIRONMENT as ASSISTANT
+    from ingest.config import ENVIRONMENT as INGEST
+    from streamlit_app.settings import ENVIRONMENT as APP
+
+    known = {name for table in (ASSISTANT, INGEST, APP) for names in table.values() for name in names}
+    assert set(SERVICES["app"]["environment"]) <= known

@@ -1,0 +1,167 @@
+"""Ingests in the background: queued, reported file by file, stopped, unlocked; names stay out of the file system."""
+
+from __future__ import annotations
+
+import io
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ingest.config import IngestConfig
+from ingest.errors import IngestError
+from ingest.store import open_store
+from streamlit_app.jobs import Job, Jobs
+from tests.documents import FACTS, write_facts, write_pdf
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> IngestConfig:
+    return IngestConfig(home=tmp_path / "home", jobs=1)
+
+
+def finish(job: Job, seconds: float = 60) -> Job:
+    end = time.monotonic() + seconds
+    while job.active or job.finished_at == 0:
+        assert time.monotonic() < end, f"{job.status}: {job.files}"
+        time.sleep(0.02)
+    return job
+
+
+def dropped(path: Path, name: str = "") -> tuple[str, io.BytesIO]:
+    return name or path.name, io.BytesIO(path.read_bytes())
+
+
+def test_every_dropped_file_stands_in_the_report_once(config, tmp_path):
+    jobs = Jobs(config.home, lambda _: None)
+    good, other = write_facts(tmp_path)
+    broken = ("broken.pdf", io.BytesIO(b"no PDF at all"))
+    job = finish(jobs.start(config, [dropped(good), dropped(other), broken]))
+    assert {line.name: line.state for line in job.lines()} == {
+        good.name: "added",
+        other.name: "added",
+        "broken.pdf": "failed",
+    }
+    assert next(line for line in job.lines() if line.state == "failed").fix
+    again = finish(jobs.start(config, [dropped(good)]))
+    assert [line.state for line in again.lines()] == ["unchanged"]
+
+
+def test_names_from_the_sender_never_become_paths(config, tmp_path):
+    jobs = Jobs(config.home, lambda _: None)
+    good = write_pdf(tmp_path / "good.pdf", FACTS["whales.pdf"])
+    before = {p for p in tmp_path.rglob("*")}
+    job = finish(jobs.start(config, [dropped(good, "../../../evil.pdf"), dropped(good, "a\x00b.pdf")]))
+    assert [line.state for line in job.lines()] == ["added", "added"]
+    new = [p for p in tmp_path.rglob("*") if p not in before]
+    assert new and not [p for p in new if "evil" in p.name or "a\x00b" in p.name]
+    assert all(config.home in p.parents or p == config.home for p in new)
+
+
+def test_two_files_of_one_name_become_two_documents(config, tmp_path):
+    jobs = Jobs(config.home, lambda _: None)
+    good, other = write_facts(tmp_path)
+    finish(jobs.start(config, [dropped(good, "report.pdf"), dropped(other, "report.pdf")]))
+    store = open_store(config, create=False)
+    assert [d.name for d in store.documents()] == ["report (2).pdf", "report.pdf"]
+    store.close()
+
+
+def test_uploaded_bytes_are_deleted_when_the_ingest_ends(config, tmp_path):
+    jobs = Jobs(config.home, lambda _: None)
+    finish(jobs.start(config, [dropped(write_facts(tmp_path)[0])]))
+    assert list((config.home / "uploads").iterdir()) == []
+
+
+def test_an_encrypted_file_waits_for_its_password_and_holds_up_no_other(config, tmp_path):
+    jobs = Jobs(config.home, lambda _: None)
+    locked = write_pdf(tmp_path / "locked.pdf", FACTS["whales.pdf"], password="krill")
+    good = write_pdf(tmp_path / "good.pdf", FACTS["bridges.pdf"])
+    first = finish(jobs.start(config, [dropped(locked), dropped(good)]))
+    assert {line.name: line.state for line in first.lines()} == {"good.pdf": "added", "locked.pdf": "locked"}
+    wrong = finish(jobs.unlock(first, config, "locked.pdf", "plankton"))
+    assert [(line.state, "does not open" in line.text) for line in wrong.lines()] == [("locked", True)]
+    assert [line.name for line in first.lines()] == ["good.pdf"], "it stands in one report only"
+    right = finish(jobs.unlock(wrong, config, "locked.pdf", "krill"))
+    assert [line.state for line in right.lines()] == ["added"]
+    assert list((config.home / "uploads").iterdir()) == []
+
+
+def test_a_library_is_written_by_one_ingest_at_a_time_and_others_go_on(config, tmp_path):
+    jobs = Jobs(config.home, lambda _: None)
+    good, other = write_facts(tmp_path)
+    first = jobs.start(config, [dropped(good)])
+    second = jobs.start(config, [dropped(other)])
+    elsewhere = jobs.start(replace(config, library="elsewhere"), [dropped(good)])
+    assert [job.id for job in jobs.of(config.library)] == [second.id, first.id]
+    assert elsewhere in jobs.active()
+    for job in (first, second, elsewhere):
+        assert finish(job).status == "done"
+    assert first.finished_at <= second.finished_at
+
+
+def test_what_is_stopped_while_it_waits_never_begins(config, tmp_path):
+    jobs = Jobs(config.home, lambda _: None)
+    good, other = write_facts(tmp_path)
+    first = jobs.start(config, [dropped(good)])
+    second = jobs.start(config, [dropped(other)])
+    jobs.stop(second)
+    finish(first)
+    finish(second)
+    assert (second.status, second.report) == ("stopped", None)
+
+
+def test_a_running_ingest_is_stopped_and_goes_on_when_dropped_again(config, tmp_path):
+    jobs = Jobs(config.home, lambda _: None)
+    files = [write_pdf(tmp_path / f"{n}.pdf", [f"Fact number {n}: the answer is {n * 7}."]) for n in range(12)]
+    job = jobs.start(config, [dropped(path) for path in files])
+    end = time.monotonic() + 60
+    while job.documents_done < 2:
+        assert time.monotonic() < end
+        time.sleep(0.005)
+    jobs.stop(job)
+    finish(job)
+    assert job.status in ("stopped", "done")
+    again = finish(jobs.start(config, [dropped(path) for path in files]))
+    assert sorted(line.state for line in again.lines()).count("unchanged") >= 2
+    assert len(again.lines()) == 12
+
+
+def test_each_job_tells_that_its_library_changed(config, tmp_path):
+    told: list[str] = []
+    jobs = Jobs(config.home, told.append)
+    finish(jobs.start(config, [dropped(write_facts(tmp_path)[0])]))
+    end = time.monotonic() + 5
+    while not told:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    assert told == ["default"]
+
+
+def test_an_embedder_that_cannot_be_had_is_said_and_the_next_job_still_runs(config, tmp_path):
+    jobs = Jobs(config.home, lambda _: None)
+    good = write_facts(tmp_path)[0]
+    failed = finish(jobs.start(replace(config, embedder="minilm:/nowhere"), [dropped(good)]))
+    assert failed.status == "failed" and failed.error and failed.fix
+    assert finish(jobs.start(config, [dropped(good)])).status == "done"
+
+
+def test_bytes_that_the_disk_does_not_take_are_said(config, tmp_path):
+    class Torn(io.BytesIO):
+        def read(self, *_: object) -> bytes:
+            raise OSError(28, "No space left on device")
+
+    jobs = Jobs(config.home, lambda _: None)
+    with pytest.raises(IngestError, match="free some disk space"):
+        jobs.start(config, [("a.pdf", Torn())])
+    assert list((config.home / "uploads").iterdir()) == []
+
+
+def test_only_the_newest_reports_are_kept(config):
+    jobs = Jobs(config.home, lambda _: None)
+    for _ in range(25):
+        finish(jobs.start(config, [], ["ftp://nowhere.example/a.pdf"]))
+    assert len(jobs.of(config.library)) <= 21
+    assert threading.active_count() < 40

@@ -1,0 +1,76 @@
+"""Whatever is written in a text, the page shows it and does not obey it."""
+
+from __future__ import annotations
+
+import html
+import re
+
+import pytest
+
+from assistant.citations import Span
+from streamlit_app.text import label, page_words, plain, size_words, time_words
+
+EVIL = [
+    "<img src=x onerror=alert(1)>",
+    "<script>alert(1)</script>",
+    "![x](http://evil.example/?q=1)",
+    "[click](javascript:alert(1))",
+    "$x^2$ and $5,000 for $6",
+    ":red[hot] :material/home: :smile:",
+    "# head\n- item\n> quote\n```code```",
+    "quotes \" and ' and & and </div>",
+    "\x1b[31mred\x07",
+]
+
+
+@pytest.mark.parametrize("text", EVIL)
+def test_an_answer_keeps_every_letter_and_no_tag(text: str) -> None:
+    shown = plain(text)
+    inner = re.sub(r"^<div[^>]*>|</div>$", "", shown)
+    assert "<" not in re.sub(r'</?sup(?: class="quire-mark")?>', "", inner)
+    assert html.unescape(re.sub(r"</?sup[^>]*>", "", inner)) == text
+
+
+@pytest.mark.parametrize("text", EVIL)
+def test_a_label_leaves_markdown_nothing_to_read(text: str) -> None:
+    shown = label(text)
+    assert "\n" not in shown and "\x1b" not in shown
+    assert not re.search(r"(?<!\\)[<>\[\]()$:#*_`!|~{}]", shown)
+    assert "://" not in shown.replace("\\", "")
+
+
+def test_addresses_in_a_label_are_no_links() -> None:
+    shown = label("see www.evil.example, https://evil.example, mail me@evil.example").replace("\\", "")
+    assert "www." not in shown and "://" not in shown and "me@" not in shown
+    assert shown.replace("\u2060", "") == "see www.evil.example, https://evil.example, mail me@evil.example"
+
+
+def test_citation_marks_are_small_and_unsupported_sentences_underlined() -> None:
+    text = "One [1]. Two <b>."
+    shown = plain(text, [Span(9, 17, "Two <b>.")])
+    assert '<sup class="quire-mark">[1]</sup>' in shown
+    assert 'title="no passage supports this">Two &lt;b&gt;.</span>' in shown
+
+
+def test_overlapping_spans_lose_no_letter() -> None:
+    shown = plain("abcdef", [Span(0, 4, "abcd"), Span(2, 6, "cdef")])
+    assert re.sub(r"<[^>]*>", "", shown) == "abcdef"
+
+
+@pytest.mark.parametrize(
+    ("page", "printed", "expected"),
+    [(3, "3", "page 3"), (3, "", "page 3"), (3, "iii", "page 3 (printed iii)")],
+)
+def test_a_page_is_said_with_its_printed_label_where_that_differs(page: int, printed: str, expected: str) -> None:
+    assert page_words(page, printed) == expected
+
+
+def test_sizes_and_times_are_said_as_people_read_them() -> None:
+    assert [size_words(n) for n in (0, 10, 1500, 2_500_000, 4_700_000_000)] == [
+        "0 kB",
+        "1 kB",
+        "2 kB",
+        "2.5 MB",
+        "4.7 GB",
+    ]
+    assert [time_words(s) for s in (0.1, 42, 240, 7200)] == ["1 s", "42 s", "4 min", "2.0 h"]
