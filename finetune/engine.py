@@ -65,6 +65,7 @@ class Engine:
                 f"llama.cpp cannot load {path}: {exc}", "write it again with `quire finetune gguf`"
             ) from exc
         self.path = path
+        self._letter = self.tokens("a")[0]
 
     def __enter__(self) -> "Engine":
         return self
@@ -85,7 +86,16 @@ class Engine:
 
     def spread(self, ids: Sequence[int], top: int = TOP) -> Spread:
         """Say what the model expects after these tokens; earlier calls with the same beginning are not computed again."""
-        body = {"prompt": list(ids), "n_predict": 1, "n_probs": top, "temperature": -1, "cache_prompt": True}
+        body = {
+            "prompt": list(ids),
+            "n_predict": 1,
+            "n_probs": top,
+            "temperature": -1,
+            "cache_prompt": True,
+            # half of a character would be held back, and its probabilities with it: a whole one is written instead;
+            # the probabilities told are those before this
+            "logit_bias": [[self._letter, 1000.0]],
+        }
         answer = self._post("/completion", body)["completion_probabilities"][0]["top_logprobs"]
         return Spread(
             np.array([entry["id"] for entry in answer], dtype=np.int64),

@@ -216,17 +216,19 @@ def _write_tensors(writer: Any, tensors: dict[str, Tensor], kind: str) -> None:
         writer.add_tensor_info(
             name, tensor.shape, np.dtype(np.float32), _nbytes(tensor, stored), GGMLQuantizationType[stored]
         )
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_ti_data_to_file()
-    stream = writer.fout[0]
-    for tensor in tensors.values():
+    try:
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_ti_data_to_file()
+        stream = writer.fout[0]
+        for tensor in tensors.values():
+            stream.write(b"\0" * (-stream.tell() % ALIGNMENT))
+            stored = stored_kind(tensor, kind)
+            for piece in tensor.pieces():
+                stream.write(encode(piece, stored))
         stream.write(b"\0" * (-stream.tell() % ALIGNMENT))
-        stored = stored_kind(tensor, kind)
-        for piece in tensor.pieces():
-            stream.write(encode(piece, stored))
-    stream.write(b"\0" * (-stream.tell() % ALIGNMENT))
-    writer.close()
+    finally:
+        writer.close()
 
 
 def stored_kind(tensor: Tensor, kind: str) -> str:

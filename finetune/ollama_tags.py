@@ -22,7 +22,7 @@ from finetune.modelfile import Modelfile
 QUANTIZATIONS = ("F16", "BF16", "F32", "Q8_0", "Q4_K_S", "Q4_K_M")
 SAFE_FROM = (0, 17, 1)  # CVE-2026-7482: older ones can be made to write outside their folder by an import
 PIECE = 4 * 2**20  # bytes a read of an upload
-_TAG = re.compile(r"^(?:[A-Za-z0-9._-]+/){0,2}[A-Za-z0-9][A-Za-z0-9._-]{0,79}(?::[A-Za-z0-9_.-]{1,80})?$")
+_TAG = re.compile(r"^(?:[A-Za-z0-9][A-Za-z0-9._-]*/){0,2}[A-Za-z0-9][A-Za-z0-9._-]{0,79}(?::[A-Za-z0-9_.-]{1,80})?$")
 
 Say = Callable[[str], None]
 

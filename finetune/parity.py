@@ -174,7 +174,8 @@ def compare(
     header = read_header(path)
     check_tokenizer_keys(ref, header, found)
     check_stops(ref, header, modelfile, found)
-    check_keys(ref, header, found)
+    if not check_keys(ref, header, found):
+        return found
     longest = max((len(c.prompt) + len(c.answer) for c in ref.cases), default=0)
     with Engine(path, context=max(512, longest + 64), lora=lora) as engine:
         check_tokens(ref, engine, found)
@@ -230,8 +231,11 @@ def check_stops(ref: Reference, header: Header, modelfile: Modelfile | None, fou
             found.differ("stop", f"{where} lacks the stop {', '.join(map(repr, missing))}")
 
 
-def check_keys(ref: Reference, header: Header, found: Parity) -> None:
-    """Compare rotary positions and sizes with the model's config."""
+def check_keys(ref: Reference, header: Header, found: Parity) -> bool:
+    """Compare rotary positions and sizes with the model's config, and say whether the file may be opened.
+
+    llama.cpp ends the process, this one, on sizes that do not fit one another.
+    """
     turns, config = rope(ref.config), ref.config
     heads = config["num_attention_heads"]
     size = config["hidden_size"] // heads
@@ -243,10 +247,13 @@ def check_keys(ref: Reference, header: Header, found: Parity) -> None:
         "{arch}.block_count": ("shape", config["num_hidden_layers"], 0),
         "{arch}.context_length": ("shape", config["max_position_embeddings"], 0),
     }
+    may_open = True
     for key, (step, value, default) in wanted.items():
         has = float(header.get(key, default))
         if abs(has - value) > 1e-6 * abs(value):
+            may_open = may_open and key == "{arch}.rope.freq_base"
             found.differ(step, f"{key.replace('{arch}.', '')} is {has:g}, the model's config says {value:g}")
+    return may_open
 
 
 def check_tokens(ref: Reference, engine: Engine, found: Parity) -> None:

@@ -71,3 +71,6 @@ def preferences() -> list[Preference]:
         )
         for row, (animal, sound) in enumerate(SOUNDS.items(), start=1)
     ]
+
+
+from tests.finetune.export_home import tuned, tuned_models  # noqa: E402, F401 - fixtures

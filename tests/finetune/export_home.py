@@ -1,0 +1,85 @@
+"""Tuned tiny models and their merged folders, made once a session for the tests of export."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from finetune.parity import Reference
+from finetune.records import Conversation
+from finetune.template import Template
+
+TEMPLATES = {"qwen2": "chatml", "phi": "phi-2"}
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """A QLoRA run of a tiny model, its base, its merged folder (fp32) and the reference on it."""
+
+    kind: str
+    home: Path
+    run: Path
+    base: Path
+    merged: Path
+    template: Template
+    reference: Reference
+
+
+def make_tuned(kind: str, home: Path, base: str, conversations: list[Conversation]) -> Tuned:
+    """Teach a tiny model six answers by QLoRA, and merge it."""
+    import json
+
+    from finetune.config import build
+    from finetune.handover import reference_of
+    from finetune.merge import merge
+    from finetune.template import named
+    from finetune.training import train
+
+    data = home / "animals.json"
+    rows = [{"instruction": c.messages[0].content, "input": "", "output": c.messages[1].content} for c in conversations]
+    data.write_text(json.dumps(rows), encoding="utf-8")
+    run = train(
+        build(
+            {
+                "model": base,
+                "name": f"{kind}-tuned",
+                "method": "qlora",
+                "device": "cpu",
+                "optimizer": "adamw_torch",
+                "schedule": "constant_with_warmup",
+                "gradient_checkpointing": False,
+                "batch_size": 6,
+                "accumulation": 1,
+                "max_length": 128,
+                "epochs": 60.0,
+                "learning_rate": 4e-3,
+                "stop_loss": 0.02,
+                "prompts": ("What does the cow say?", "What does the dog say?"),
+                "data": (str(data),),
+            }
+        )
+    )
+    merged = home / f"{kind}-merged"
+    merge(run, merged, dtype="float32", measure=False)
+    return Tuned(kind, home, run, Path(base), merged, named(TEMPLATES[kind]), reference_of(run, merged))
+
+
+@pytest.fixture(scope="session")
+def tuned_models(
+    models: dict[str, str], session_home: Path, conversations: list[Conversation]
+) -> Iterator[dict[str, Tuned]]:
+    """Tuned models by kind."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("QUIRE_HOME", str(session_home))
+        patch.setitem(os.environ, "TOKENIZERS_PARALLELISM", "false")
+        yield {kind: make_tuned(kind, session_home, models[kind], conversations) for kind in ("qwen2", "phi")}
+
+
+@pytest.fixture(params=["qwen2", "phi"])
+def tuned(request: pytest.FixtureRequest, tuned_models: dict[str, Tuned], monkeypatch: pytest.MonkeyPatch) -> Tuned:
+    """A tuned model of each kind in turn, its home in force."""
+    found = tuned_models[request.param]
+    monkeypatch.setenv("QUIRE_HOME", str(found.home))
+    return found
