@@ -43,6 +43,7 @@ _NAMESPACE = uuid.UUID("6b0f3ad4-30a2-5c1c-8a0e-9f6a5b0d7c21")
 _BATCH_OBJECTS = 500
 _BATCH_BYTES = 8_000_000  # well under the 100 MB a message may have
 _REQUESTS = 2  # batches under way at once
+_SAMPLES = 16  # objects asked for, to know whether an earlier attempt left any
 _TRIES = 4  # of objects that the server refused
 _MOST = 10_000  # results one query may have (QUERY_MAXIMUM_RESULTS)
 _WINDOW = 1000  # passages read at once
@@ -113,8 +114,9 @@ class WeaviateStore:
         data = unit_vectors(vectors, len(chunks), root.identity.dimension)
         record = replace(document, chunks=len(chunks))
         version = _version(record, chunks, data)
-        self._insert(root.epoch, _objects(record, version, chunks, data), record.name)
-        self._verify(root.epoch, record, version)
+        held = self._record(document.id)
+        if held is None or held.version != version or self._count_version(root.epoch, [version]) != len(chunks):
+            self._write_passages(root.epoch, record, version, _objects(record, version, chunks, data))
         self._write_record(record, version)
         if self._read_root() != root:
             raise StoreError(
@@ -436,6 +438,40 @@ class WeaviateStore:
             raise StoreError(f"the server refused a record: {result.errors[0].message}", "run the command again")
 
     # writing
+
+    def _write_passages(self, epoch: int, document: Document, version: str, objects: Sequence[_Object]) -> None:
+        """Write all passages of a version and have the server count them.
+
+        A server that was killed may come back with objects that its indexes have lost; writing the same objects again
+        does not mend that, as it finds them unchanged. So what an earlier attempt left is deleted first.
+        """
+        if self._any_there(epoch, objects):
+            self._delete_objects(epoch, objects)
+        self._insert(epoch, objects, document.name)
+        try:
+            self._verify(epoch, document, version)
+        except StoreUnreachable:
+            raise
+        except StoreError:
+            self._delete_objects(epoch, objects)
+            self._insert(epoch, objects, document.name)
+            self._verify(epoch, document, version)
+
+    def _any_there(self, epoch: int, objects: Sequence[_Object]) -> bool:
+        data = self._passages(epoch).data
+        some = objects[:: max(1, len(objects) // _SAMPLES)]
+        return self._call(lambda: any(data.exists(one.uuid) for one in some))
+
+    def _delete_objects(self, epoch: int, objects: Sequence[_Object]) -> None:
+        """Delete one by one: a search for them would go through the very indexes that may have lost them."""
+        data = self._passages(epoch).data
+
+        def delete(part: Sequence[_Object]) -> None:
+            self._call(lambda: [data.delete_by_id(one.uuid) for one in part])
+
+        with ThreadPoolExecutor(_REQUESTS) as pool:
+            for outcome in [pool.submit(delete, part) for part in _parts(objects, 100)]:
+                outcome.result()
 
     def _insert(self, epoch: int, objects: Sequence[_Object], document: str) -> None:
         """Write objects in bounded batches, a few at once, and those that the server refuses again."""

@@ -631,16 +631,18 @@ def test_killing_the_weaviate_server_in_a_batch_is_one_error_within_seconds_and_
 @server
 @pytest.mark.slow
 def test_weaviate_survives_twenty_kills_of_server_and_client_with_equal_counts(embedded_config):
-    config, rng = embedded_config, random.Random(3)
-    documents = 60
-    kills = 0
+    survive_kills(embedded_config, most=20, documents=60)
+
+
+def survive_kills(config, most, documents):
+    rng, kills = random.Random(3), 0
     for turn in range(200):
         process = start_other(config, 0, documents)
         try:
             line = process.stdout.readline()
             assert line.startswith("put"), process.stderr.read()
             time.sleep(rng.uniform(0.0, 2.5))
-            if kills < 20:
+            if kills < most:
                 kills += 1
                 if turn % 2:
                     process.send_signal(signal.SIGKILL)
@@ -653,11 +655,12 @@ def test_weaviate_survives_twenty_kills_of_server_and_client_with_equal_counts(e
                     said = process.stderr.read()
                     assert "StoreUnreachable" in said, said[-2000:]
                 continue
-            process.communicate("\n", timeout=120)
+            _, said = process.communicate("\n", timeout=240)
+            assert process.returncode == 0, said[-2000:]
             break
         finally:
             finish(process)
-    assert kills == 20
+    assert kills == most
     store = open_store(config, create=True)
     assert {document.name for document in store.documents()} == {f"{n}.pdf" for n in range(documents)}
     assert [store.count(document.id) for document in store.documents()] == [600] * documents
