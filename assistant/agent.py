@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from assistant.llm import Model
     from ingest.store import Store
 
+NO_DOCUMENTS = "No documents are asked: this is the model alone, and nothing it says is checked."
 _ALONGSIDE = 0.5  # share of the threshold that further passages must reach once one has passed it: with the whole
 # threshold for each, 5 of 59 evidence pages that were found never reached the prompt
 _TEMPLATE_TOKENS = 50  # the budget's allowance for a chat template, which a server may not use
@@ -286,7 +287,8 @@ class Agent:
         draft.passages = [replace(passage, rank=n) for n, passage in enumerate(packed.passages, 1)]
         if use_documents:
             yield Found(tuple(draft.passages))
-        for notice in (*packed.notices, *([EXCERPTS] if draft.mode == "quotes" else [])):
+        label = {"quotes": [EXCERPTS], "chat": [NO_DOCUMENTS], "model": []}[draft.mode]
+        for notice in (*packed.notices, *label):
             draft.notices.append(notice)
             yield Notice(notice)
         draft.called = time.monotonic()

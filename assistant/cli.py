@@ -194,6 +194,12 @@ def _ask(args: argparse.Namespace) -> int:
                 print(f"note: {clean(event.text)}", file=sys.stderr, flush=True)
     if answer is None:
         raise AssistantError("the answer ended without a result", "this is a bug: please report it")
+    if config.conversation_log:
+        from assistant import log
+
+        for line in (log.notice(config), log.record(config, answer)):
+            if line:
+                print(f"note: {clean(line)}", file=sys.stderr)
     if args.json:
         shown = answer.as_dict()
         shown["notices"] = [*([notice] if notice else []), *shown["notices"]]

@@ -5,7 +5,7 @@ import time
 import pytest
 from langchain_core.messages import AIMessage
 
-from assistant.agent import Agent, Done, Found, Notice, Token
+from assistant.agent import NO_DOCUMENTS, Agent, Done, Found, Notice, Token
 from assistant.config import AssistantConfig, Sampling
 from assistant.errors import AssistantError
 from assistant.llm import wrap
@@ -206,6 +206,7 @@ def test_without_documents_it_is_plain_chat_labelled_as_such():
     answer = Agent(config, wrap(chat, name="scripted")).ask("Hi", use_documents=False)
     assert (answer.text, answer.mode, answer.passages, answer.refused) == ("Hello!", "chat", (), False)
     assert [message.content for message in chat.calls[0]] == ["Hi"]
+    assert answer.notices == (NO_DOCUMENTS,)
 
 
 def test_an_agent_without_a_library_says_so():

@@ -86,6 +86,15 @@ def test_a_refusal_is_an_answer(home, capsys):
     assert (shown["refused"], shown["answer"], shown["citations"]) == (True, REFUSAL, [])
 
 
+def test_the_operators_log_gets_the_turn_and_the_person_is_told(home, capsys, tmp_path, monkeypatch):
+    (tmp_path / "quire.toml").write_text(f'[assistant]\nconversation_log = "{tmp_path / "turns.jsonl"}"\n')
+    monkeypatch.chdir(tmp_path)
+    assert main(["ask", "How long does the warranty last?"]) == 0
+    assert "keeps questions and answers of every turn" in capsys.readouterr().err
+    (line,) = (tmp_path / "turns.jsonl").read_text().splitlines()
+    assert json.loads(line)["sources"][0] == {"document": "pump.pdf", "page": 1}
+
+
 @pytest.mark.parametrize(
     ("argv", "code", "message"),
     [

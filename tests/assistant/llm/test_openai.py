@@ -1,0 +1,109 @@
+import threading
+
+import pytest
+
+from assistant.agent import Agent, Done, Token
+from assistant.config import AssistantConfig, Sampling
+from assistant.errors import AssistantError, ModelError, ModelUnreachable, UsageError
+from assistant.llm import load_model
+from assistant.llm.openai import explain
+from tests.assistant.helpers import PagesStore, WordEmbedder
+from tests.assistant.tiny import write_gguf
+
+pytest.importorskip("langchain_openai")
+xllamacpp = pytest.importorskip("xllamacpp")
+QUESTION = "What is the diameter of the moon?"
+
+
+@pytest.fixture(scope="module")
+def endpoint(tmp_path_factory):
+    """An OpenAI-compatible server: the one inside llama.cpp, on a tiny model."""
+    params = xllamacpp.CommonParams()
+    params.model.path = str(write_gguf(tmp_path_factory.mktemp("gguf") / "tiny.gguf", context=4096))
+    params.n_ctx = 4096
+    params.n_parallel = 1
+    params.warmup = False
+    params.verbosity = -1
+    server = xllamacpp.Server(params)
+    yield f"{server.listening_address}/v1"
+    del server
+
+
+def make_agent(base, **settings):
+    settings = {"window": 4096, "max_tokens": 16, "threshold": 0.2} | settings
+    config = AssistantConfig(openai_base_url=base, **settings)
+    return Agent(config, load_model("openai:tiny", config), PagesStore(), WordEmbedder())
+
+
+def test_the_agent_streams_from_an_openai_compatible_endpoint(endpoint):
+    events = list(make_agent(endpoint).stream(QUESTION))
+    answer = events[-1].answer
+    assert sum(isinstance(event, Token) for event in events) > 3
+    assert answer.usage.answer_tokens == 16
+    assert answer.usage.prompt_tokens > 500
+    assert any("longest length" in notice for notice in answer.notices)
+
+
+def test_temperature_zero_repeats_itself(endpoint):
+    agent = make_agent(endpoint)
+    greedy = Sampling(temperature=0, max_tokens=8)
+    assert agent.ask(QUESTION, sampling=greedy).text == agent.ask(QUESTION, sampling=greedy).text
+
+
+def test_a_cancel_ends_the_stream_and_frees_the_server(endpoint):
+    agent, cancel, after = make_agent(endpoint, max_tokens=2000), threading.Event(), 0
+    for event in agent.stream(QUESTION, cancel=cancel):
+        if isinstance(event, Token):
+            after += cancel.is_set()
+            cancel.set()
+        if isinstance(event, Done):
+            assert event.answer.interrupted == "stopped"
+    assert after <= 1
+    assert make_agent(endpoint, max_tokens=1).ask(QUESTION).usage.answer_tokens == 1
+
+
+def test_an_endpoint_that_does_not_answer_is_named():
+    with pytest.raises(ModelUnreachable, match=r"127\.0\.0\.1:9/v1 does not answer"):
+        make_agent("http://127.0.0.1:9/v1").ask(QUESTION)
+
+
+def test_without_address_and_key_nothing_is_sent(monkeypatch):
+    with pytest.raises(UsageError, match="OPENAI_BASE_URL"):
+        load_model("openai:gpt", AssistantConfig())
+
+
+def test_a_distant_endpoint_is_told_to_the_user():
+    model = load_model("openai:gpt", AssistantConfig(openai_base_url="https://models.example/v1"))
+    assert "are sent to https://models.example/v1" in model.notices[0]
+    assert load_model("openai:gpt", AssistantConfig(openai_base_url="http://localhost:8000/v1")).notices == ()
+
+
+def test_every_error_of_the_client_has_words_of_ours():
+    import httpx
+    import openai
+
+    request = httpx.Request("POST", "http://h/v1")
+    kinds = [
+        kind
+        for kind in list(vars(openai).values())
+        if isinstance(kind, type) and issubclass(kind, openai.APIStatusError) and kind is not openai.APIStatusError
+    ]
+    assert len(kinds) >= 7
+    for kind in kinds:
+        found = explain(kind("message", response=httpx.Response(400, request=request), body=None), "http://h")
+        assert isinstance(found, ModelError)
+        assert found.hint
+    assert isinstance(explain(openai.APIConnectionError(request=request), "http://h"), ModelUnreachable)
+    assert explain(KeyError("a bug"), "http://h") is None
+
+
+def test_every_error_of_httpx_has_words_of_ours():
+    import httpx
+
+    from assistant.llm.ollama import explain as explain_ollama
+
+    kinds = [kind for kind in vars(httpx).values() if isinstance(kind, type) and issubclass(kind, httpx.TransportError)]
+    assert len(kinds) >= 15
+    for kind in kinds:
+        for say in (explain, explain_ollama):
+            assert isinstance(say(kind("message"), "http://h"), AssistantError)
