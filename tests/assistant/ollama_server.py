@@ -41,7 +41,7 @@ class OllamaServer:
         raise RuntimeError(f"ollama did not start: {self.log.read_text()[-2000:]}")
 
     def create(self, name: str, gguf: Path, **more: object) -> None:
-        """Make a model of a GGUF file."""
+        """Make a model of a GGUF file, with one thread: on a busy machine several wait for each other."""
         data = gguf.read_bytes()
         digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
         connection, _ = servers._connect(self.base, 30)
@@ -52,7 +52,7 @@ class OllamaServer:
             self.base,
             "POST",
             "/api/create",
-            {"model": name, "files": {"m.gguf": digest}, "stream": False, **more},
+            {"model": name, "files": {"m.gguf": digest}, "parameters": {"num_thread": 1}, "stream": False, **more},
             seconds=60,
         )
 
