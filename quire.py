@@ -60,13 +60,22 @@ def main(argv: list[str] | None = None) -> int:
     # a module that answers to several names is told which one was meant
     several = sum(module == home for module, _ in COMMANDS.values()) > 1
     try:
-        return int(importlib.import_module(home).main(argv if several else argv[1:]))
+        code = int(importlib.import_module(home).main(argv if several else argv[1:]))
+        if sys.stdout is not None:  # closed by whoever started us
+            sys.stdout.flush()  # here, where a full disk or a gone reader can still be told
+        return code
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader of our output left, e.g. `quire docs list | head -1`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as exc:
+        if sys.stdout is not None and exc.filename is None:  # what is still buffered cannot be written either
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        where = f"{exc.filename}: " if exc.filename else "writing the output: "
+        print(f"error: {where}{exc.strerror or exc}\n  fix: check the space and the permissions there", file=sys.stderr)
+        return 1
 
 
 if __name__ == "__main__":

@@ -86,16 +86,20 @@ def _ingest(args: argparse.Namespace) -> int:
     config, _ = load_config(flags=library_flags(args) | {name: getattr(args, name) for name in names})
     offer_download(config, agreed=args.yes)
     ask = _ask_password if sys.stdin.isatty() and not args.json else None
-    with _stop_on_interrupt() as cancel, progress_lines(quiet=args.json) as progress:
-        report = ingest(
-            args.paths,
-            config,
-            password=args.password,
-            ask_password=ask,
-            allow_private=args.allow_private,
-            progress=progress,
-            cancel=cancel,
-        )
+    try:
+        with _stop_on_signal() as cancel, progress_lines(quiet=args.json) as progress:
+            report = ingest(
+                args.paths,
+                config,
+                password=args.password,
+                ask_password=ask,
+                allow_private=args.allow_private,
+                progress=progress,
+                cancel=cancel,
+            )
+    except KeyboardInterrupt as exc:
+        print("stopped: what was added stays; run the same command again to go on from here", file=sys.stderr)
+        return 128 + int(exc.args[0] if exc.args else signal.SIGINT)
     if args.json:
         print(json.dumps(dataclasses.asdict(report), ensure_ascii=False))
     else:
@@ -155,21 +159,20 @@ def offer_download(config: IngestConfig, *, agreed: bool) -> None:
 
 
 @contextmanager
-def _stop_on_interrupt() -> Iterator[threading.Event]:
-    """Turn Ctrl-C into a cancel, so that what is done is kept; a second one ends at once."""
+def _stop_on_signal() -> Iterator[threading.Event]:
+    """Turn Ctrl-C, and a polite kill, into a cancel, so that nothing half done stays; a second one ends at once."""
     cancel = threading.Event()
 
-    def stop(_signal: int, _frame: object) -> None:
-        if cancel.is_set():
-            raise KeyboardInterrupt
+    def stop(number: int, _frame: object) -> None:
         cancel.set()
-        raise KeyboardInterrupt
+        raise KeyboardInterrupt(number)
 
-    before = signal.signal(signal.SIGINT, stop)
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield cancel
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager
@@ -393,7 +396,9 @@ def _libraries_list(args: argparse.Namespace, config: IngestConfig) -> int:
         print(json.dumps({"libraries": [dataclasses.asdict(summary) for summary in found]}))
         return 0
     for s in found:
-        print(f"{s.name:<24} {s.documents:>6} documents {s.passages:>9} passages {s.bytes / 1e6:>9.1f} MB  {s.store}")
+        print(
+            f"{_clean(s.name):<24} {s.documents:>6} documents {s.passages:>9} passages {s.bytes / 1e6:>9.1f} MB  {s.store}"
+        )
         if s.problem:
             print(f"{'':<24} {_clean(s.problem)}")
     if not found:

@@ -20,7 +20,12 @@ def home_folder(environ: Mapping[str, str] | None = None) -> Path:
     """Return the one folder under which everything kept lives (`QUIRE_HOME`, else the platform's user data folder)."""
     environ = os.environ if environ is None else environ
     if environ.get("QUIRE_HOME"):
-        return Path(environ["QUIRE_HOME"]).expanduser().resolve()
+        try:
+            return Path(environ["QUIRE_HOME"]).expanduser().resolve()
+        except (RuntimeError, OSError) as exc:
+            raise UsageError(
+                f"QUIRE_HOME is {environ['QUIRE_HOME']!r}: {exc}", "name a folder that can be made"
+            ) from exc
     import platformdirs
 
     return Path(platformdirs.user_data_dir("quire", appauthor=False))

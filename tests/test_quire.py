@@ -50,3 +50,13 @@ def test_no_command_is_wrong_usage_and_shows_them_all() -> None:
     done = run()
     assert done.returncode == 2
     assert all(name in done.stdout for name in quire.COMMANDS)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_output_that_cannot_be_written_is_one_clear_line() -> None:
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "quire", "models", "--json"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: writing the output: No space left on device\n")
+    assert "Traceback" not in done.stderr

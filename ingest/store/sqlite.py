@@ -453,8 +453,8 @@ class SQLiteStore:
 
 def library_path(home: Path, name: str) -> Path:
     """Return the file of a library: never outside the folder, and never the same for two names, whatever they hold."""
-    if not name or len(name) > 200 or "\0" in name:
-        raise StoreError(f"{name[:80]!r} cannot be a library's name", "use 1 to 200 characters")
+    if not name.strip() or len(name) > 200 or not name.isprintable():
+        raise StoreError(f"{name[:80]!r} cannot be a library's name", "use 1 to 200 characters that can be printed")
     if _PLAIN_NAME.fullmatch(name):
         return home / "libraries" / f"{name}.sqlite"
     # "~" stands in no plain name, so a hashed name cannot meet one; file systems may not tell upper from lower case

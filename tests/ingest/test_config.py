@@ -71,3 +71,8 @@ def test_a_wrong_settings_file_is_refused_with_the_fix(tmp_path: Path, toml: str
 def test_an_overlap_as_large_as_the_chunk_is_refused() -> None:
     with pytest.raises(UsageError, match="smaller than the size"):
         IngestConfig(chunk_size=100, chunk_overlap=100)
+
+
+def test_a_home_folder_of_nobody_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="QUIRE_HOME is '~nobody-of-that-name'"):
+        load_config(environ={"QUIRE_HOME": "~nobody-of-that-name"}, folder=tmp_path)
