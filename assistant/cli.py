@@ -558,7 +558,7 @@ def _eval_compare(args: argparse.Namespace) -> int:
     if args.json:
         _print_json(result)
     else:
-        print(f"{result['second']} minus {result['first']}, {result['questions']} questions that both runs hold")
+        print(f"({result['second']}) minus ({result['first']}), {result['questions']} questions that both runs hold")
         _print_scores(result["differences"])
     return 0
 

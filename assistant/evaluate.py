@@ -248,8 +248,8 @@ def compare(first: Path, second: Path) -> dict[str, Any]:
         if score is not None:
             differences[name] = score.as_dict()
     return {
-        "first": a[shared[0]]["model"],
-        "second": b[shared[0]]["model"],
+        "first": f"{a[shared[0]]['model']}, {a[shared[0]]['scope']}",
+        "second": f"{b[shared[0]]['model']}, {b[shared[0]]['scope']}",
         "questions": len(shared),
         "only_in_first": len(a) - len(shared),
         "only_in_second": len(b) - len(shared),
