@@ -6,6 +6,7 @@ are sold.
 """
 
 import json
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cache
@@ -128,6 +129,9 @@ def named_card(name: str) -> Card:
 
 def found_card() -> Card:
     """Give the card of this machine, or its own memory as that of a processor when there is none."""
+    drivers = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")  # NVIDIA, WSL, ROCm: without one, torch need not be loaded
+    if sys.platform == "linux" and not any(Path(driver).exists() for driver in drivers):
+        return _host()
     try:
         import torch
     except ImportError:
