@@ -163,10 +163,35 @@ def main() -> int:
         print(f"  {result['known']} of {result['asked']} animals known, in {result['seconds']} s")
         for run in result["runs"]:
             print(f"  {run}/curves.png, report.json")
+    same = hand_on(results, folder)
     seconds = time.perf_counter() - started
     (folder / "demo.json").write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     print(f"done in {seconds:.0f} s; all of it is written in {folder}")
-    return 0 if all(result["known"] == result["asked"] for result in results) else 1
+    return 0 if same and all(result["known"] == result["asked"] for result in results) else 1
+
+
+def hand_on(results: list[dict[str, Any]], folder: Path) -> bool:
+    """Export every tuned model, ask it, and say whether GGUF (and Ollama, where it answers) say what was trained."""
+    from finetune.demo_export import export_and_ask, fill_library
+
+    fill_library(folder, [f"The {animal} says {sound}." for animal, sound in ANIMALS.items()])
+    same = True
+    for result in results:
+        found = export_and_ask(
+            Path(result["runs"][-1]), folder, ASKED, lambda line: print(f"  {line}", file=sys.stderr)
+        )
+        result["export"] = found
+        answers = [found[key].strip() for key in ("gguf_answer", "ollama_answer") if key in found]
+        asked = [found[key] for key in ("ask_gguf", "ask_ollama") if key in found]
+        print(
+            f"{result['kind']}: exported in {found['seconds']} s, KL {found['parity']['mean_kl']:.1g}: {found['gguf']}"
+        )
+        print(f"  {ASKED} " + " | ".join(map(repr, answers)))
+        for one in asked:
+            print(f"  quire ask --model {one.get('model', '?')}: {one.get('answer', one.get('failed', ''))[:70]!r}")
+        same = same and len(set(answers)) == 1 and not any("failed" in one for one in asked)
+        same = same and len({one.get("answer") for one in asked}) == 1
+    return same
 
 
 if __name__ == "__main__":
