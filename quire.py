@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 
@@ -47,6 +48,7 @@ def _usage() -> str:
 def main(argv: list[str] | None = None) -> int:
     """Run one subcommand and return its exit code: 0 done, 1 something failed and is named, 2 wrong usage."""
     argv = sys.argv[1:] if argv is None else argv
+    _take_every_character(json="--json" in argv)
     if not argv or argv[0] in ("-h", "--help", "help"):
         print(_usage())
         return 0 if argv else 2
@@ -76,6 +78,13 @@ def main(argv: list[str] | None = None) -> int:
         where = f"{exc.filename}: " if exc.filename else "writing the output: "
         print(f"error: {where}{exc.strerror or exc}\n  fix: check the space and the permissions there", file=sys.stderr)
         return 1
+
+
+def _take_every_character(*, json: bool) -> None:
+    """Have the streams show ? for what their encoding lacks, where they would raise; JSON is UTF-8 everywhere."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8" if json else None, errors="replace")
 
 
 if __name__ == "__main__":

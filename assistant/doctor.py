@@ -7,10 +7,12 @@ import importlib.util
 import json
 import os
 import platform
+import shlex
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -51,7 +53,16 @@ def findings(ingest_config: IngestConfig, config: AssistantConfig) -> list[Findi
         lambda: _extras(),
         lambda: _gpu(),
     )
-    return [finding for check in checks for finding in check()]
+    return [_with_own_pip(finding) for check in checks for finding in check()]
+
+
+def _with_own_pip(finding: Finding) -> Finding:
+    """Name the pip of the environment that quire runs in: a bare `pip` may be that of another, or be refused."""
+    if not finding.fix.startswith("pip install"):
+        return finding
+    python, here = Path(sys.executable), Path.cwd()
+    shown = python.relative_to(here) if python.is_relative_to(here) else python
+    return replace(finding, fix=f"{shlex.quote(str(shown))} -m {finding.fix}")
 
 
 def main(argv: list[str]) -> int:
@@ -123,6 +134,11 @@ def _store(config: IngestConfig) -> Iterator[Finding]:
     if not found:
         yield Finding(f"store {config.store}", "ok", "no library yet", "quire ingest PATH")
     for summary in found:
+        if summary.problem:
+            state: State = "missing" if summary.name == config.library else "optional"
+            text, _, fix = summary.problem.removesuffix(")").rpartition(" (")
+            yield Finding(f"store {config.store}", state, f"library {summary.name!r}: {text or fix}", text and fix)
+            continue
         text = f"library {summary.name!r}: {summary.documents} documents, {summary.passages} passages"
         yield Finding(f"store {config.store}", "ok", text)
 
@@ -195,10 +211,16 @@ def _gpu() -> Iterator[Finding]:
     program = shutil.which("nvidia-smi")
     if program:
         query = ["--query-gpu=name,memory.total", "--format=csv,noheader"]
-        done = subprocess.run([program, *query], capture_output=True, text=True, timeout=10, check=False)
-        for line in done.stdout.splitlines():
-            yield Finding("gpu", "ok", line.strip())
-        if done.returncode == 0 and done.stdout.strip():
+        try:
+            done = subprocess.run([program, *query], capture_output=True, text=True, timeout=10, check=True)
+        except (OSError, subprocess.SubprocessError) as exc:
+            yield Finding(
+                "gpu", "optional", f"nvidia-smi fails: {exc}", "mend the driver: nvidia-smi must list the card"
+            )
+            return
+        cards = [line.strip() for line in done.stdout.splitlines() if line.strip()]
+        yield from (Finding("gpu", "ok", card) for card in cards)
+        if cards:
             return
     yield Finding("gpu", "optional", "none found; training real models needs one", "see docs/gpu.md")
 

@@ -85,19 +85,21 @@ def _short(argument: str) -> str:
 
 
 def _say_what_next(pdf: str | None, question: str | None) -> None:
-    quire = ".venv/bin/quire"
-    lines = ["", "Now your own:"]
+    rows = []
     if not pdf:
-        lines.append('  make demo PDF=path/or/link.pdf Q="your question"   this demo on your file')
+        rows.append(('make demo PDF=path/or/link.pdf Q="your question"', "this demo on your file"))
     elif not question:
-        lines.append(f'  make demo PDF={shlex.quote(pdf)} Q="your question"   ask it something')
-    lines += [
-        f"  {quire} ingest ~/Documents                        a library of your own, kept for good",
-        f'  {quire} ask "your question"                       cited answers; with Ollama, in sentences',
-        f"  {quire} doctor                                    what is here, what is missing, and the fix",
-        "  make app                                               the same with buttons",
+        rows.append((f'make demo PDF={shlex.quote(pdf)} Q="your question"', "ask it something"))
+    rows += [
+        (".venv/bin/quire ingest ~/Documents", "a library of your own, kept for good"),
+        ('.venv/bin/quire ask "your question"', "cited answers; with Ollama, in sentences"),
+        (".venv/bin/quire doctor", "what is here, what is missing, and the fix"),
+        ("make app", "the same with buttons"),
     ]
-    print("\n".join(lines))
+    width = max(len(command) for command, _ in rows)
+    print("\nNow your own:")
+    for command, what in rows:
+        print(f"  {command:<{width}}   {what}")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """The command: every name leads somewhere, help is quick, errors are short."""
 
 import importlib
+import os
 import subprocess
 import sys
 import time
@@ -60,3 +61,14 @@ def test_output_that_cannot_be_written_is_one_clear_line() -> None:
     assert done.returncode == 1
     assert done.stderr.startswith("error: writing the output: No space left on device\n")
     assert "Traceback" not in done.stderr
+
+
+def test_a_terminal_without_unicode_shows_question_marks_and_json_stays_utf8(tmp_path: Path) -> None:
+    environ = {**os.environ, "PYTHONIOENCODING": "ascii", "QUIRE_HOME": str(tmp_path), "OLLAMA_HOST": "127.0.0.1:9"}
+
+    def said(*words: str) -> bytes:
+        command = [sys.executable, "-m", "quire", *words]
+        return subprocess.run(command, capture_output=True, cwd=ROOT, env=environ, check=False).stderr
+
+    assert b"What is ?" in said("ask", "")
+    assert "What is …?".encode() in said("ask", "", "--json")

@@ -51,3 +51,25 @@ def test_a_key_is_never_printed(tmp_path: Path) -> None:
 @pytest.mark.parametrize("words", [["--nonsense"], ["extra"]])
 def test_wrong_usage_exits_2(tmp_path: Path, words: list[str]) -> None:
     assert doctor(tmp_path, *words).returncode == 2
+
+
+def test_a_damaged_library_is_named_and_blocks_only_where_it_is_the_one_in_force(tmp_path: Path) -> None:
+    (tmp_path / "libraries").mkdir()
+    (tmp_path / "libraries" / "old.sqlite").write_bytes(b"no database at all" * 100)
+    for library, state, code in (("default", "optional", 0), ("old", "missing", 1)):
+        done = doctor(tmp_path, "--json", QUIRE_LIBRARY=library)
+        [found] = [f for f in json.loads(done.stdout)["findings"] if "'old'" in f["text"]]
+        assert (found["state"], done.returncode) == (state, code)
+        assert "is damaged" in found["text"]
+        assert "ingest again" in found["fix"]
+
+
+def test_pip_lines_name_the_environment_that_quire_runs_in(tmp_path: Path) -> None:
+    hidden = tmp_path / "sitecustomize.py"  # a machine without streamlit
+    hidden.write_text(
+        "import importlib.util as u\nreal = u.find_spec\n"
+        "u.find_spec = lambda name, package=None: None if name == 'streamlit' else real(name, package)\n"
+    )
+    done = doctor(tmp_path, "--json", PYTHONPATH=str(tmp_path))
+    [app] = [f for f in json.loads(done.stdout)["findings"] if f["name"] == "extra app"]
+    assert app["fix"] == f"{sys.executable} -m pip install 'quire[app]'"
