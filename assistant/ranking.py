@@ -12,7 +12,6 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 SECOND_BEST = 0.3  # a page with two good chunks beats a page with one
 COVERAGE = 0.2  # share of the question's words that stand on the page
@@ -35,13 +34,13 @@ class PageEvidence:
 
 def score_pages(question: str, pages: Sequence[PageEvidence]) -> list[float]:
     """Return one figure a page, higher is better; it orders the pages of one question and says nothing across questions."""
-    words = content_words(question)
+    words = [_forms(stem) for stem in content_words(question)]
     table_weight = TABLE + (TABLE_FOR_AMOUNT if asks_for_amount(question) else 0.0)
     named = document_shares(question, [page.document for page in pages])
     return [
         _nearness(page.cosines)
-        + COVERAGE * share(words, stems(page.text))
-        + HEADING * share(words, stems(page.text[:HEADING_CHARACTERS]) | stems(page.heading))
+        + COVERAGE * share(words, _words(page.text))
+        + HEADING * share(words, _words(f"{page.text[:HEADING_CHARACTERS]}\n{page.heading}"))
         + table_weight * table_share(page.text)
         + DOCUMENT * named[page.document]
         for page in pages
@@ -50,17 +49,13 @@ def score_pages(question: str, pages: Sequence[PageEvidence]) -> list[float]:
 
 def content_words(question: str) -> list[str]:
     """Return the stems of a question's words that carry meaning, in order, each once; FY2022 counts as 2022."""
-    return [stem for stem in dict.fromkeys(map(_stem, _words(_plain_years(question)))) if stem not in _STOP]
+    words = _WORD.findall(_plain_years(question).lower())
+    return [stem for stem in dict.fromkeys(map(_stem, words)) if stem not in _STOP]
 
 
-def stems(text: str) -> set[str]:
-    """Return the stems of all words and numbers of a text."""
-    return {_stem(word) for word in set(_words(text))}
-
-
-def share(words: Sequence[str], found: set[str]) -> float:
-    """Return which share of the words is among those found, 0 where there are none."""
-    return sum(word in found for word in words) / len(words) if words else 0.0
+def share(words: Sequence[frozenset[str]], found: set[str]) -> float:
+    """Return which share of the words, each given by all its forms, is among those found; 0 where there are none."""
+    return sum(not forms.isdisjoint(found) for forms in words) / len(words) if words else 0.0
 
 
 def asks_for_amount(question: str) -> bool:
@@ -99,8 +94,8 @@ def _nearness(cosines: Sequence[float]) -> float:
     return best + SECOND_BEST * max(0.0, second)
 
 
-def _words(text: str) -> list[str]:
-    return _WORD.findall(text.lower())
+def _words(text: str) -> set[str]:
+    return set(_WORD.findall(text.lower()))
 
 
 def _plain_years(question: str) -> str:
@@ -113,12 +108,18 @@ def _name_words(document: str) -> list[str]:
     return re.findall(r"[a-z]+|\d+", re.sub(r"([a-z])([A-Z])", r"\1 \2", stem).lower())
 
 
-@lru_cache(maxsize=100_000)
 def _stem(word: str) -> str:
-    """Cut the commonest English endings: enough to make 'ratios' and 'ratio' one, and a page costs no milliseconds."""
-    return re.sub(r"(?:ing|ed|es|s|ly)$", "", word) if len(word) > 4 else word
+    """Cut the commonest English endings: enough to make 'ratios' and 'ratio' one."""
+    return _ENDING.sub("", word) if len(word) > 4 else word
 
 
+def _forms(stem: str) -> frozenset[str]:
+    """Return all words that have this stem: looking for them in a page is ten times cheaper than stemming the page."""
+    return frozenset(word for word in (stem, *(stem + ending for ending in _ENDINGS)) if _stem(word) == stem)
+
+
+_ENDINGS = ("ing", "ed", "es", "s", "ly")
+_ENDING = re.compile(f"(?:{'|'.join(_ENDINGS)})$")
 _AMOUNT = re.compile(
     r"\b(?:how much|how many|amount|ratio|margin|percent(?:age)?|usd|million|billion|total|average|growth|rate"
     r"|increase|decrease|round|days)\b|[%$€£]"

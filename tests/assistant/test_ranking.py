@@ -7,7 +7,6 @@ from assistant.ranking import (
     document_shares,
     score_pages,
     share,
-    stems,
     table_share,
 )
 
@@ -88,9 +87,11 @@ def test_a_table_row_holds_two_figures_and_no_mere_years_or_item_numbers(text: s
     assert table_share(text) == pytest.approx(expected)
 
 
-def test_share_is_of_the_questions_words() -> None:
-    assert share(["cash", "flow"], stems("Cash is king")) == 0.5
-    assert share([], stems("Cash")) == 0.0
+def test_share_is_of_the_questions_words_in_any_of_their_forms() -> None:
+    words = [frozenset({"cash"}), frozenset({"flow", "flows"})]
+    assert share(words, {"cash", "is", "king"}) == 0.5
+    assert share(words, {"cash", "flows"}) == 1.0
+    assert share([], {"cash"}) == 0.0
 
 
 def test_a_word_that_all_names_share_says_little() -> None:
