@@ -11,7 +11,7 @@ from typing import Any
 from finetune.config import TrainConfig, build, read_recipe
 from finetune.errors import UsageError
 
-_COMMAS = ("targets", "trackers")
+_COMMAS = ("targets", "trackers", "weights")
 _HIDDEN = ("stage", "data")
 
 

@@ -108,6 +108,7 @@ class TrainConfig:
     rslora: bool = False  # scale by sqrt(rank); from rank 64 on
     # data
     data: tuple[str, ...] = ()  # files or hub names, format detected
+    weights: tuple[str, ...] = ()  # share of each data file in the mixture, in their order; empty: all rows of all
     eval_data: tuple[str, ...] = ()  # held-out rows; empty: a share of `data`
     eval_share: float = 0.0  # share of groups (trees, prompts) held out of `data`, 0 to 0.5
     max_rows: int = 0  # first rows only; 0: all
@@ -275,6 +276,7 @@ def _pair_problems(c: TrainConfig) -> list[str]:
         "targets: all-linear already names every linear module, leave the others out",
     )
     refuse(bool(c.eval_data) and c.eval_share > 0, "eval_data and eval_share both name held-out rows: give one")
+    refuse(not _weights_fit(c), "weights needs one number above 0 for each data file, in their order")
     has_eval = bool(c.eval_data) or c.eval_share > 0
     refuse(c.patience > 0 and not has_eval, "patience needs held-out rows: give eval_data or eval_share")
     refuse(c.eval_every > 0 and not has_eval, "eval_every needs held-out rows: give eval_data or eval_share")
@@ -288,6 +290,13 @@ def _pair_problems(c: TrainConfig) -> list[str]:
         refuse(c.loss != "sigmoid", "loss is for dpo: SFT has one loss, the assistant's tokens")
         return found
     return found + _preference_problems(c)
+
+
+def _weights_fit(c: TrainConfig) -> bool:
+    try:
+        return not c.weights or (len(c.weights) == len(c.data) and all(float(weight) > 0 for weight in c.weights))
+    except ValueError:
+        return False
 
 
 def _preference_problems(c: TrainConfig) -> list[str]:

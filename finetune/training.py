@@ -8,7 +8,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from finetune.manifest import (
     read_manifest,
     write_manifest,
 )
+from finetune.mixing import Share, mix
 from finetune.records import Record
 from finetune.rows import Row, RowReport, encode_for
 from finetune.splits import split
@@ -40,6 +41,7 @@ class Prepared:
     held_out: list[Row]
     report: RowReport
     held_out_report: RowReport | None
+    shares: list[Share] = field(default_factory=list)  # what each file gave to a mixture
 
 
 def is_main() -> bool:
@@ -192,7 +194,13 @@ def _folder(config: TrainConfig, *, resume: bool) -> Path:
 def prepare(config: TrainConfig, template: Any, tokenizer: Any, records: Sequence[Record] | None = None) -> Prepared:
     """Read, split and encode the data of a run."""
     task: Any = {"sft": "sft", "pair": "preference", "free": "preference", "label": "label"}[config.family]
-    given = list(records) if records is not None else read_records(config.data, task)
+    shares: list[Share] = []
+    if records is not None:
+        given = list(records)
+    elif config.weights:
+        given, shares = read_mixture(config, task)
+    else:
+        given = read_records(config.data, task)
     if config.max_rows:
         given = given[: config.max_rows]
     if config.eval_data:
@@ -203,9 +211,9 @@ def prepare(config: TrainConfig, template: Any, tokenizer: Any, records: Sequenc
             raise DataError("all rows belong to one group: none can be held out", "give --eval-data FILE")
     rows, report = encode_for(config, train_records, template, tokenizer)
     if not held:
-        return Prepared(rows, [], report, None)
+        return Prepared(rows, [], report, None, shares)
     held_rows, held_report = encode_for(config, held, template, tokenizer)
-    return Prepared(rows, held_rows, report, held_report)
+    return Prepared(rows, held_rows, report, held_report, shares)
 
 
 def read_records(names: Sequence[str], task: Any) -> list[Record]:
@@ -225,8 +233,17 @@ def read_records(names: Sequence[str], task: Any) -> list[Record]:
     return found
 
 
+def read_mixture(config: TrainConfig, task: Any) -> tuple[list[Record], list[Share]]:
+    """Read data files and mix them by the run's weights; gives the records and the realised shares."""
+    parts = {name: read_records([name], task) for name in config.data}
+    mixture = mix(parts, dict(zip(config.data, map(float, config.weights), strict=True)), seed=config.seed)
+    return mixture.records, mixture.shares
+
+
 def _row_lines(prepared: Prepared) -> list[str]:
-    lines = []
+    lines = [
+        f"{s.name}: {s.realised:.1%} of the mixture ({s.rows:,} rows; {s.asked:.1%} asked)" for s in prepared.shares
+    ]
     for name, report in (("training", prepared.report), ("held-out", prepared.held_out_report)):
         if report is None:
             continue
@@ -453,6 +470,7 @@ def write_report(
         "energy_kwh": round(config.watts * hours / 1000, 6) if config.watts else None,
         "price": round(config.price_per_hour * hours, 6) if config.price_per_hour else None,
         "rows": prepared.report.to_dict(),
+        "mixture": [share.to_dict() for share in prepared.shares],
         "held_out_rows": prepared.held_out_report.to_dict() if prepared.held_out_report else None,
         "hardware": {"device": card, "processes": processes(), "threads": torch.get_num_threads()},
         "versions": library_versions(),

@@ -37,6 +37,8 @@ def test_every_wrong_setting_is_in_one_error() -> None:
         ({"targets": ["embed_tokens"]}, "embeddings cannot be a target"),
         ({"targets": ["all-linear", "q_proj"]}, "all-linear already names"),
         ({"method": "full", "targets": ["q_proj"]}, "targets are for lora"),
+        ({"data": ["a", "b"], "weights": ["1"]}, "one number above 0 for each"),
+        ({"data": ["a"], "weights": ["x"]}, "one number above 0 for each"),
         ({"patience": 2}, "patience needs held-out rows"),
         ({"eval_every": 2}, "eval_every needs held-out rows"),
         ({"eval_data": ["a"], "eval_share": 0.1}, "both name held-out rows"),

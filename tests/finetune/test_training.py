@@ -310,6 +310,21 @@ def test_a_run_without_a_model_says_so(home: Path) -> None:
         train(build(COMMON), records=[], say=quiet)
 
 
+def test_files_are_mixed_by_weight_and_the_realised_shares_are_kept(
+    models: dict[str, str], home: Path, tmp_path: Path
+) -> None:
+    for name, count in (("a", 12), ("b", 12)):
+        rows = [{"instruction": f"{name} {i}", "input": "", "output": f"answer {name}{i}"} for i in range(count)]
+        (tmp_path / f"{name}.json").write_text(json.dumps(rows))
+    files = [str(tmp_path / "a.json"), str(tmp_path / "b.json")]
+    config = build(
+        COMMON, {"model": models["phi"], "name": "mixed", "data": files, "weights": ["3", "1"], "max_steps": 1}
+    )
+    report = json.loads((train(config, say=quiet) / "report.json").read_text())
+    assert report["rows"]["rows"] == 16
+    assert [(share["rows"], share["realised"]) for share in report["mixture"]] == [(12, 0.75), (4, 0.25)]
+
+
 def test_a_tracker_that_is_not_installed_is_said_before_anything_loads(home: Path) -> None:
     with pytest.raises(MissingLibrary, match="pip install wandb"):
         train(build(COMMON, {"model": "nowhere", "trackers": ["wandb"]}), records=[], say=quiet)
