@@ -37,6 +37,9 @@ format: .venv/.full
 bench: .venv/.full
 	$(BIN)/python -m benchmarks
 
+pictures: .venv/.full
+	$(BIN)/python docs/make_pictures.py
+
 # exact versions of everything, for every platform; names no address
 constraints: .venv/.base
 	$(PIP) uv

@@ -127,7 +127,8 @@ def _draw_answer(own: Session, turn: Turn) -> None:
     import streamlit as st
 
     answer = turn.answer
-    st.html(text.plain(answer.text, answer.unsupported))
+    shown = text.flowing(answer.text) if answer.mode == "quotes" else answer.text
+    st.html(text.plain(shown, answer.unsupported))
     if answer.interrupted:
         why = "You stopped it here." if answer.interrupted == "stopped" else f"It broke off: {answer.interrupted}"
         st.warning(text.label(f"This answer is not complete. {why}"))

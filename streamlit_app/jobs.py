@@ -90,7 +90,9 @@ class Job:
                 )
                 lines.append(ReportLine(shown, "locked", text))
             else:
-                lines.append(ReportLine(shown, "failed", failed.reason, failed.hint))
+                # the line names the file already
+                reason = failed.reason.removeprefix(f"{shown}: ").removeprefix(f"{shown} ")
+                lines.append(ReportLine(shown, "failed", reason, failed.hint))
         return lines
 
 
@@ -303,4 +305,4 @@ def _distinct(uploads: Sequence[tuple[str, Path]]) -> list[tuple[str, Path]]:
 
 def _size(pages: int, chunks: int, notices: Sequence[str]) -> str:
     words = f"{pages} {'page' if pages == 1 else 'pages'}, {chunks} {'passage' if chunks == 1 else 'passages'}"
-    return ". ".join([words, *notices])
+    return ". ".join([words, *(notice.rstrip(".") for notice in notices)])

@@ -10,6 +10,8 @@ from assistant.citations import Span
 from assistant.retrieve import Passage
 
 _MARK = re.compile(r"\[(\d+)\]")
+# 55 characters: lines of prose are longer, cells and headings mostly shorter
+_BROKEN = re.compile(r"(?<=[^\n]{55}[^\W\d_])\n(?=\w)|(?<=[^\n]{55}[,;-])\n(?=\w)")
 _PUNCTUATION = re.compile(r"([!-/:-@\[-`{-~])")
 
 
@@ -37,6 +39,14 @@ def plain(text: str, unsupported: Sequence[Span] = ()) -> str:
         position = span.end
     pieces.append(_escaped(text[position:]))
     return f'<div class="quire-text" dir="auto">{"".join(pieces)}</div>'
+
+
+def flowing(text: str) -> str:
+    """Return an excerpt whose prose flows: a long line that ends in the middle of a sentence goes on in the next.
+
+    Rows of a table end in figures or are short, and stay rows. No letter moves: a line end becomes a blank.
+    """
+    return _BROKEN.sub(" ", text)
 
 
 def page_words(page: int, page_label: str) -> str:

@@ -8,7 +8,7 @@ import re
 import pytest
 
 from assistant.citations import Span
-from streamlit_app.text import label, page_words, plain, size_words, time_words
+from streamlit_app.text import flowing, label, page_words, plain, size_words, time_words
 
 EVIL = [
     "<img src=x onerror=alert(1)>",
@@ -74,3 +74,13 @@ def test_sizes_and_times_are_said_as_people_read_them() -> None:
         "4.7 GB",
     ]
     assert [time_words(s) for s in (0.1, 42, 240, 7200)] == ["1 s", "42 s", "4 min", "2.0 h"]
+
+
+def test_prose_flows_and_rows_of_a_table_stay_rows() -> None:
+    prose = "A link may have 200 MB and take 120 seconds; both can be set. Where a page came instead of a\nPDF, it is named."
+    assert flowing(prose) == prose.replace("\n", " ")
+    table = "Purchases of property, plant and equipment (PP&E) and other things (1,577) (1,373)\nProceeds from sale 262 49"
+    assert flowing(table) == table
+    ended = "This is a sentence that is surely longer than fifty-five characters, and it ends.\nThis is another."
+    assert flowing(ended) == ended
+    assert flowing("Revenue\nCosts\nProfit") == "Revenue\nCosts\nProfit"
