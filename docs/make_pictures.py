@@ -46,7 +46,7 @@ def _documents(folder: Path) -> list[Path]:
     handbook = folder / "handbook.pdf"
     build(handbook)
     facts = write_facts(folder)
-    secret = write_pdf(folder / "contract.pdf", ["The notice period is three months."], password="a password")
+    secret = write_pdf(folder / "contract.pdf", ["The notice period is three months."], password="a password")  # noqa: S106 - of a file that is thrown away
     scan = folder / "broken.pdf"
     scan.write_bytes(b"this is no PDF")
     return [handbook, *facts, secret, scan]

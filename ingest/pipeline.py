@@ -87,11 +87,12 @@ def ingest(
     uploads: Sequence[tuple[str, Path]] = (),
     progress: Callable[[Progress], None] | None = None,
     cancel: threading.Event | None = None,
+    embedder: Embedder | None = None,
 ) -> IngestReport:
     """Put files, folders and links into the library of `config` and report on each of them.
 
     `uploads` are (name as given, path of the bytes). `progress` is called in this thread. A password may stand ready
-    or be asked for. Raises UsageError, EmbedderUnavailable, IdentityMismatch or StoreUnreachable before anything is
+    or be asked for. `embedder` is one that is loaded already, None means the one of `config`. Raises UsageError, EmbedderUnavailable, IdentityMismatch or StoreUnreachable before anything is
     read; what goes wrong with one file is in the report. Raises Cancelled once `cancel` is set.
     """
     started = time.monotonic()
@@ -99,7 +100,7 @@ def ingest(
     candidates += [Candidate(UPLOAD + _upload_name(name), path) for name, path in uploads]
     report = IngestReport(config.library, failed=failed, notices=notices)
     if candidates:
-        with _Run(config, report, progress, cancel) as run:
+        with _Run(config, report, progress, cancel, embedder) as run:
             run.ingest(candidates, password=password, ask_password=ask_password, allow_private=allow_private)
     report.seconds = round(time.monotonic() - started, 3)
     return report
@@ -208,8 +209,10 @@ class _Run:
         report: IngestReport,
         progress: Callable[[Progress], None] | None,
         cancel: threading.Event | None,
+        embedder: Embedder | None,
     ) -> None:
         self.config, self.report = config, report
+        self._given = embedder
         self._progress, self._cancel = progress, cancel
         self._started = time.monotonic()
         self._done = self._total = 0
@@ -219,7 +222,7 @@ class _Run:
 
     def __enter__(self) -> _Run:
         with contextlib.ExitStack() as stack:
-            self.embedder = load_embedder(self.config)
+            self.embedder = self._given or load_embedder(self.config)
             self.store = open_store(self.config, create=True)
             stack.callback(self.store.close)
             self.store.set_identity(make_identity(self.embedder, self.config))
@@ -261,7 +264,7 @@ class _Run:
                     self._give_up(candidates)
                     return
                 waiting.pop(job.document_id).copy.unlink(missing_ok=True)  # gone already where it was kept
-                self._count(work.size)
+                self._count(work.size, work.candidate.source)
             self._check_cancel()
         finally:
             for work in waiting.values():
@@ -287,7 +290,7 @@ class _Run:
             if old is not None and sha256_of(path) == old.sha256:
                 self.report.unchanged.append(old.name)
                 self._settled.add(candidate.source)
-                self._count(_size(path))
+                self._count(_size(path), candidate.source)
                 return None
             copy, sha256, size = self.copies.take(path)
             return _Work(candidate, copy, sha256, size, old)
@@ -295,7 +298,7 @@ class _Run:
             self._fail(candidate.source, IngestError(exc.strerror or str(exc), "check the file and its permissions"))
         except IngestError as exc:
             self._fail(candidate.source, exc)
-        self._count(_size(candidate.path))
+        self._count(_size(candidate.path), candidate.source)
         return None
 
     def _fetch(self, link: str, allow_private: bool) -> Path:
@@ -430,10 +433,10 @@ class _Run:
             hint = f"{hint}; the version stored before stays" if hint else "the version stored before stays"
         self.report.failed.append(Failed(source, exc.message, hint))
 
-    def _count(self, size: int) -> None:
+    def _count(self, size: int, source: str) -> None:
         self._done += 1
         self._bytes_done += size
-        self._say("done", "", 1.0)
+        self._say("done", file_name(source), 1.0)
 
     def _say(self, stage: Stage, document: str, fraction: float, size: int = 0) -> None:
         if self._progress is None:

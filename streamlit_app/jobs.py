@@ -12,12 +12,15 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import TYPE_CHECKING, BinaryIO, Literal
 
 from ingest.config import IngestConfig
 from ingest.errors import IngestError
 from ingest.names import UPLOAD, file_name
 from ingest.pipeline import Cancelled, IngestReport, Progress, ingest
+
+if TYPE_CHECKING:
+    from ingest.embed import Embedder
 
 _KEPT = 20  # finished jobs whose reports can still be seen
 _STALE_SECONDS = 86_400  # uploads of a killed run are deleted when they are this old
@@ -99,8 +102,11 @@ class Job:
 class Jobs:
     """All ingests of this process; safe to use from several threads."""
 
-    def __init__(self, home: Path, changed: Callable[[str], None]) -> None:
+    def __init__(
+        self, home: Path, changed: Callable[[str], None], embedder: Callable[[], Embedder] | None = None
+    ) -> None:
         self._uploads = home / "uploads"
+        self._embedder = embedder  # gives the one that the questions use; None: each ingest loads its own
         self._changed = changed  # told the library after each job
         self._ids = itertools.count(1)
         self._jobs: dict[int, Job] = {}
@@ -238,6 +244,7 @@ class Jobs:
                 uploads=job.uploads,
                 progress=lambda progress: _note(job, progress),
                 cancel=job.cancel,
+                embedder=self._embedder() if self._embedder is not None else None,
             )
             job.status = "done"
         except Cancelled:

@@ -68,7 +68,7 @@ class Services:
     def __init__(self, ingest_config: IngestConfig, config: AssistantConfig) -> None:
         self.ingest_config = ingest_config
         self.config = config
-        self.jobs = Jobs(ingest_config.home, self._changed)
+        self.jobs = Jobs(ingest_config.home, self._changed, self.embedder)
         self._lock = threading.RLock()
         self._embedder: Embedder | None = None
         self._libraries: dict[str, Library] = {}

@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import threading
-import time
 from pathlib import Path
-
-import pytest
 
 from assistant.history import History
 from tests.streamlit_app.pages import HEART, QUESTION, ask, button, click, labels, texts, view, words
@@ -249,39 +244,3 @@ def test_the_door_opens_for_the_password_only(home, open_page, monkeypatch):
     click(page, "Come in")
     assert page.chat_input
     assert not open_page().chat_input, "another visitor must give it too"
-
-
-@pytest.mark.slow
-def test_fifty_visitors_at_once_get_their_own_answers_and_memory_stays_flat(home, open_page):
-    pages = [open_page() for _ in range(50)]
-    questions = [QUESTION, "When was the Forth Bridge opened?"]
-    wrong: list[str] = []
-
-    def visit(number: int) -> None:
-        question = questions[number % 2]
-        page = ask(pages[number], question)
-        said = texts(page)[-1]
-        if (HEART in said) == bool(number % 2) or len(texts(page)) != 2:
-            wrong.append(f"{number}: {said}")
-        click(page, "New conversation")
-
-    def everybody() -> None:
-        threads = [threading.Thread(target=visit, args=(n,)) for n in range(50)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-
-    sizes = []
-    for _ in range(4):
-        everybody()
-        time.sleep(0.2)
-        sizes.append(_resident_mb())
-    print("resident MB after each round of 50:", sizes)
-    assert not wrong
-    assert sizes[-1] - sizes[1] < 60
-
-
-def _resident_mb() -> float:
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return round(pages * os.sysconf("SC_PAGE_SIZE") / 1e6, 1)

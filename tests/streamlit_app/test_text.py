@@ -79,7 +79,9 @@ def test_sizes_and_times_are_said_as_people_read_them() -> None:
 def test_prose_flows_and_rows_of_a_table_stay_rows() -> None:
     prose = "A link may have 200 MB and take 120 seconds; both can be set. Where a page came instead of a\nPDF, it is named."
     assert flowing(prose) == prose.replace("\n", " ")
-    table = "Purchases of property, plant and equipment (PP&E) and other things (1,577) (1,373)\nProceeds from sale 262 49"
+    table = (
+        "Purchases of property, plant and equipment (PP&E) and other things (1,577) (1,373)\nProceeds from sale 262 49"
+    )
     assert flowing(table) == table
     ended = "This is a sentence that is surely longer than fifty-five characters, and it ends.\nThis is another."
     assert flowing(ended) == ended
