@@ -84,6 +84,11 @@ class Services:
     def library_names(self) -> list[str]:
         """Return the names of the libraries that there are, with the one that is set among them."""
         names = [summary.name for summary in self.summaries()]
+        with self._lock:
+            # removed by another process: a handle would go on reading the file that is gone
+            gone = [self._libraries.pop(name) for name in list(self._libraries) if name not in names]
+        for library in gone:
+            library.store.close()
         return sorted({*names, self.ingest_config.library}, key=str.lower)
 
     def summaries(self) -> list[LibrarySummary]:

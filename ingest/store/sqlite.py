@@ -263,7 +263,8 @@ class SQLiteStore:
         with self._connections_lock:
             connection = self._free.pop() if self._free else None
         if connection is None:
-            connection = _connect(self.path)
+            with _translated(self.path):
+                connection = _connect(self.path)
         try:
             yield connection
         finally:
