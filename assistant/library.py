@@ -12,7 +12,6 @@ from ingest.errors import IdentityMismatch
 
 if TYPE_CHECKING:
     from ingest.embed import Embedder
-
     from ingest.store import Store
 
 
@@ -35,7 +34,6 @@ class Library:
 def open_library(config: IngestConfig) -> Iterator[Library]:
     """Open a library that exists; raises StoreError, EmbedderUnavailable, or IdentityMismatch with the way out."""
     from ingest.embed import load_embedder
-
     from ingest.store import open_store
 
     store = open_store(config, create=False)
