@@ -41,7 +41,8 @@ def read_metadata(path: Path, password: str | None) -> Metadata:
     try:
         reader = open_reader(path, password)
     except UnreadablePDF as exc:
-        return Metadata(notices=(f"Title, outline and page labels could not be read: {exc.message}.",))
+        why = exc.message.removeprefix(f"{path.name}: ").partition(":")[0]  # pypdf's word for it, without its details
+        return Metadata(notices=(f"Title, outline and page labels could not be read ({why}).",))
 
     def attempt(what: str, read: Any, empty: Any) -> Any:
         try:

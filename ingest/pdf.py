@@ -196,6 +196,11 @@ def _second_try(
     except (PasswordRequired, ParserLimit):
         raise
     except UnreadablePDF as exc:
+        with path.open("rb") as file:
+            if b"%PDF-" not in file.read(1024):
+                raise UnreadablePDF(
+                    f"{path.name} is no PDF: it does not begin with %PDF-", "give the PDF itself"
+                ) from exc
         raise UnreadablePDF(
             f"{path.name} is damaged or no PDF; {refused.message.removeprefix(f'{path.name}: ')} "
             f"pypdf: {exc.message.removeprefix(f'{path.name}: ')}",

@@ -33,6 +33,7 @@ from ingest.sources import Candidate, Failed, collect, sha256_of
 from ingest.store import Document, Identity, Store, Vectors, open_store
 
 _SLICE = 256  # chunks embedded between two savings: at worst these are embedded twice after a kill
+_MINILM_CHARACTERS = 1200  # what its 256 tokens hold of English prose
 
 Stage = Literal["reading", "embedding", "storing", "done"]
 AskPassword = Callable[[str, bool], str | None]  # (document, a wrong one was given) -> password, None to give up
@@ -410,6 +411,11 @@ class _Run:
         if parsed.pdf.encrypted:
             notices.append("the library keeps a decrypted copy, readable by you only")
         if self.embedder.identity().name.startswith("all-MiniLM"):
+            if self.config.chunk_size > _MINILM_CHARACTERS:
+                notices.append(
+                    f"passages of up to {self.config.chunk_size} characters: MiniLM reads about the first "
+                    f"{_MINILM_CHARACTERS} of each; what follows is found by its words only"
+                )
             text = " ".join(c.text for c in parsed.chunks[:200])
             if not mostly_english(text):
                 notices.append("the text is mostly not English, and the embedding model MiniLM knows English only")

@@ -47,4 +47,4 @@ def test_a_file_that_pypdf_cannot_open_says_so_in_a_notice(tmp_path: Path) -> No
     path = tmp_path / "none.pdf"
     path.write_bytes(b"%PDF-1.7 and nothing else")
     [notice] = read_metadata(path, None).notices
-    assert notice.startswith("Title, outline and page labels could not be read: none.pdf: Pdf")
+    assert notice.startswith("Title, outline and page labels could not be read (Pdf")

@@ -132,7 +132,8 @@ def test_what_is_no_pdf_is_named_for_what_it_is(folder: Path) -> None:
         (b"", r"is empty \(0 bytes\).*again"),
         (b"<!DOCTYPE html><html><body>404</body></html>", r"no PDF but a web page.*give the PDF itself"),
         (b"PK\x03\x04" + b"x" * 50, "no PDF but a ZIP archive"),
-        (b"just some words", "damaged or no PDF.*open it in a viewer"),
+        (b"just some words", "is no PDF: it does not begin with %PDF-.*give the PDF itself"),
+        (b"%PDF-1.7 just some words", "damaged or no PDF.*open it in a viewer"),
     ]:
         path = folder / "other.pdf"
         path.write_bytes(content)

@@ -170,21 +170,29 @@ def test_cancel_stops_and_a_second_run_goes_on(config: IngestConfig, folder: Pat
 
 
 def test_kill_9_loses_no_stored_document_and_doubles_none(config: IngestConfig, tmp_path: Path) -> None:
-    pages = [f"Fact number {i}: the value of item {i} is {i * 37}. " * 12 for i in range(30)]
-    for name in "abcd":
+    pages = [f"Fact number {i}: the value of item {i} is {i * 37}. " * 12 for i in range(12)]
+    for name in "abc":
         write_pdf(tmp_path / "many" / f"{name}.pdf", [f"{name} {page}" for page in pages])
-    words = [sys.executable, "-m", "quire", "ingest", str(tmp_path / "many"), "--json"]
+    words = [sys.executable, "-m", "quire", "ingest", str(tmp_path / "many")]
     environ = {**os.environ, "QUIRE_HOME": str(config.home)}
-    for delay in (1.2, 2.0, 3.0):
-        process = subprocess.Popen(words, env=environ, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(delay)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+    # killed while the first file is embedded, then the second, then the third, each a little later in its step
+    for number, name in enumerate("abc"):
+        with subprocess.Popen(
+            words, env=environ, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stderr is not None
+            for line in process.stderr:
+                if "embedding" in line and f"{name}.pdf" in line:
+                    break
+            time.sleep(0.15 * number)
+            process.send_signal(signal.SIGKILL)
+        stored = [d.name for d in opened(config).documents()]
+        assert stored[:number] == ["a.pdf", "b.pdf"][:number]
     done = subprocess.run(words, env=environ, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     store = opened(config)
     documents = store.documents()
-    assert [d.name for d in documents] == ["a.pdf", "b.pdf", "c.pdf", "d.pdf"]
+    assert [d.name for d in documents] == ["a.pdf", "b.pdf", "c.pdf"]
     ids = [chunk.id for chunk, _ in store.scan()]
     assert len(ids) == len(set(ids)) == sum(d.chunks for d in documents) == store.count()
     fresh = dataclasses.replace(config, home=tmp_path / "fresh")
@@ -213,3 +221,12 @@ def test_a_document_in_another_language_is_ingested_with_a_warning(config: Inges
     german = "Der Vertrag wurde zwischen den beiden Parteien geschlossen und gilt ab dem ersten Januar. " * 5
     report = ingest([str(write_pdf(tmp_path / "vertrag.pdf", [german]))], config)
     assert any("not English" in notice for notice in report.added[0].notices)
+
+
+@pytest.mark.parametrize(("size", "told"), [(1000, False), (3000, True)])
+def test_passages_longer_than_the_model_reads_are_said_to_be(
+    config: IngestConfig, folder: Path, size: int, told: bool
+) -> None:
+    settings = dataclasses.replace(config, chunk_size=size, chunk_overlap=100)
+    [whales] = ingest([str(folder / "whales.pdf")], settings).added
+    assert any("MiniLM reads about the first" in notice for notice in whales.notices) is told
