@@ -63,6 +63,7 @@ def _gate(password: str) -> Gate:
 
 def _draw(services: Services, own: Session, config: AppConfig, address: str | None) -> None:
     _resume_once(services, own)
+    names = services.library_names()  # first: it notices a library that another process removed
     documents = _documents(services, own)
     if state.value("view", None) is None:
         state.show(state.VIEWS[0])
@@ -74,7 +75,7 @@ def _draw(services: Services, own: Session, config: AppConfig, address: str | No
         st.toast(text.label(own.message))
         st.info(text.label(own.message))
         own.message = ""
-    side.draw_side(services, own, documents)
+    side.draw_side(services, own, documents, names)
     view = state.view()
     if view == "Ask":
         chat.draw_input(services, own, documents, config)

@@ -18,7 +18,7 @@ _CONVERSATIONS = 30  # drawn at once; the rest is found by its words
 _SIMPLE = ("temperature", "max_tokens")  # what most people touch; the rest is folded away
 
 
-def draw_side(services: Services, own: Session, documents: list[Document]) -> None:
+def draw_side(services: Services, own: Session, documents: list[Document], libraries: list[str]) -> None:
     """Draw everything at the side."""
     import streamlit as st
 
@@ -26,7 +26,7 @@ def draw_side(services: Services, own: Session, documents: list[Document]) -> No
         st.button(
             "New conversation", key="new", icon=":material/add:", on_click=state.begin, args=(own,), width="stretch"
         )
-        _draw_library(services, own)
+        _draw_library(own, libraries)
         _draw_scope(own, documents)
         _draw_model(services)
         _draw_sampling(services)
@@ -36,12 +36,10 @@ def draw_side(services: Services, own: Session, documents: list[Document]) -> No
 # what is asked
 
 
-def _draw_library(services: Services, own: Session) -> None:
+def _draw_library(own: Session, libraries: list[str]) -> None:
     import streamlit as st
 
-    names = services.library_names()
-    if own.library not in names:
-        names.append(own.library)
+    names = [*libraries] if own.library in libraries else [*libraries, own.library]
     chosen = st.selectbox(
         "Library",
         names,

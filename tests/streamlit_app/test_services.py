@@ -93,6 +93,7 @@ def test_a_library_removed_by_another_process_is_empty_and_no_stack_trace(servic
 
     assert services.documents("default")
     remove_library(services.ingest_config, "default")
+    services.library_names()  # every drawing asks for them first
     assert services.documents("default") == []
 
 
