@@ -305,7 +305,7 @@ def _draw_generation(services: Services, own: Session, generation: Generation) -
         if generation.trouble is not None:
             _draw_trouble(services, own, generation)
             return
-        st.button("Stop", key="stop", icon=":material/stop_circle:", on_click=generation.stop)
+        st.button("Stop", key="stop", icon=":material/stop_circle:", shortcut="Esc", on_click=generation.stop)
         notices = st.empty()
         _follow(generation, words, notices)
     st.rerun()

@@ -254,6 +254,7 @@ class Jobs:
         except Exception as exc:  # a bug must not end the queue, nor show as a job that runs for ever
             job.status, job.error = "failed", f"{type(exc).__name__}: {exc}"
             job.fix = "this is a bug: please report it"
+        job.password = None  # a report that is kept needs it no more
         _drop_uploads(job)
 
     def _folder(self) -> Path:

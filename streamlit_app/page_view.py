@@ -90,7 +90,8 @@ def _draw_head(own: Session, shown: PageRef, document: Document | None) -> None:
 
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
         st.markdown(f"**{text.label(shown.title or (document.name if document else ''))}**", width="content")
-        if st.button("✕ Close", key="page_close", type="tertiary"):
+        writing = own.generation is not None and not own.generation.done  # then Esc is for Stop
+        if st.button("✕ Close", key="page_close", type="tertiary", shortcut=None if writing else "Esc"):
             own.page = None
             st.rerun()
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from assistant.config import CONTROLS, Control
 from assistant.errors import AssistantError
 from streamlit_app import chat, state, text
+from streamlit_app.settings import is_loopback
 from streamlit_app.state import Session
 
 if TYPE_CHECKING:
@@ -24,7 +25,13 @@ def draw_side(services: Services, own: Session, documents: list[Document], libra
 
     with st.sidebar:
         st.button(
-            "New conversation", key="new", icon=":material/add:", on_click=state.begin, args=(own,), width="stretch"
+            "New conversation",
+            key="new",
+            icon=":material/add:",
+            shortcut="Alt+N",
+            on_click=state.begin,
+            args=(own,),
+            width="stretch",
         )
         _draw_library(own, libraries)
         _draw_scope(own, documents)
@@ -134,10 +141,19 @@ def tuned_words(record: dict[str, object]) -> str:
 def _draw_named(services: Services) -> None:
     import streamlit as st
 
+    # a path or a hub name makes this machine load files: for whoever sits at it, not for the network
+    near = is_loopback(st.get_option("server.address"))
     with st.form("named_model", border=False):
-        name = st.text_input("Name", key="named", placeholder="openai:NAME, gguf:PATH, hf:NAME", help="As in --model")
+        name = st.text_input(
+            "Name",
+            key="named",
+            placeholder="openai:NAME, gguf:PATH, hf:NAME" if near else "openai:NAME",
+            help="As in --model",
+        )
         sent = st.form_submit_button("Use it")
-    if sent and name.strip():
+    if sent and not near and name.strip().startswith(("gguf:", "hf:")):
+        st.error("Models of files are chosen at the machine itself: set QUIRE_MODEL there.")
+    elif sent and name.strip():
         try:
             with st.spinner("Loading …"):
                 loaded = services.model(name.strip()).name

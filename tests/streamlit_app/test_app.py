@@ -7,6 +7,7 @@ from pathlib import Path
 
 from assistant.history import History
 from tests.streamlit_app.pages import HEART, QUESTION, ask, button, click, labels, texts, view, words
+from tests.streamlit_app.scripted_server import ScriptedServer
 
 
 def test_a_newcomer_is_led_through_document_model_and_question(empty_home, open_page):
@@ -244,3 +245,74 @@ def test_the_door_opens_for_the_password_only(home, open_page, monkeypatch):
     click(page, "Come in")
     assert page.chat_input
     assert not open_page().chat_input, "another visitor must give it too"
+
+
+def test_a_models_answer_is_cited_and_shown_as_text_without_what_it_invented(home, open_page, monkeypatch):
+    said = "It weighs <b>180</b> kilograms [1][7], worth $5 and $6. ![x](http://evil.example/x.png)"
+    with ScriptedServer(lambda _: said) as model:
+        monkeypatch.setenv("OPENAI_BASE_URL", model.url)
+        monkeypatch.setenv("QUIRE_MODEL", "openai:scripted")
+        page = ask(open_page(), QUESTION)
+    assert texts(page)[1] == "It weighs 180 kilograms [1], worth $5 and $6."
+    assert "citations of passages that do not exist were removed" in words(page)
+    assert any(label.startswith("[1] whales.pdf") for label in labels(page))
+    assert not any("[7]" in label for label in labels(page))
+
+
+def test_a_follow_up_is_asked_with_what_was_said_before(home, open_page, monkeypatch):
+    def script(messages):
+        text = str(messages[-1]["content"])
+        return (
+            "How long does the heart of a blue whale live?"
+            if "Rewrite" in str(messages)
+            else f"{HEART} [1]" * bool(text)
+        )
+
+    with ScriptedServer(script) as model:
+        monkeypatch.setenv("OPENAI_BASE_URL", model.url)
+        monkeypatch.setenv("QUIRE_MODEL", "openai:scripted")
+        page = ask(ask(open_page(), QUESTION), "And how long does it live?")
+    second = page.session_state["quire"].talk.turns[1].answer
+    assert second.asked == "How long does the heart of a blue whale live?"
+    assert QUESTION in str(model.requests[-1]["messages"])
+
+
+def test_without_documents_a_model_chats_and_nothing_is_cited(home, open_page, monkeypatch):
+    with ScriptedServer(lambda _: "Hello there.") as model:
+        monkeypatch.setenv("OPENAI_BASE_URL", model.url)
+        monkeypatch.setenv("QUIRE_MODEL", "openai:scripted")
+        page = open_page()
+        page.toggle(key="use_documents").set_value(False).run()
+        ask(page, "Hello")
+    assert texts(page)[1] == "Hello there."
+    assert "Without documents: nothing here is cited." in words(page)
+    assert "whales" not in str(model.requests[-1]["messages"])
+
+
+def test_the_system_prompt_and_the_sliders_reach_the_model(home, open_page, monkeypatch):
+    with ScriptedServer(lambda _: "Yes [1].") as model:
+        monkeypatch.setenv("OPENAI_BASE_URL", model.url)
+        monkeypatch.setenv("QUIRE_MODEL", "openai:scripted")
+        page = open_page()
+        page.toggle(key="advanced").set_value(True).run()
+        page.text_area(key="system_prompt").set_value("Speak like a captain.")
+        page.slider(key="sampling_top_p").set_value(0.55)
+        page.number_input(key="sampling_max_tokens").set_value(77).run()
+        ask(page, QUESTION)
+    sent = model.requests[-1]
+    assert "Speak like a captain." in str(sent["messages"])
+    assert sent["top_p"] == 0.55
+    assert 77 in (sent.get("max_tokens"), sent.get("max_completion_tokens"))
+
+
+def test_over_the_network_nobody_has_this_machine_load_files(home, open_page, monkeypatch):
+    from streamlit import config
+
+    config.set_option("server.address", "0.0.0.0")
+    monkeypatch.setenv("QUIRE_APP_PASSWORD", "open sesame")
+    page = open_page()
+    page.text_input(key="door_password").set_value("open sesame")
+    click(page, "Come in")
+    page.text_input(key="named").set_value("gguf:/etc/passwd")
+    click(page, "Use it")
+    assert "Models of files are chosen at the machine itself" in words(page)
