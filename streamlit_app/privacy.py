@@ -80,14 +80,14 @@ def _draw_feedback(services: Services) -> None:
         ("Thumbs (KTO)", "kto", feedback.kto),
     )
     st.caption(
-        f"{len(rows)} answers were rated. Pairs come from better answers that were written, KTO rows from every thumb. "
+        f"{len(rows)} {'answer was' if len(rows) == 1 else 'answers were'} rated. Pairs come from better answers that were written, KTO rows from every thumb. "
         "Quotes and refusals teach a model nothing and are left out."
     )
     with st.container(horizontal=True):
         for label, kind, make in kinds:
             made = [json.dumps(row, ensure_ascii=False) for row in make(rows)]
             st.download_button(
-                f"{label}: {len(made)} rows",
+                f"{label}: {len(made)} {'row' if len(made) == 1 else 'rows'}",
                 "".join(f"{row}\n" for row in made),
                 file_name=f"feedback-{kind}.jsonl",
                 mime="application/jsonl",

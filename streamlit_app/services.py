@@ -305,6 +305,8 @@ class Services:
                 library.store.search_text("warm", limit=1)
             if name != "quotes":
                 import assistant.graph  # noqa: F401 - brings LangChain, which takes 1.6 s
+            if name.startswith(("ollama:", "openai:")):
+                self.model(name).build(self.config.sampling)  # imports the client; asks nothing of a model
         except (AssistantError, IngestError) as exc:
             _log.info("not warmed: %s", exc)  # whoever asks sees it on the page
 

@@ -103,7 +103,7 @@ def test_the_whole_walk(tmp_path: Path, documents: list[Path]) -> None:
         page.get_by_text("Saved.").first.wait_for()
         open_view(page, "Settings")
         with page.expect_download() as download:
-            page.get_by_role("button", name="Pairs: 1 rows").click()
+            page.get_by_role("button", name="Pairs: 1 row").click()
         [row] = [json.loads(line) for line in Path(download.value.path()).read_text().splitlines()]
         assert row["chosen"] == [{"role": "assistant", "content": "Robert Stevenson built it [1]."}]
         assert row["rejected"] == [{"role": "assistant", "content": "Its builder was Robert Stevenson [1]."}]
