@@ -171,7 +171,8 @@ CONVERT = """
 import runpy, sys
 sys.path[:0] = [sys.argv[1], sys.argv[1] + "/gguf-py"]
 import conversion.base as base
-base.TextModel.get_vocab_base_pre = lambda self, tokenizer: sys.argv[2]  # it knows real vocabularies by their hash only
+pre = sys.argv[2]
+base.TextModel.get_vocab_base_pre = lambda self, tokenizer: pre  # it knows real vocabularies by their hash only
 sys.argv = ["convert", *sys.argv[3:]]
 runpy.run_path(sys.path[0] + "/convert_hf_to_gguf.py", run_name="__main__")
 """
