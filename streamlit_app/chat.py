@@ -136,7 +136,8 @@ def _draw_answer(own: Session, turn: Turn) -> None:
         st.caption(_refusal_help())
     _draw_citations(own, turn)
     for notice in dict.fromkeys(answer.notices):
-        st.caption(text.label(notice))
+        if not answer.interrupted or answer.interrupted not in notice:  # that stands in the warning
+            st.caption(text.label(notice))
 
 
 def _refusal_help() -> str:

@@ -14,6 +14,8 @@ import pypdfium2
 import pytest
 from PIL import Image
 
+from tests.assistant.ollama_server import OllamaServer, ollama_binary
+from tests.assistant.tiny import write_gguf
 from tests.documents import write_pdf
 from tests.streamlit_app.browsing import answers, app, ask, browser, needs_chromium, open_view
 from tests.streamlit_app.scripted_server import Messages, ScriptedServer
@@ -206,6 +208,32 @@ def test_a_model_server_that_dies_in_mid_answer_is_said_plainly_and_the_part_is_
         page.reload()
         page.get_by_text("This answer is not complete").wait_for()  # the conversation comes back, the part with it
         assert "Traceback" not in page.content()
+
+
+@pytest.mark.server
+@pytest.mark.skipif(not ollama_binary(), reason="no ollama on the path")
+def test_a_real_ollama_that_is_killed_in_mid_answer_leaves_the_part_and_a_plain_word(
+    tmp_path: Path, home: Path
+) -> None:
+    (home / "quire.toml").write_text("[assistant]\nmax_tokens = 6000\nwindow = 16000\ntemperature = 1.0\n")
+    server = OllamaServer(tmp_path)
+    try:
+        server.create("tiny", write_gguf(tmp_path / "tiny.gguf"))
+        with app(home, tmp_path, OLLAMA_HOST=server.base) as url, browser(tmp_path / "profile") as context:
+            page = context.new_page()
+            page.goto(url)
+            page.get_by_text("What would you like to know?").wait_for()
+            ask(page, "How heavy is the heart of a blue whale?")
+            page.wait_for_function(
+                "() => { const texts = [...document.querySelectorAll('.quire-text')];"
+                " return texts.length > 1 && texts.at(-1).innerText.length > 150 }"
+            )
+            server.stop(at_once=True)
+            page.get_by_text("This answer is not complete. It broke off").wait_for()
+            assert len(answers(page)[-1]) > 100
+            assert "Traceback" not in page.content()
+    finally:
+        server.stop()
 
 
 def test_a_long_ingest_goes_on_without_the_tab_and_shows_its_state_on_return(tmp_path: Path) -> None:
