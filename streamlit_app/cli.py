@@ -63,8 +63,10 @@ def command(config: AppConfig) -> list[str]:
         "theme.dark.primaryColor": "#63a4ff",
     }
     flags = [word for name, value in options.items() for word in (f"--{name}", value)]
-    # -m: the `streamlit` command would leave the project's folder off the path
-    return [sys.executable, "-m", "streamlit", "run", str(PAGE), *flags]
+    for origin in config.allowed_origins:
+        flags += ["--server.corsAllowedOrigins", origin]
+    # -m: a script given by its path would put our folder before the libraries
+    return [sys.executable, "-m", "streamlit_app.serve", "run", str(PAGE), *flags]
 
 
 def environment(config: AppConfig) -> dict[str, str]:

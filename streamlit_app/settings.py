@@ -25,6 +25,7 @@ class AppConfig:
     address: str = "127.0.0.1"  # interface the page listens on
     port: int = 8501  # its port
     password: str = ""  # asked for at the door; must be set where `address` is not this machine's own
+    origins: str = ""  # addresses browsers reach it at beyond this machine, separated by blanks: https://quire.example
     upload_megabytes: int = 200  # size one dropped file may have
     disclaimer: str = "Answers can be wrong. Check them on the cited page."  # stands under every conversation
     privacy: str = _PRIVACY  # first words of the privacy view
@@ -34,16 +35,27 @@ class AppConfig:
             raise UsageError(f"port is {self.port}", "use 1 to 65535")
         if not 1 <= self.upload_megabytes <= 10_000:
             raise UsageError(f"upload_megabytes is {self.upload_megabytes}", "use 1 to 10000")
+        for origin in self.allowed_origins:
+            if not origin.startswith(("http://", "https://")):
+                raise UsageError(
+                    f"{origin!r} among the page's origins is no address", "write https://NAME or http://NAME:PORT"
+                )
         if self.password and len(self.password) < SHORTEST_PASSWORD:
             raise UsageError(
                 f"the page's password has {len(self.password)} characters", f"use at least {SHORTEST_PASSWORD}"
             )
+
+    @property
+    def allowed_origins(self) -> tuple[str, ...]:
+        """Return the addresses whose pages may open this page's socket beside this machine's own."""
+        return tuple(self.origins.split())
 
 
 ENVIRONMENT: dict[str, tuple[str, ...]] = {
     "address": ("QUIRE_APP_ADDRESS",),
     "port": ("QUIRE_APP_PORT",),
     "password": ("QUIRE_APP_PASSWORD",),
+    "origins": ("QUIRE_APP_ORIGINS",),
 }
 
 

@@ -18,7 +18,7 @@ from tests.streamlit_app.browsing import ROOT, app
 def test_the_command_listens_on_loopback_counts_nobody_and_shows_no_stack_traces() -> None:
     words = command(AppConfig())
     options = dict(zip(words[5::2], words[6::2], strict=True))
-    assert words[1:4] == ["-m", "streamlit", "run"]
+    assert words[1:4] == ["-m", "streamlit_app.serve", "run"]
     assert options["--server.address"] == "127.0.0.1"
     assert options["--browser.gatherUsageStats"] == "false"
     assert options["--server.headless"] == "true"
@@ -73,13 +73,14 @@ def test_help_ends_with_commands_that_work() -> None:
 
 
 def test_the_page_is_served_and_foreign_pages_cannot_open_its_socket(tmp_path) -> None:
-    with app(tmp_path / "home", tmp_path, QUIRE_MODEL="quotes") as address:
+    named = "https://quire.example"
+    with app(tmp_path / "home", tmp_path, QUIRE_MODEL="quotes", QUIRE_APP_ORIGINS=named) as address:
         assert b"<!" in urllib.request.urlopen(address, timeout=20).read(2000)
         said = (tmp_path / "app.log").read_text()
         assert f"quire is at {address}" in said
         host, port = address.removeprefix("http://").split(":")
         # a page of another site that knows this port: the browser would send its origin along
-        for origin, allowed in (("http://evil.example", False), (address, True)):
+        for origin, allowed in (("http://evil.example", False), (named, True), (address, True)):
             with socket.create_connection((host, int(port)), timeout=30) as line:
                 line.sendall(
                     f"GET /_stcore/stream HTTP/1.1\r\nHost: {host}:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -87,3 +88,5 @@ def test_the_page_is_served_and_foreign_pages_cannot_open_its_socket(tmp_path) -
                     f"Sec-WebSocket-Protocol: streamlit\r\nOrigin: {origin}\r\n\r\n".encode()
                 )
                 assert (b" 101 " in line.recv(200)) is allowed, origin
+        said = (tmp_path / "app.log").read_text()
+        assert "external IP" not in said, "it would have asked the internet for this machine's address"

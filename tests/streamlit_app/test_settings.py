@@ -39,6 +39,9 @@ def test_a_short_password_and_a_port_that_cannot_be_are_refused() -> None:
         AppConfig(password="short")
     with pytest.raises(UsageError, match="1 to 65535"):
         AppConfig(port=0)
+    with pytest.raises(UsageError, match="write https://NAME"):
+        AppConfig(origins="https://quire.example quire.example")
+    assert AppConfig(origins="https://a.example http://b:8").allowed_origins == ("https://a.example", "http://b:8")
     with pytest.raises(UsageError, match="1 to 10000"):
         AppConfig(upload_megabytes=0)
 

@@ -1,0 +1,17 @@
+"""Hands over to Streamlit's own command, less the one request that it would send to the internet by itself."""
+
+from __future__ import annotations
+
+
+def main() -> None:
+    """Run `streamlit` with the arguments of this process."""
+    from streamlit import net_util
+    from streamlit.web import cli
+
+    # for an origin it does not know it would ask a host on the internet for this machine's outer address
+    net_util.get_external_ip = lambda: None
+    cli.main(prog_name="streamlit")
+
+
+if __name__ == "__main__":
+    main()
