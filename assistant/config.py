@@ -69,7 +69,7 @@ class AssistantConfig:
     home: Path = field(default_factory=home_folder)  # folder of all that is kept
     model: str = ""  # ollama:NAME | gguf:PATH | openai:NAME | hf:NAME | quotes; empty = first of Ollama, else quotes
     passages: int = 6  # passages that are looked up for one answer
-    threshold: float = 0.4  # passages that score lower are no evidence; how it was found: docs/evaluation.md
+    threshold: float = 0.3  # passages that score lower are no evidence; how it was found: docs/evaluation.md
     window: int = 8192  # tokens of prompt and answer together; capped by the model's own window
     evidence_share: float = 0.7  # share of the room that passages may fill; the rest is history's
     temperature: float = Sampling.temperature

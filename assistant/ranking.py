@@ -34,13 +34,13 @@ class PageEvidence:
 
 def score_pages(question: str, pages: Sequence[PageEvidence]) -> list[float]:
     """Return one figure a page, higher is better; it orders the pages of one question and says nothing across questions."""
-    words = [_forms(stem) for stem in content_words(question)]
+    words = word_forms(question)
     table_weight = TABLE + (TABLE_FOR_AMOUNT if asks_for_amount(question) else 0.0)
     named = document_shares(question, [page.document for page in pages])
     return [
         _nearness(page.cosines)
-        + COVERAGE * share(words, _words(page.text))
-        + HEADING * share(words, _words(f"{page.text[:HEADING_CHARACTERS]}\n{page.heading}"))
+        + COVERAGE * share(words, words_of(page.text))
+        + HEADING * share(words, words_of(f"{page.text[:HEADING_CHARACTERS]}\n{page.heading}"))
         + table_weight * table_share(page.text)
         + DOCUMENT * named[page.document]
         for page in pages
@@ -51,6 +51,16 @@ def content_words(question: str) -> list[str]:
     """Return the stems of a question's words that carry meaning, in order, each once; FY2022 counts as 2022."""
     words = _WORD.findall(_plain_years(question).lower())
     return [stem for stem in dict.fromkeys(map(_stem, words)) if stem not in _STOP]
+
+
+def word_forms(question: str) -> tuple[frozenset[str], ...]:
+    """Return the question's content words, each as the set of all its forms."""
+    return tuple(_forms(stem) for stem in content_words(question))
+
+
+def words_of(text: str) -> set[str]:
+    """Return the words and numbers of a text, in lower case."""
+    return set(_WORD.findall(text.lower()))
 
 
 def share(words: Sequence[frozenset[str]], found: set[str]) -> float:
@@ -92,10 +102,6 @@ def _is_figure(number: str) -> bool:
 def _nearness(cosines: Sequence[float]) -> float:
     best, second = (*sorted(cosines, reverse=True), 0.0, 0.0)[:2]
     return best + SECOND_BEST * max(0.0, second)
-
-
-def _words(text: str) -> set[str]:
-    return set(_WORD.findall(text.lower()))
 
 
 def _plain_years(question: str) -> str:

@@ -3,28 +3,52 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-MISSING_NAMES = 0.3  # taken off the cosine where all names of the question are missing; 0.2 to 0.5 do about as well
+from assistant.ranking import share, word_forms, words_of
+
+NEARNESS = 0.7  # the rest is the share of the question's words; how both were found: docs/evaluation.md
+MISSING_NAMES = 0.3  # taken off where all names of the question are missing; 0.2 to 0.5 do about as well
 
 _SENTENCE_END = re.compile(r"(?<=[.?!])\s+")
 _TOKEN = re.compile(r"[A-Za-z0-9][\w&'’.-]*")
 _PART = re.compile(r"[a-z0-9&]+")
 
 
-def relevance(names: list[str], cosine: float, text: str, document: str) -> float:
-    """Return the cosine, lessened by the share of the question's names that stand neither in the text nor in the file's name.
+@dataclass(frozen=True)
+class Asked:
+    """What a question asks for: its content words, each by all its forms, and the names in it."""
 
-    The cosine alone cannot tell a question about one company from the same question about another: over 27 reports it
-    ranks 85 % of the pairs (answerable, not answerable) rightly, and this figure 92 % (docs/evaluation.md).
+    words: tuple[frozenset[str], ...]
+    names: tuple[str, ...]
+
+
+def read_question(question: str) -> Asked:
+    """Return what a question asks for, to be compared with every page that was found."""
+    return Asked(word_forms(question), tuple(names_in(question)))
+
+
+def relevance(asked: Asked, cosine: float, text: str, document: str) -> float:
+    """Return 0 to 1: nearness and the share of the question's words on the page, lessened by the names that are missing.
+
+    The cosine alone is low where a question is short and its page full (0.35 for a question whose every word stands on
+    the page, in a handbook), and cannot tell a question about one company from the same about another.
     """
+    surroundings = f"{document} {text}".replace("_", " ")
+    figure = NEARNESS * cosine + (1 - NEARNESS) * share(asked.words, words_of(surroundings))
+    return max(0.0, figure) * (1 - MISSING_NAMES * _missing(asked.names, surroundings, document))
+
+
+def _missing(names: Sequence[str], surroundings: str, document: str) -> float:
     if not names:
-        return cosine
-    there = set(_PART.findall(f"{document} {text}".lower().replace("_", " ")))
+        return 0.0
+    there = set(_PART.findall(surroundings.lower()))
     joined = re.sub(r"[^a-z0-9]", "", document.lower())  # "AMERICANEXPRESS_2022" holds "American" and "Express"
     missing = sum(
         not (set(_PART.findall(name)) <= there or (len(name) > 2 and _plain(name) in joined)) for name in names
     )
-    return cosine * (1 - MISSING_NAMES * missing / len(names))
+    return missing / len(names)
 
 
 def names_in(question: str) -> list[str]:

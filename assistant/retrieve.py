@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assistant.ranking import PageEvidence, score_pages
-from assistant.relevance import names_in, relevance
+from assistant.relevance import read_question, relevance
 from ingest.chunks import Chunk
 from ingest.store import Hit, Store
 
@@ -80,9 +80,14 @@ def search(
     found = rank_pages(text_hits, vector_hits)[:CANDIDATES]
     chunks = store.page_chunks([page.key for page in found])
     pages = order_pages(question, found, chunks)[:k]
-    names = names_in(question)
-    passages = [_passage(rank, page, chunks.get(page.key, [page.best])) for rank, page in enumerate(pages, 1)]
-    return [replace(p, score=relevance(names, p.score, p.text, p.document)) for p in passages]
+    asked = read_question(question)
+    passages = []
+    for rank, page in enumerate(pages, 1):
+        whole = chunks.get(page.key) or [page.best]
+        passage = _passage(rank, page, whole)
+        score = relevance(asked, page.score, page_text(whole), passage.document)
+        passages.append(replace(passage, score=score))
+    return passages
 
 
 def order_pages(
