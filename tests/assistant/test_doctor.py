@@ -72,4 +72,6 @@ def test_pip_lines_name_the_environment_that_quire_runs_in(tmp_path: Path) -> No
     )
     done = doctor(tmp_path, "--json", PYTHONPATH=str(tmp_path))
     [app] = [f for f in json.loads(done.stdout)["findings"] if f["name"] == "extra app"]
-    assert app["fix"] == f"{sys.executable} -m pip install 'quire[app]'"
+    python, rest = app["fix"].split(" ", 1)
+    assert (ROOT / python).samefile(sys.executable)
+    assert rest == "-m pip install 'quire[app]'"
