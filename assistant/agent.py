@@ -363,6 +363,8 @@ class Agent:
 
     def _afterwards(self, draft: _Draft) -> Iterator[str]:
         packed = draft.packed
+        if not draft.interrupted and not "".join(draft.pieces).strip():
+            yield f"{self.model.name} wrote nothing that can be shown: ask again, or choose another model."
         if draft.invented:
             yield f"{len(draft.invented)} citations of passages that do not exist were removed."
         if draft.interrupted and draft.interrupted != "stopped":

@@ -68,6 +68,7 @@ class Chat:
     def turn(self, question: str) -> Answer:
         """Ask one question, print the answer as it comes, and keep it."""
         answer: Answer | None = None
+        begun = False
         with _interrupt_cancels() as cancel:
             for event in self.agent.stream(
                 question,
@@ -78,7 +79,11 @@ class Chat:
             ):
                 if isinstance(event, Token):
                     print(self.show(event.text), end="", flush=True)
+                    begun = True
                 elif isinstance(event, Notice):
+                    if begun:
+                        print(flush=True)  # the answer's line ends before a note begins
+                        begun = False
                     print(f"note: {self.show(event.text)}", file=sys.stderr, flush=True)
                 elif isinstance(event, Done):
                     answer = event.answer

@@ -13,6 +13,8 @@ from assistant.sentences import numbers, units, words
 SUPPORTED = 0.35  # share of a sentence's words a passage must hold; found on hand-made true and false claims
 
 _MARK = re.compile(r"\[(\s*\d+(?:\s*[,;–-]\s*\d+)*\s*)\]")
+_LENTICULAR = re.compile(r"【\s*(\d+)\s*(?:[†:][^】]*)?】")
+_LABEL = re.compile(r"\s*source document\s*:", re.I)  # the label of a passage, which only the prompt may write
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,7 @@ class AnswerFilter:
         while self._held:
             if self._thinking and not self._skip_thoughts():
                 break
-            match = re.search(r"!\[|\[|<|https?://|www\.", self._held, re.I)
+            match = re.search(r"!\[|\[|【|<|https?://|www\.", self._held, re.I)
             if match is None:
                 keep = 0 if final else _tail(self._held)
                 cut = len(self._held) - keep
@@ -133,7 +135,7 @@ class AnswerFilter:
         if self._held.lower().startswith("<think>"):
             self._held, self._thinking = self._held[len("<think>") :], True
             return ""
-        for take in (_take_html, _take_address, self._take_bracket):
+        for take in (_take_html, _take_address, self._take_lenticular, self._take_bracket):
             result = take(self._held, final or len(self._held) > self._LONGEST)
             if result is not None:
                 replacement, used = result
@@ -149,6 +151,16 @@ class AnswerFilter:
             return False
         self._held, self._thinking = self._held[end + len("</think>") :], False
         return True
+
+    def _take_lenticular(self, held: str, final: bool) -> tuple[str, int] | None:
+        """Take a citation as some models were taught to write it: 【3】 or 【3†source】."""
+        if held[0] != "【":
+            return None
+        closed = held.find("】")
+        if closed < 0:
+            return (held[0], 1) if final else None
+        mark = _LENTICULAR.fullmatch(held[: closed + 1])
+        return (self._marks([int(mark[1])]), closed + 1) if mark else (held[0], 1)
 
     def _take_bracket(self, held: str, final: bool) -> tuple[str, int] | None:
         image = held.startswith("!")
@@ -177,6 +189,8 @@ class AnswerFilter:
         if image:
             return "", used
         mark = _MARK.fullmatch(f"[{inner}]")
+        if mark is None and _LABEL.match(inner):
+            return "", used
         if mark is None:
             return (inner, used) if used > closed + 1 else ("[", 1)
         return self._marks(_numbers_of(mark[1])), used

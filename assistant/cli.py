@@ -77,7 +77,7 @@ def _add_model_flags(parser: argparse.ArgumentParser) -> None:
             f"--{control.name.replace('_', '-')}",
             type=kind,
             metavar="X",
-            help=f"{control.help} ({control.minimum:g} to {control.maximum:g})",
+            help=f"{control.help} ({control.minimum:.15g} to {control.maximum:.15g})",
         )
     parser.add_argument(
         "--system", dest="system_prompt", metavar="TEXT", help="said to the model before our instructions"
@@ -183,6 +183,7 @@ def _ask(args: argparse.Namespace) -> int:
         if notice and not args.json:
             print(f"note: {notice}", file=sys.stderr)
         answer: Answer | None = None
+        begun = False
         for event in agent.stream(args.question, documents=documents, k=args.k, use_documents=library is not None):
             if isinstance(event, Done):
                 answer = event.answer
@@ -190,7 +191,11 @@ def _ask(args: argparse.Namespace) -> int:
                 continue
             elif isinstance(event, Token):
                 print(clean(event.text), end="", flush=True)
+                begun = True
             elif isinstance(event, Notice):
+                if begun:
+                    print(flush=True)  # the answer's line ends before a note begins
+                    begun = False
                 print(f"note: {clean(event.text)}", file=sys.stderr, flush=True)
     if answer is None:
         raise AssistantError("the answer ended without a result", "this is a bug: please report it")
@@ -263,7 +268,7 @@ def print_sources(answer: Answer) -> None:
             )
             quote = "" if answer.mode == "quotes" else f": “{clean(' '.join(citation.quote.split()))}”"
             print(where + quote)
-    elif answer.mode == "model" and not answer.refused and answer.passages:
+    elif answer.mode == "model" and answer.text and not answer.refused and answer.passages:
         print("\nThe answer cites nothing. It was given these passages:")
         for passage in answer.passages:
             print(f"  {source_line(passage.rank, passage)}")
@@ -390,6 +395,10 @@ def _lines() -> Iterator[str]:
             yield _question(input("> " if sys.stdin.isatty() else ""))
         except EOFError:
             return
+        except KeyboardInterrupt:
+            if not sys.stdin.isatty():
+                raise
+            print("\n(Ctrl-D or /quit leaves)", file=sys.stderr)  # pressed a moment after the answer was done
 
 
 def _kept(args: argparse.Namespace, config: AssistantConfig) -> int:
@@ -400,7 +409,10 @@ def _kept(args: argparse.Namespace, config: AssistantConfig) -> int:
 
     history = History(config.home)
     if args.list:
-        for conversation in history.conversations():
+        conversations = history.conversations()
+        if not conversations:
+            print("no conversation is kept yet", file=sys.stderr)
+        for conversation in conversations:
             print(
                 f"{conversation.id[:8]}  {conversation.updated_at[:16]}  {conversation.turns:>3} turns  "
                 f"{clean(conversation.library)}  {clean(conversation.title)}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -131,8 +132,8 @@ def retrieval(
         "hit": {str(k): round(sum(r is not None and r <= k for r in ranks) / len(ranks), 4) for k in DEPTHS},
         "mrr": round(sum(1 / r for r in ranks if r is not None) / len(ranks), 4),
         "seconds": round(time.monotonic() - started, 3),
-        "milliseconds_p50": round(1000 * sorted(took)[len(took) // 2], 2),
-        "milliseconds_p95": round(1000 * sorted(took)[int(0.95 * (len(took) - 1))], 2),
+        "milliseconds_p50": round(1000 * _at_rank(took, 0.5), 2),
+        "milliseconds_p95": round(1000 * _at_rank(took, 0.95), 2),
         "ranks": {question.id: rank for question, rank in zip(usable, ranks, strict=True)},
     }
 
@@ -334,6 +335,11 @@ def _one(
         "seconds": answer.usage.seconds,
         "own_seconds": answer.usage.own_seconds,
     }
+
+
+def _at_rank(values: Sequence[float], share: float) -> float:
+    """Return the least value that this share of all values does not exceed, so that p95 is never below p50."""
+    return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
 
 
 def _holds(answer: Answer, evidence: set[tuple[str | None, int]]) -> bool:

@@ -151,7 +151,9 @@ class History:
         found = [c for c in self.conversations() if conversation_id and c.id.startswith(conversation_id)]
         if len(found) != 1:
             raise UnknownConversation(
-                f"{len(found) or 'no'} conversations have an id that begins with {conversation_id!r}",
+                f"{len(found)} conversations have an id that begins with {conversation_id!r}"
+                if found
+                else f"no conversation has an id that begins with {conversation_id!r}",
                 "`quire chat --list` shows them all",
             )
         return found[0]

@@ -337,7 +337,8 @@ def _docs_copy(args: argparse.Namespace) -> int:
         flags = {
             "library": args.to_library or config.library,
             "store": args.to,
-            "tenant": args.to_tenant or config.tenant,
+            # a tenant's share becomes a library of its own where the receiver has no tenants
+            "tenant": args.to_tenant or ("" if args.to == "sqlite" else config.tenant),
         }
         target_config, _ = load_config(flags=flags)
         offer_download(target_config, agreed=args.yes)

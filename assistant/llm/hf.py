@@ -70,8 +70,8 @@ def find(name: str, home: Path) -> Source:
             return Source(_base_of(folder), str(folder))
         if not (folder / "manifest.json").is_file():
             raise ModelError(
-                f"{folder} is a training run without a manifest: it is not finished",
-                "resume it, or give a finished run",
+                f"{folder} holds no model (config.json), and as a training run it is without a manifest: not finished",
+                "resume the run, or give the folder of a model or of a finished run",
             )
         adapter = folder / "adapter"
         if (adapter / "adapter_config.json").is_file():

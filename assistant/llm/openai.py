@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from assistant.config import AssistantConfig, Sampling
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
 _OPENAI = "OpenAI's own endpoint"
+_NO_STREAM = "No generations found in stream"  # LangChain's words for a reply without a single event
 
 
 def load(name: str, config: AssistantConfig) -> Model:
@@ -64,6 +66,7 @@ def load(name: str, config: AssistantConfig) -> Model:
         window=config.window,
         build=build,
         tools=True,
+        says_when_done=True,  # finish_reason; without it a server that dies between two events looks done
         abort=abort,
         explain=lambda exc: explain(exc, base or _OPENAI),
         notices=() if _is_local(base) else (f"Passages and questions are sent to {base or _OPENAI}.",),
@@ -90,10 +93,17 @@ def explain(exc: Exception, base: str) -> AssistantError | None:
         return ModelError(f"{base} refused the key: {exc.message}", "set OPENAI_API_KEY")
     if isinstance(exc, openai.RateLimitError):
         return ModelBusy(f"{base} is busy: {exc.message}", "try again in a moment")
+    if isinstance(exc, openai.BadRequestError) and "context length" in exc.message:
+        return ModelError(f"{base}: {exc.message}", "set `window` in quire.toml to the length that the model has")
     if isinstance(exc, openai.APIError):
         return ModelError(f"{base}: {exc.message}", "look into the server's log")
     if isinstance(exc, httpx.HTTPError):
         return ModelInterrupted(f"the connection to {base} broke", "look whether it still runs, then ask again")
+    if isinstance(exc, json.JSONDecodeError) or _NO_STREAM in str(exc):
+        return ModelError(
+            f"what {base} sent is no answer of a chat model",
+            "is it an OpenAI-compatible endpoint, and OPENAI_BASE_URL its whole address, often with /v1 at its end?",
+        )
     return None
 
 

@@ -63,7 +63,7 @@ def parse_address(url: str, grpc_url: str = "") -> Address:
     cloud = host.endswith(_CLOUD)
     port = parts.port or (443 if secure else (80 if cloud else 8080))
     if grpc_url:
-        given = _split(grpc_url if "://" in grpc_url else f"//{grpc_url}", "WEAVIATE_GRPC_URL")
+        given = _split(grpc_url, "WEAVIATE_GRPC_URL")
         grpc_secure = secure if given.scheme in ("", "grpc") else given.scheme in ("https", "grpcs")
         return Address(host, port, secure, str(given.hostname), given.port or (443 if cloud else 50051), grpc_secure)
     if cloud:
@@ -282,7 +282,7 @@ def _wrong_key(address: Address) -> StoreError:
 
 def _split(url: str, name: str) -> Any:
     try:
-        parts = urlsplit(url)
+        parts = urlsplit(url if "://" in url else f"//{url}")
         if not parts.hostname or parts.port == 0:
             raise ValueError("it names no host")
     except ValueError as exc:

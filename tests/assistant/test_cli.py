@@ -1,6 +1,10 @@
 import json
+import os
+import select
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 from fpdf import FPDF
@@ -154,6 +158,43 @@ def test_a_chat_that_keeps_nothing_writes_nothing(home, monkeypatch, capsys, tmp
     assert main(["chat", "--no-keep"]) == 0
     assert len(History(home).conversations()) == before
     assert json.loads((tmp_path / "talk.json").read_text())["turns"][0]["citations"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals")
+def test_control_c_at_the_prompt_does_not_end_the_conversation(home):
+    code = "import sys; from assistant.cli import main; sys.exit(main(['chat', '--no-keep']))"
+    import pty  # not on Windows
+
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen([sys.executable, "-c", code], stdin=theirs, stdout=theirs, stderr=theirs)
+
+    def until(text: bytes, sent: signal.Signals | None = None) -> None:
+        seen, end = b"", time.monotonic() + 30
+        while text not in seen:
+            assert time.monotonic() < end, seen
+            if sent:  # again and again: one that comes before readline waits for a key is not seen before the next key
+                process.send_signal(sent)
+            if select.select([ours], [], [], 0.3)[0]:
+                seen += os.read(ours, 65536)
+
+    try:
+        until(b"\n> ")
+        until(b"Ctrl-D", signal.SIGINT)
+        os.write(ours, b"How long does the warranty last?\n")
+        until(b"24 months")
+        os.write(ours, b"/quit\n")
+        assert process.wait(timeout=30) == 0
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+        os.close(theirs)
+
+
+def test_an_empty_list_of_conversations_is_said(home, capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("QUIRE_HOME", str(tmp_path))
+    assert main(["chat", "--list"]) == 0
+    assert "no conversation is kept yet" in capsys.readouterr().err
 
 
 def test_models_lists_quotes_and_says_what_was_tried(home, capsys):

@@ -364,6 +364,11 @@ def test_a_copy_to_weaviate_that_was_cut_short_goes_on_and_comes_back_the_same(c
         one.close()
 
 
+def test_an_address_of_the_grpc_side_is_shown_as_it_was_written():
+    with pytest.raises(UsageError, match="WEAVIATE_GRPC_URL is 'box:a:b'"):
+        parse_address("http://box", "box:a:b")
+
+
 # tenants
 
 
@@ -405,6 +410,30 @@ def test_nothing_of_a_weaviate_tenant_leaks_into_another(tenants, config):
 
 
 @server
+def test_the_share_of_a_tenant_is_copied_into_a_file_without_tenants(tenants, config, monkeypatch, capsys):
+    from ingest.cli import main
+
+    for name, value in {
+        "QUIRE_HOME": str(config.home),
+        "QUIRE_STORE": "weaviate",
+        "QUIRE_TENANT": "team-a",
+        "WEAVIATE_URL": config.weaviate_url,
+        "WEAVIATE_GRPC_URL": config.weaviate_grpc_url,
+        "WEAVIATE_API_KEY": config.weaviate_api_key,
+    }.items():
+        monkeypatch.setenv(name, value)
+    words = ["docs", "copy", "--to", "sqlite", "--library", config.library, "--to-library", "kept"]
+    assert main(words) == 0, capsys.readouterr().err
+    kept = open_store(replace(config, store="sqlite", library="kept", tenant=""), create=False)
+    try:
+        assert {hit.chunk.text for hit in kept.search_text("apple river", limit=9)} == {
+            "apple of team-a",
+            "river of team-a",
+        }
+    finally:
+        kept.close()
+
+
 def test_a_weaviate_tenant_is_embedded_anew_alone(tenants):
     ours, theirs = tenants
     other = replace(IDENTITY, embedder="short", dimension=2)

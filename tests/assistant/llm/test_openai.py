@@ -1,4 +1,6 @@
+import json
 import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -95,6 +97,62 @@ def test_every_error_of_the_client_has_words_of_ours():
         assert found.hint
     assert isinstance(explain(openai.APIConnectionError(request=request), "http://h"), ModelUnreachable)
     assert explain(KeyError("a bug"), "http://h") is None
+
+
+def serve(body: bytes, kind: str):
+    """Answer every request with these bytes; returns the server and its address."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            self.rfile.read(int(self.headers["content-length"]))
+            self.send_response(200)
+            self.send_header("content-type", kind)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server, f"http://127.0.0.1:{server.server_port}/v1"
+
+
+def event(text: str, finish: str | None = None) -> bytes:
+    choice = {"index": 0, "delta": {"role": "assistant", "content": text}, "finish_reason": finish}
+    chunk = {"id": "x", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [choice]}
+    return b"data: " + json.dumps(chunk).encode() + b"\n\n"
+
+
+@pytest.mark.parametrize("body", [b"<html>hello</html>", b"data: <html>\n\n"])
+def test_an_address_that_is_no_chat_endpoint_is_said_in_words(body):
+    server, base = serve(body, "text/event-stream")
+    try:
+        with pytest.raises(ModelError, match="no answer of a chat model"):
+            make_agent(base).ask(QUESTION)
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("body", "interrupted", "notice"),
+    [
+        (event("It is 5 [1]."), True, "broke off"),
+        (event("It is 5 [1].") + event("", "stop") + b"data: [DONE]\n\n", False, ""),
+        (event("") + event("", "stop") + b"data: [DONE]\n\n", False, "wrote nothing"),
+    ],
+)
+def test_a_stream_without_its_end_is_told_from_a_whole_one_and_from_silence(body, interrupted, notice):
+    server, base = serve(body, "text/event-stream")
+    try:
+        answer = make_agent(base).ask(QUESTION)
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert bool(answer.interrupted) is interrupted
+    assert notice in " ".join(answer.notices)
+    assert bool(answer.notices) is bool(notice)
 
 
 def test_every_error_of_httpx_has_words_of_ours():
