@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 from assistant.config import AssistantConfig, Sampling
@@ -35,6 +36,11 @@ def load(name: str, config: AssistantConfig) -> Model:
         raise UsageError(
             "neither OPENAI_BASE_URL nor OPENAI_API_KEY is set",
             "set OPENAI_BASE_URL to your endpoint's address, e.g. …/v1",
+        )
+
+    if base is not None and not re.match(r"https?://[^/]", base, re.I):
+        raise UsageError(
+            f"OPENAI_BASE_URL is {base!r}", "write it with http:// or https://, e.g. http://127.0.0.1:8000/v1"
         )
 
     def build(sampling: Sampling) -> BaseChatModel:

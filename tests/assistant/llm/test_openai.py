@@ -74,6 +74,12 @@ def test_without_address_and_key_nothing_is_sent(monkeypatch):
         load_model("openai:gpt", AssistantConfig())
 
 
+@pytest.mark.parametrize("base", ["127.0.0.1:8000/v1", "ftp://box/v1", "http://"])
+def test_an_address_that_cannot_be_one_is_refused_before_anything_is_sent(base):
+    with pytest.raises(UsageError, match="OPENAI_BASE_URL is"):
+        load_model("openai:gpt", AssistantConfig(openai_base_url=base))
+
+
 def test_a_distant_endpoint_is_told_to_the_user():
     model = load_model("openai:gpt", AssistantConfig(openai_base_url="https://models.example/v1"))
     assert "are sent to https://models.example/v1" in model.notices[0]
