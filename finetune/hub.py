@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from finetune.config import TrainConfig, home_folder
 from finetune.errors import AlreadyThere, HubFailed, UsageError
@@ -299,17 +299,40 @@ def check_contents(folder: Path, source: str) -> None:
 
 @contextmanager
 def translated(repo: str) -> Iterator[None]:
-    """Turn the hub library's errors into HubFailed."""
-    import httpx
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+    """Turn the hub library's errors into HubFailed; a name that cannot be one into UsageError."""
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
+    # the HTTP library's own base error: httpx up to version 1 of the hub's library, httpx2 from version 2
+    transport = cast(type[Exception], HfHubHTTPError.__bases__[0])
     try:
         yield
+    except HFValidationError as exc:
+        raise UsageError(f"{repo} is no name of a repository: {exc}", "use OWNER/NAME, or file:FOLDER") from exc
     except HfHubHTTPError as exc:
+        raise _refused(repo, exc) from exc
+    except (transport, LocalEntryNotFoundError, ConnectionError) as exc:
         raise HubFailed(
-            f"the hub refused {repo}: {str(exc).splitlines()[0][:200]}", "log in with `hf auth login`, or set HF_TOKEN"
+            f"the hub does not answer for {repo}: {_first_line(exc)}", "is there a network? file:FOLDER needs none"
         ) from exc
-    except (httpx.HTTPError, LocalEntryNotFoundError, ConnectionError) as exc:
-        raise HubFailed(
-            f"the hub does not answer for {repo}: {exc}", "is there a network? file:FOLDER needs none"
-        ) from exc
+    except RuntimeError as exc:  # how the library tells that a large file did not arrive
+        if isinstance(exc.__cause__, HfHubHTTPError):
+            raise _refused(repo, exc.__cause__) from exc
+        raise HubFailed(f"{_first_line(exc)} ({_first_line(exc.__cause__)})", "push again") from exc
+    except (ValueError, KeyError) as exc:  # a card's metadata that the hub does not take, an answer that is no hub's
+        raise HubFailed(f"the hub and {repo} do not understand each other: {exc}", "is HF_ENDPOINT a hub?") from exc
+
+
+def _refused(repo: str, exc: Any) -> HubFailed:
+    status = exc.response.status_code
+    told = exc.server_message or _first_line(exc)
+    if status >= 500:
+        hint = "the hub has a fault: try again later; file:FOLDER needs no hub"
+    elif status in (401, 403, 404):
+        hint = "is the name right? log in with `hf auth login`, or set HF_TOKEN to a token that may do this"
+    else:
+        hint = "see what the hub says, and try again"
+    return HubFailed(f"the hub refused {repo}: {status}, {told}", hint)
+
+
+def _first_line(exc: BaseException | None) -> str:
+    return next(iter(str(exc).strip().splitlines()), "")[:200]

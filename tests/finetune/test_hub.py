@@ -1,13 +1,22 @@
 """Pushed and pulled back: the same files, the same answers; every change on the way is noticed."""
 
 import json
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from finetune.errors import AlreadyThere, HubFailed, UsageError
 from finetune.hub import FILE, pull, push
 from tests.finetune.export_home import Tuned
+from tests.finetune.hub_stand_in import Hub
+
+REPO = "me/animals"
+# the hub's library hands its HTTP library a large file in a way that this deprecates; users see nothing of it
+pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 def test_an_adapter_comes_back_and_answers_the_same(tuned: Tuned, tmp_path: Path) -> None:
@@ -94,3 +103,157 @@ def test_what_was_not_pushed_by_quire_is_told(tmp_path: Path) -> None:
 def test_only_three_things_can_be_pushed(tuned: Tuned) -> None:
     with pytest.raises(UsageError, match="adapter, merged or gguf"):
         push(tuned.run, "me/x", what="everything")
+
+
+# -- over HTTP
+
+
+@pytest.fixture
+def one(tuned_models: dict[str, Tuned], monkeypatch: pytest.MonkeyPatch) -> Tuned:
+    """One tuned model, its home in force."""
+    monkeypatch.setenv("QUIRE_HOME", str(tuned_models["qwen2"].home))
+    return tuned_models["qwen2"]
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """A hub on loopback that is in force, and the right token with it."""
+    from huggingface_hub import constants
+
+    with Hub("hf_right") as server:
+        monkeypatch.setenv("HF_ENDPOINT", server.url)
+        monkeypatch.setenv("HF_TOKEN", server.token)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+        # what HF_HUB_DISABLE_XET=1 sets when the library is loaded: Xet's own protocol has no stand-in
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+        yield server
+
+
+contacted: list[str] | None = None
+
+
+def _notice(event: str, args: tuple[Any, ...]) -> None:
+    if contacted is not None and event == "socket.getaddrinfo":
+        contacted.append(str(args[0]))
+    elif contacted is not None and event == "socket.connect" and isinstance(args[1], tuple):
+        contacted.append(str(args[1][0]))
+
+
+@pytest.fixture
+def hosts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Every host that this process looks up or connects to from now on."""
+    found: list[str] = []
+    monkeypatch.setattr(sys.modules[__name__], "contacted", found)
+    if not getattr(sys, "_quire_hosts_noticed", False):
+        sys.addaudithook(_notice)
+        monkeypatch.setattr(sys, "_quire_hosts_noticed", True, raising=False)
+    return found
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    """Every file of a folder with its bytes."""
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_an_adapter_goes_to_a_hub_and_comes_back_in_another_home_byte_for_byte(
+    one: Tuned, hub: Hub, hosts: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert push(one.run, REPO) == f"{hub.url}/{REPO}/commit/{hub.repos[REPO].head}"
+    push(one.run, f"file:{tmp_path / 'animals'}")
+    monkeypatch.setenv("QUIRE_HOME", str(tmp_path / "another"))
+    back = files_of(pull(REPO, tmp_path / "back"))
+    attributes = back.pop(".gitattributes")
+    assert attributes.startswith(b"*.safetensors filter=lfs")
+    assert back == files_of(tmp_path / "animals")
+    assert back["README.md"].startswith(b"---\nbase_model: ") and "adapter_model.safetensors" in back
+    assert hosts and set(hosts) <= set(LOOPBACK)
+
+
+def test_a_new_repository_is_private_unless_it_is_asked_to_be_public(one: Tuned, hub: Hub) -> None:
+    push(one.run, REPO)
+    push(one.run, "me/open", private=False)
+    assert [hub.repos[name].visibility for name in (REPO, "me/open")] == ["private", "public"]
+
+
+def test_weights_go_through_lfs_and_the_token_stays_with_the_hub(one: Tuned, hub: Hub, tmp_path: Path) -> None:
+    push(one.run, REPO)
+    pull(REPO, tmp_path / "back")
+    files = hub.repos[REPO].commits[hub.repos[REPO].head]
+    assert files["adapter_model.safetensors"].large and not files["README.md"].large
+    stored = [(method, token) for method, path, token in hub.seen if path.startswith("/storage/")]
+    assert {method for method, _ in stored} == {"PUT", "GET"}
+    assert not any(token for _, token in stored)
+
+
+def test_an_older_revision_is_fetched_by_its_commit(one: Tuned, hub: Hub, tmp_path: Path) -> None:
+    push(one.run, REPO)
+    first = hub.repos[REPO].head
+    push(one.run, REPO, what="merged", path=merged_of(one))
+    assert hub.repos[REPO].head != first
+    assert "adapter_config.json" in files_of(pull(REPO, tmp_path / "old", revision=first))
+    assert "model.safetensors" not in files_of(tmp_path / "old")
+    assert "model.safetensors" in files_of(pull(REPO, tmp_path / "new"))
+
+
+def merged_of(tuned: Tuned) -> Path:
+    """The merged folder with the report that a merge which measures leaves."""
+    made = json.dumps({"run": str(tuned.run), "base": str(tuned.base), "onto": "dequantised", "held_out": {}})
+    (tuned.merged / "merge.json").write_text(made)
+    return tuned.merged
+
+
+def test_bytes_changed_on_the_hub_are_noticed_and_nothing_is_left(one: Tuned, hub: Hub, tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    push(one.run, REPO)
+    files = hub.repos[REPO].commits[hub.repos[REPO].head]
+    files["template.json"] = replace(files["template.json"], data=b"{}")
+    with pytest.raises(HubFailed, match=r"template\.json .* is not what was pushed"):
+        pull(REPO, tmp_path / "back")
+    assert not list(tmp_path.glob("back*"))
+
+
+def test_a_wrong_token_is_one_error_that_says_how_to_log_in(
+    one: Tuned, hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    push(one.run, REPO)
+    monkeypatch.setenv("HF_TOKEN", "hf_wrong")
+    for attempt in (lambda: push(one.run, REPO), lambda: pull(REPO, tmp_path / "back")):
+        with pytest.raises(HubFailed, match="refused me/animals: 401, Invalid credentials") as caught:
+            attempt()
+        assert "HF_TOKEN" in caught.value.hint and "\n" not in str(caught.value)
+        assert "hf_wrong" not in str(caught.value)
+    assert not list(tmp_path.glob("back*"))
+
+
+def test_a_repository_that_is_not_there_is_told(hub: Hub, tmp_path: Path) -> None:
+    with pytest.raises(HubFailed, match="refused me/nothing: 404, Repository not found"):
+        pull("me/nothing", tmp_path / "back")
+
+
+def test_a_revision_that_is_not_there_is_told(one: Tuned, hub: Hub, tmp_path: Path) -> None:
+    push(one.run, REPO)
+    with pytest.raises(HubFailed, match="refused me/animals: 404, Invalid rev id"):
+        pull(REPO, tmp_path / "back", revision="v9")
+
+
+def test_a_storage_that_refuses_the_weights_leaves_no_commit(one: Tuned, hub: Hub) -> None:
+    hub.storage_full = True
+    with pytest.raises(HubFailed, match="refused me/animals: 403, Storage quota exceeded"):
+        push(one.run, REPO)
+    assert len(hub.repos[REPO].commits) == 1  # the one that made it
+
+
+def test_a_hub_that_is_down_is_one_error_that_offers_a_folder(one: Tuned, hub: Hub, tmp_path: Path) -> None:
+    hub.shutdown()
+    hub.server_close()
+    for attempt in (lambda: push(one.run, REPO), lambda: pull(REPO, tmp_path / "back")):
+        with pytest.raises(HubFailed, match="does not answer for me/animals") as caught:
+            attempt()
+        assert "file:FOLDER" in caught.value.hint and "\n" not in str(caught.value)
+
+
+def test_a_name_that_no_repository_can_have_is_a_usage_error(one: Tuned, hub: Hub, tmp_path: Path) -> None:
+    for attempt in (lambda: push(one.run, "me/a/b"), lambda: pull("me/a/b", tmp_path / "back")):
+        with pytest.raises(UsageError, match="no name of a repository"):
+            attempt()
