@@ -154,6 +154,30 @@ def test_ollama_models_are_listed_and_the_first_is_the_default(ollama, tmp_path)
 
 @needs_ollama
 @pytest.mark.server
+def test_ollama_offers_a_tag_that_was_handed_over_while_the_assistant_runs(ollama, gguf, tmp_path, monkeypatch):
+    from finetune.ollama_tags import Ollama, TagRecord, write_record
+
+    monkeypatch.setenv("QUIRE_HOME", str(tmp_path))
+    agent = make_agent(ollama, tmp_path)
+    assert "ollama:animals:latest" not in {entry.name for entry in list_models(agent.config)}
+    ollama.create("animals", gguf)
+    try:
+        listed = {entry.name: entry for entry in list_models(agent.config)}
+        assert listed["ollama:animals:latest"].tuned == {}  # no record yet: a model like any other
+        record = TagRecord("animals", base="qwen2-tiny", data={"a.json": "12ab"}, run="r1", quantization="", parity={})
+        write_record(record)
+        listed = {entry.name: entry for entry in list_models(agent.config)}
+        tuned = listed["ollama:animals:latest"].tuned
+        assert (tuned["base"], tuned["data"], tuned["date"]) == ("qwen2-tiny", {"a.json": "12ab"}, record.date)
+        assert listed["ollama:tiny:latest"].tuned == {}
+        assert load_model("animals", agent.config).name == "ollama:animals"
+    finally:
+        Ollama(ollama.base).remove("animals")
+    assert "ollama:animals:latest" not in {entry.name for entry in list_models(agent.config)}
+
+
+@needs_ollama
+@pytest.mark.server
 def test_ollama_killed_in_mid_stream_leaves_the_partial_answer(tmp_path, gguf):
     server = OllamaServer(tmp_path)
     try:
