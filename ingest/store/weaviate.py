@@ -113,10 +113,11 @@ class WeaviateStore:
         root = self._need_root()
         data = unit_vectors(vectors, len(chunks), root.identity.dimension)
         record = replace(document, chunks=len(chunks))
-        version = _version(record, chunks, data)
+        content = _version(record, chunks, data)
         held = self._record(document.id)
-        if held is None or held.version != version or self._count_version(root.epoch, [version]) != len(chunks):
-            self._write_passages(root.epoch, record, version, _objects(record, version, chunks, data))
+        version = held.version if held is not None and held.version.partition("-")[0] == content else ""
+        if not version or self._count_version(root.epoch, [version]) != len(chunks):
+            version = self._write_passages(root.epoch, record, content, chunks, data)
         self._write_record(record, version)
         if self._read_root() != root:
             raise StoreError(
@@ -439,23 +440,32 @@ class WeaviateStore:
 
     # writing
 
-    def _write_passages(self, epoch: int, document: Document, version: str, objects: Sequence[_Object]) -> None:
-        """Write all passages of a version and have the server count them.
+    def _write_passages(
+        self, epoch: int, document: Document, content: str, chunks: Sequence[Chunk], vectors: Vectors
+    ) -> str:
+        """Write all passages of a version, have the server count them, and return the version's name.
 
-        A server that was killed may come back with objects that its indexes have lost; writing the same objects again
-        does not mend that, as it finds them unchanged. So what an earlier attempt left is deleted first.
+        A server that was killed may come back with objects that its indexes have lost, or count twice; writing the same
+        objects again does not mend that, as it finds them unchanged. So what an earlier attempt left is deleted by id
+        first, and where the count is still wrong, everything is written anew under another name, which no index knows.
         """
-        if self._any_there(epoch, objects):
-            self._delete_objects(epoch, objects)
-        self._insert(epoch, objects, document.name)
-        try:
-            self._verify(epoch, document, version)
-        except StoreUnreachable:
-            raise
-        except StoreError:
-            self._delete_objects(epoch, objects)
+        version = content
+        for attempt in range(_TRIES):
+            objects = _objects(document, version, chunks, vectors)
+            if self._any_there(epoch, objects):
+                self._delete_objects(epoch, objects)
             self._insert(epoch, objects, document.name)
-            self._verify(epoch, document, version)
+            try:
+                self._verify(epoch, document, version)
+                return version
+            except StoreUnreachable:
+                raise
+            except StoreError:
+                self._delete_objects(epoch, objects)
+                if attempt == _TRIES - 1:
+                    raise
+                version = f"{content}-{uuid.uuid4().hex[:8]}"
+        raise AssertionError("the last attempt returns or raises")
 
     def _any_there(self, epoch: int, objects: Sequence[_Object]) -> bool:
         data = self._passages(epoch).data
