@@ -162,7 +162,11 @@ def test_a_chat_that_keeps_nothing_writes_nothing(home, monkeypatch, capsys, tmp
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals")
 def test_control_c_at_the_prompt_does_not_end_the_conversation(home):
-    code = "import sys; from assistant.cli import main; sys.exit(main(['chat', '--no-keep']))"
+    # a test run in the background inherits that interrupts are ignored
+    code = (
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "from assistant.cli import main; sys.exit(main(['chat', '--no-keep']))"
+    )
     import pty  # not on Windows
 
     ours, theirs = pty.openpty()
