@@ -156,7 +156,7 @@ def files_of(folder: Path) -> dict[str, bytes]:
 
 
 def test_an_adapter_goes_to_a_hub_and_comes_back_in_another_home_byte_for_byte(
-    one: Tuned, hub: Hub, hosts: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    one: Tuned, hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert push(one.run, REPO) == f"{hub.url}/{REPO}/commit/{hub.repos[REPO].head}"
     push(one.run, f"file:{tmp_path / 'animals'}")
@@ -166,6 +166,14 @@ def test_an_adapter_goes_to_a_hub_and_comes_back_in_another_home_byte_for_byte(
     assert attributes.startswith(b"*.safetensors filter=lfs")
     assert back == files_of(tmp_path / "animals")
     assert back["README.md"].startswith(b"---\nbase_model: ") and "adapter_model.safetensors" in back
+
+
+@pytest.mark.slow  # by itself: it listens to the whole process, and so to what other tests have left running
+def test_a_push_and_a_pull_contact_the_hub_that_is_set_and_no_other(
+    one: Tuned, hub: Hub, hosts: list[str], tmp_path: Path
+) -> None:
+    push(one.run, REPO)
+    pull(REPO, tmp_path / "back")
     assert hosts and set(hosts) <= set(LOOPBACK)
 
 
