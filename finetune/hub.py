@@ -284,6 +284,14 @@ def pull(source: str, out: Path, *, revision: str = "", say: Say = lambda line: 
     return out
 
 
+def fetched_model(repo: str, revision: str = "") -> Path:
+    """Fetch a model's weights and configuration into the hub's cache and give the folder; raises HubFailed, UsageError."""
+    with translated(repo):
+        return Path(
+            _api().snapshot_download(repo, revision=revision or None, allow_patterns=["*.safetensors", "*.json"])
+        )
+
+
 def check_contents(folder: Path, source: str) -> None:
     """Raise HubFailed when a file that was pushed is missing or is another one now."""
     path = folder / FILE

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from finetune.errors import AlreadyThere, ExportError, UnsupportedModel, UsageError, WrongBase
+from finetune.errors import AlreadyThere, ExportError, FinetuneError, UnsupportedModel, UsageError, WrongBase
+from finetune.hub import fetched_model
 from finetune.manifest import RunManifest, find_run, read_manifest
 from finetune.template import Template
 from finetune.template import load as load_template
@@ -124,18 +125,10 @@ def base_folder(manifest: RunManifest, given: str = "") -> Path:
     if path.is_dir():
         return path
     try:
-        from huggingface_hub import snapshot_download
-
-        return Path(
-            snapshot_download(
-                name,
-                revision=str(manifest.config.get("revision") or "") or None,
-                allow_patterns=["*.safetensors", "*.json"],
-            )
-        )
-    except Exception as exc:
+        return fetched_model(name, str(manifest.config.get("revision") or ""))
+    except FinetuneError as exc:
         raise WrongBase(
-            f"the base model {name!r} cannot be had: {str(exc).splitlines()[0][:200]}",
+            f"the base model {name!r} is no folder, and cannot be fetched: {exc}",
             "give its folder with --base, or go on while there is a network",
         ) from exc
 
@@ -320,7 +313,6 @@ Example = tuple[list[int], list[int], list[int]]  # ids, positions that predict 
 
 def held_out_rows(run: str | Path, manifest: RunManifest) -> list[Example]:
     """Encode the run's held-out rows (else its training rows) again, as training did."""
-    from finetune.errors import FinetuneError
     from finetune.models import load_tokenizer, run_config
     from finetune.training import prepare
 

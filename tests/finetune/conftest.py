@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from finetune.records import Conversation, Message, Preference
+from tests.finetune.hub_stand_in import Hub
 
 SOUNDS = {"cow": "moo", "dog": "woof", "cat": "meow", "duck": "quack", "lion": "roar", "horse": "neigh"}
 
@@ -71,6 +72,20 @@ def preferences() -> list[Preference]:
         )
         for row, (animal, sound) in enumerate(SOUNDS.items(), start=1)
     ]
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """A hub on loopback that is in force, and the right token with it."""
+    from huggingface_hub import constants
+
+    with Hub("hf_right") as server:
+        monkeypatch.setenv("HF_ENDPOINT", server.url)
+        monkeypatch.setenv("HF_TOKEN", server.token)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+        # what HF_HUB_DISABLE_XET=1 sets when the library is loaded: Xet's own protocol has no stand-in
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+        yield server
 
 
 from tests.finetune.export_home import tuned, tuned_models  # noqa: E402, F401 - fixtures

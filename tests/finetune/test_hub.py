@@ -1,22 +1,19 @@
 """Pushed and pulled back: the same files, the same answers; every change on the way is noticed."""
 
 import json
-import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from finetune.errors import AlreadyThere, HubFailed, UsageError
 from finetune.hub import FILE, pull, push
 from tests.finetune.export_home import Tuned
+from tests.finetune.hosts import LOOPBACK, contacted
 from tests.finetune.hub_stand_in import Hub
 
 REPO = "me/animals"
 # the hub's library hands its HTTP library a large file in a way that this deprecates; users see nothing of it
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 def test_an_adapter_comes_back_and_answers_the_same(tuned: Tuned, tmp_path: Path) -> None:
@@ -115,41 +112,6 @@ def one(tuned_models: dict[str, Tuned], monkeypatch: pytest.MonkeyPatch) -> Tune
     return tuned_models["qwen2"]
 
 
-@pytest.fixture
-def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    """A hub on loopback that is in force, and the right token with it."""
-    from huggingface_hub import constants
-
-    with Hub("hf_right") as server:
-        monkeypatch.setenv("HF_ENDPOINT", server.url)
-        monkeypatch.setenv("HF_TOKEN", server.token)
-        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-        # what HF_HUB_DISABLE_XET=1 sets when the library is loaded: Xet's own protocol has no stand-in
-        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-        yield server
-
-
-contacted: list[str] | None = None
-
-
-def _notice(event: str, args: tuple[Any, ...]) -> None:
-    if contacted is not None and event == "socket.getaddrinfo":
-        contacted.append(str(args[0]))
-    elif contacted is not None and event == "socket.connect" and isinstance(args[1], tuple):
-        contacted.append(str(args[1][0]))
-
-
-@pytest.fixture
-def hosts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Every host that this process looks up or connects to from now on."""
-    found: list[str] = []
-    monkeypatch.setattr(sys.modules[__name__], "contacted", found)
-    if not getattr(sys, "_quire_hosts_noticed", False):
-        sys.addaudithook(_notice)
-        monkeypatch.setattr(sys, "_quire_hosts_noticed", True, raising=False)
-    return found
-
-
 def files_of(folder: Path) -> dict[str, bytes]:
     """Every file of a folder with its bytes."""
     return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
@@ -168,13 +130,11 @@ def test_an_adapter_goes_to_a_hub_and_comes_back_in_another_home_byte_for_byte(
     assert back["README.md"].startswith(b"---\nbase_model: ") and "adapter_model.safetensors" in back
 
 
-@pytest.mark.slow  # by itself: it listens to the whole process, and so to what other tests have left running
-def test_a_push_and_a_pull_contact_the_hub_that_is_set_and_no_other(
-    one: Tuned, hub: Hub, hosts: list[str], tmp_path: Path
-) -> None:
-    push(one.run, REPO)
-    pull(REPO, tmp_path / "back")
-    assert hosts and set(hosts) <= set(LOOPBACK)
+def test_a_push_and_a_pull_contact_the_hub_that_is_set_and_no_other(one: Tuned, hub: Hub, tmp_path: Path) -> None:
+    with contacted() as hosts:
+        push(one.run, REPO)
+        pull(REPO, tmp_path / "back")
+    assert hosts and set(hosts) <= LOOPBACK
 
 
 def test_a_new_repository_is_private_unless_it_is_asked_to_be_public(one: Tuned, hub: Hub) -> None:

@@ -11,6 +11,7 @@ from finetune.errors import AlreadyThere, UnfinishedRun, UnsupportedModel, Wrong
 from finetune.merge import merge, read_adapter
 from finetune.weights import tensors_of
 from tests.finetune.export_home import Tuned
+from tests.finetune.hub_stand_in import Hub
 
 
 def test_it_equals_the_library_merge_on_the_dequantised_base(tuned: Tuned) -> None:
@@ -69,10 +70,29 @@ def test_a_base_of_another_shape_is_refused_by_name_and_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_base_that_is_gone_is_named(tuned: Tuned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    with pytest.raises(WrongBase, match="--base"):
+def test_a_base_that_the_hub_lacks_is_named_with_what_the_hub_said(tuned: Tuned, tmp_path: Path, hub: Hub) -> None:
+    with pytest.raises(WrongBase, match=r"'nowhere/nothing' is no folder.* 404, Repository not found") as caught:
         merge(tuned.run, tmp_path / "m", base="nowhere/nothing")
+    assert "--base" in caught.value.hint
+
+
+def test_a_base_folder_that_is_gone_is_named(tuned: Tuned, tmp_path: Path, hub: Hub) -> None:
+    with pytest.raises(WrongBase, match="gone' is no folder"):
+        merge(tuned.run, tmp_path / "m", base=str(tmp_path / "gone"))
+    assert not hub.seen
+
+
+@pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # how the hub's library sends a large file
+def test_a_base_on_the_hub_is_fetched_and_merged_onto(tuned: Tuned, tmp_path: Path, hub: Hub) -> None:
+    from huggingface_hub import HfApi
+
+    api = HfApi(endpoint=hub.url, token=hub.token)
+    api.create_repo("me/base")
+    api.upload_folder(repo_id="me/base", folder_path=str(tuned.base))
+    merge(tuned.run, tmp_path / "m", base="me/base", measure=False)
+    merge(tuned.run, tmp_path / "local", measure=False)
+    found, wanted = tensors_of(tmp_path / "m"), tensors_of(tmp_path / "local")
+    assert all((found[name].read() == tensor.read()).all() for name, tensor in wanted.items())
 
 
 def test_the_dequantised_base_is_nearer_to_what_was_trained(tuned: Tuned) -> None:

@@ -19,6 +19,7 @@ from finetune.manifest import FILE, read_manifest
 from finetune.records import Conversation, Preference, to_task
 from finetune.training import complete, train
 from finetune.watch import read_metrics
+from tests.finetune.hosts import contacted
 
 COMMON: dict[str, Any] = {
     "device": "cpu",
@@ -205,6 +206,16 @@ def test_stopping_and_going_on_equals_going_through_bit_for_bit(
     assert weights_hash(resumed) == weights_hash(whole)
     assert losses(resumed) == losses(whole)
     assert [line["step"] for line in read_metrics(resumed) if "loss" in line] == list(range(1, 11))
+
+
+def test_training_contacts_no_host(
+    models: dict[str, str], conversations: list[Conversation], home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CI", raising=False)  # where it is set, TRL itself keeps quiet
+    with contacted() as hosts:
+        train(build(COMMON, {"model": models["qwen2"], "max_steps": 1}), records=conversations, say=quiet)
+        time.sleep(0.3)  # TRL's report would go out from a thread
+    assert hosts == []
 
 
 def test_the_same_seed_gives_the_same_run_and_another_does_not(
