@@ -167,7 +167,7 @@ def connect(config: IngestConfig) -> Connection:
     if config.store == "weaviate-embedded":
         from ingest.store.embedded import join
 
-        joined = join(config.home)
+        joined = join(config.home, linger_seconds=config.weaviate_linger_seconds)
         address = Address("127.0.0.1", joined.http_port, False, "127.0.0.1", joined.grpc_port, False)
         key, leave = joined.api_key, joined.leave
     else:

@@ -1,9 +1,10 @@
-"""A Weaviate server of our own: a pinned version as a child process that several processes share and the last one stops."""
+"""A Weaviate server of our own: a pinned version as a child process that several processes share and that ends after the last."""
 
 from __future__ import annotations
 
 import hashlib
 import http.client
+import importlib
 import json
 import os
 import platform
@@ -22,13 +23,13 @@ from typing import IO, Any
 from ingest.errors import StoreError, StoreUnreachable
 
 VERSION = "1.39.0"  # the newest that was tested; before 1.38 carry CVE-2026-11500
-_START_SECONDS = 90.0  # six on a quiet machine; a large library reads its logs first
+_START_SECONDS = 90.0  # three on a quiet machine; a large library reads its logs first
 _SIZES = "about 60 MB to fetch, 190 MB on disk"
 
 
 @dataclass(frozen=True)
 class Joined:
-    """A running server and our share in it; `leave` gives the share back, and the last to leave stops the server."""
+    """A running server and our share in it; `leave` gives the share back, and after the last has left the server stops."""
 
     http_port: int
     grpc_port: int
@@ -78,9 +79,10 @@ def download_binary(url: str = "") -> Path:
     return path
 
 
-def join(home: Path) -> Joined:
+def join(home: Path, *, linger_seconds: float = 0.0) -> Joined:
     """Return a share in the server of this home folder, starting it where none runs.
 
+    A server that is started here waits that long for the next user after the last has left.
     Raises StoreError where the binary is absent or this platform has none, StoreUnreachable where it does not start.
     """
     if sys.platform == "win32":
@@ -96,25 +98,27 @@ def join(home: Path) -> Joined:
         _lock(users, exclusive=False)  # waits while a keeper is stopping its server
         with (folder / "start.lock").open("a") as start:
             _lock(start, exclusive=True)
-            info = _running(folder) or _started(folder)
+            info = _running(folder) or _started(folder, linger_seconds)
     except BaseException:
         users.close()
         raise
     return Joined(info["http"], info["grpc"], info["api_key"], info["server"], users.close)
 
 
-def _started(folder: Path) -> dict[str, Any]:
-    log = folder / "log.txt"
+def _started(folder: Path, linger_seconds: float) -> dict[str, Any]:
+    log, script = folder / "log.txt", Path(__file__).with_name("keeper.py")
     with os.fdopen(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as output:
         # -I: the script's folder holds modules named like libraries
         keeper = subprocess.Popen(
-            [sys.executable, "-I", str(Path(__file__).with_name("keeper.py")), str(folder), str(binary_path())],
+            [sys.executable, "-I", str(script), str(folder), str(binary_path()), str(linger_seconds)],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             cwd=folder,
             start_new_session=True,  # Ctrl-C ends us, not the server under others
         )
+    # the server mostly waits for its own clocks: meanwhile the client is read, which takes a second or two
+    threading.Thread(target=importlib.import_module, args=("weaviate",), daemon=True).start()
     deadline = time.monotonic() + _START_SECONDS
     while keeper.poll() is None and time.monotonic() < deadline:
         info = _running(folder)
@@ -122,7 +126,7 @@ def _started(folder: Path) -> dict[str, Any]:
             # it may outlive us; where it does not, this takes note of its end
             threading.Thread(target=keeper.wait, daemon=True).start()
             return info
-        time.sleep(0.1)
+        time.sleep(0.05)
     if keeper.poll() is None:
         keeper.terminate()
         keeper.wait()

@@ -1,7 +1,8 @@
-"""The process that keeps one Weaviate server running for as long as anyone uses it, and not a moment longer.
+"""The process that keeps one Weaviate server running for as long as anyone uses it, and a moment longer for the next.
 
-It is started as a script with the folder and the server's binary, imports nothing but the standard library, and ends when
-no process holds the shared lock on `users.lock` any more: a lock falls with its process, however that ends.
+It is started as a script with the folder, the server's binary and how many seconds it waits for a next user, imports
+nothing but the standard library, and ends when no process has held the shared lock on `users.lock` for that long: a lock
+falls with its process, however that ends.
 """
 
 from __future__ import annotations
@@ -20,20 +21,21 @@ from pathlib import Path
 from typing import Any
 
 STOP_SECONDS = 20.0  # a server that is asked to stop writes its logs out first
+_LOOK_SECONDS = 0.1  # how often the lock is tried
 
 
-def main(folder: Path, binary: Path) -> int:
-    """Start the server, say where it is in `server.json`, wait for the last user to leave, stop it."""
+def main(folder: Path, binary: Path, linger_seconds: float) -> int:
+    """Start the server, say where it is in `server.json`, wait for the last user to leave and for no other, stop it."""
     signal.signal(signal.SIGTERM, _leave)
     _end_stale(folder, binary)
     process = _start(folder, binary)
     try:
         with (folder / "users.lock").open("a") as users:
-            while process.poll() is None and not _alone(users):
-                time.sleep(0.2)
+            _wait_for_the_last(process, users, folder, linger_seconds)
             _stop(process)
             # the lock is held until the file is gone: whoever joins now finds no server and starts one
-            (folder / "server.json").unlink(missing_ok=True)
+            if _names_us(folder):
+                (folder / "server.json").unlink(missing_ok=True)
     finally:
         _stop(process)
     return 0
@@ -43,12 +45,33 @@ def _leave(*_: object) -> None:
     raise SystemExit(0)
 
 
+def _wait_for_the_last(process: subprocess.Popen[bytes], users: Any, folder: Path, linger_seconds: float) -> None:
+    """Return when the server has ended, or with the lock held once nobody has used it for so long."""
+    last_use = time.monotonic()
+    while process.poll() is None:
+        if not _alone(users):
+            last_use = time.monotonic()
+        elif time.monotonic() - last_use >= linger_seconds or not _names_us(folder):
+            return
+        else:
+            fcntl.flock(users, fcntl.LOCK_UN)
+        time.sleep(_LOOK_SECONDS)
+
+
 def _alone(users: Any) -> bool:
     try:
         fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True
+
+
+def _names_us(folder: Path) -> bool:
+    """Say whether a next user would find this server: not where the home folder was removed meanwhile."""
+    try:
+        return bool(json.loads((folder / "server.json").read_text())["keeper"] == os.getpid())
+    except (OSError, ValueError, KeyError):
+        return False
 
 
 def _start(folder: Path, binary: Path) -> subprocess.Popen[bytes]:
@@ -64,6 +87,8 @@ def _start(folder: Path, binary: Path) -> subprocess.Popen[bytes]:
         "RAFT_PORT": str(raft),
         "RAFT_INTERNAL_RPC_PORT": str(raft + 1),
         "RAFT_BOOTSTRAP_EXPECT": "1",
+        # a lone node elects itself when it has heard of no other for one to two seconds, not five to ten
+        "RAFT_TIMEOUTS_MULTIPLIER": "1",
         # gRPC and the data port listen on all interfaces, and no option changes that: keys guard them
         "GRPC_PORT": str(grpc),
         "AUTHENTICATION_ANONYMOUS_ACCESS_ENABLED": "false",
@@ -175,4 +200,4 @@ def _free_run(size: int, taken: list[socket.socket]) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(Path(sys.argv[1]), Path(sys.argv[2])))
+    raise SystemExit(main(Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3])))

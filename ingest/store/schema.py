@@ -86,6 +86,13 @@ def check_records(client: Any, library: str, tenant: str) -> bool:
     return True
 
 
+def absent(library: str) -> StoreError:
+    """Return the error for a library that is not on the server."""
+    return StoreError(
+        f"there is no library {library!r} on the server", "`quire libraries` lists them; `quire ingest PATH` makes one"
+    )
+
+
 def check_tenant(tenant: str) -> None:
     """Raise UsageError for what Weaviate does not take as a tenant's name."""
     legal = all(c.isascii() and (c.isalnum() or c in "-_") for c in tenant)

@@ -7,11 +7,11 @@ from typing import Any
 from ingest.config import IngestConfig
 from ingest.errors import StoreError
 from ingest.store.connection import connect
-from ingest.store.schema import check_tenant, collections_of, records_name
+from ingest.store.schema import absent, check_tenant, collections_of, records_name
 
 
 def list_tenants(config: IngestConfig, library: str) -> dict[str, bool]:
-    """Return {tenant: whether it is active} of a library; empty where the library has no tenants."""
+    """Return {tenant: whether it is active} of a library; empty where it has none. Raises StoreError for no such library."""
     connection = connect(config)
     try:
         return connection.call(lambda: _states(connection.client, library))
@@ -76,7 +76,9 @@ def _must_have(client: Any, library: str, tenant: str) -> None:
 
 
 def _states(client: Any, library: str) -> dict[str, bool]:
-    if not client.collections.exists(records_name(library)) or tenant_names(client, library) is None:
+    if not client.collections.exists(records_name(library)):
+        raise absent(library)
+    if tenant_names(client, library) is None:
         return {}
     found = client.collections.use(records_name(library)).tenants.get()
     return {name: str(getattr(one.activity_status, "value", "")).upper() == "ACTIVE" for name, one in found.items()}

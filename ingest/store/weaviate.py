@@ -26,6 +26,7 @@ from ingest.store import Document, Hit, Identity, LibrarySummary, Vectors
 from ingest.store.connection import Connection, connect, wait_a_moment
 from ingest.store.records import document_from, identity_mismatch, unit_vectors
 from ingest.store.schema import (
+    absent,
     base_name,
     check_records,
     check_tenant,
@@ -650,7 +651,7 @@ def open_collection(config: IngestConfig, name: str, *, create: bool) -> Weaviat
         client = connection.client
         if not connection.call(lambda: check_records(client, name, config.tenant)):
             if not create:
-                raise _absent(name)
+                raise absent(name)
             connection.call(lambda: create_records(client, config, name))
             connection.call(lambda: check_records(client, name, config.tenant))
         if config.tenant:
@@ -680,7 +681,7 @@ def remove_collection(config: IngestConfig, name: str) -> None:
     try:
         client = connection.client
         if not connection.call(lambda: client.collections.exists(records_name(name))):
-            raise _absent(name)
+            raise absent(name)
         if config.tenant:
             connection.call(lambda: remove_share(client, name, config.tenant))
             return
@@ -727,12 +728,6 @@ def _bytes(config: IngestConfig, library: str) -> int:
     start = base_name(library).lower()
     folders = (config.home / "weaviate" / "data").glob(f"{start}_[rp][ea]*")
     return sum(p.stat().st_size for folder in folders for p in folder.rglob("*") if p.is_file())
-
-
-def _absent(name: str) -> StoreError:
-    return StoreError(
-        f"there is no library {name!r} on the server", "`quire libraries` lists them; `quire ingest PATH` makes one"
-    )
 
 
 # values

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import random
+import shutil
 import signal
 import socket
 import subprocess
@@ -409,19 +410,25 @@ def test_nothing_of_a_weaviate_tenant_leaks_into_another(tenants, config):
     assert (summary.documents, summary.passages) == (1, 2)
 
 
-@server
-def test_the_share_of_a_tenant_is_copied_into_a_file_without_tenants(tenants, config, monkeypatch, capsys):
-    from ingest.cli import main
-
+@pytest.fixture
+def settings(config, monkeypatch):
+    """The environment of a person who uses the server."""
     for name, value in {
         "QUIRE_HOME": str(config.home),
         "QUIRE_STORE": "weaviate",
-        "QUIRE_TENANT": "team-a",
         "WEAVIATE_URL": config.weaviate_url,
         "WEAVIATE_GRPC_URL": config.weaviate_grpc_url,
         "WEAVIATE_API_KEY": config.weaviate_api_key,
     }.items():
         monkeypatch.setenv(name, value)
+    return monkeypatch
+
+
+@server
+def test_the_share_of_a_tenant_is_copied_into_a_file_without_tenants(tenants, config, settings, capsys):
+    from ingest.cli import main
+
+    settings.setenv("QUIRE_TENANT", "team-a")
     words = ["docs", "copy", "--to", "sqlite", "--library", config.library, "--to-library", "kept"]
     assert main(words) == 0, capsys.readouterr().err
     kept = open_store(replace(config, store="sqlite", library="kept", tenant=""), create=False)
@@ -432,6 +439,17 @@ def test_the_share_of_a_tenant_is_copied_into_a_file_without_tenants(tenants, co
         }
     finally:
         kept.close()
+
+
+@server
+@pytest.mark.parametrize("words", [["tenants"], ["deactivate", "--tenant", "a"], ["remove", "--tenant", "a", "--yes"]])
+def test_the_tenants_of_no_weaviate_library_are_an_error_and_make_none(config, settings, capsys, words):
+    from ingest.cli import main
+
+    before = libraries(config)
+    assert main(["libraries", words[0], "no such", *words[1:]]) == 1
+    assert "there is no library 'no such'" in capsys.readouterr().err
+    assert libraries(config) == before
 
 
 def test_a_weaviate_tenant_is_embedded_anew_alone(tenants):
@@ -486,7 +504,7 @@ def embedded_config(tmp_path):
     offer = embedded.download_offer()
     if offer is not None:
         pytest.skip(f"the embedded Weaviate is not there: {offer}")
-    return IngestConfig(home=tmp_path, store="weaviate-embedded")
+    return IngestConfig(home=tmp_path, store="weaviate-embedded", weaviate_linger_seconds=0)
 
 
 def server_info(config):
@@ -499,7 +517,8 @@ from pathlib import Path
 from ingest.config import IngestConfig
 from ingest.store import open_store
 from tests.ingest.store_examples import IDENTITY, make_varied
-store = open_store(IngestConfig(home=Path(sys.argv[1]), store="weaviate-embedded"), create=True)
+config = IngestConfig(home=Path(sys.argv[1]), store="weaviate-embedded", weaviate_linger_seconds=0)
+store = open_store(config, create=True)
 store.set_identity(IDENTITY)
 there = {document.name for document in store.documents()}
 for number in range(int(sys.argv[2]), int(sys.argv[3])):
@@ -549,7 +568,7 @@ def test_the_embedded_weaviate_is_shared_guarded_and_stopped_by_the_last_to_leav
         assert len(data_port) <= 1  # the cluster's data port: its password guards it
         assert info["http"] in listening
         store.close()
-        time.sleep(1)
+        time.sleep(0.5)
         assert alive(info["server"])
         other.stdin.write("\n")
         other.stdin.close()
@@ -566,6 +585,32 @@ def test_the_embedded_weaviate_is_shared_guarded_and_stopped_by_the_last_to_leav
     assert again.count() == 600
     again.close()
     wait_until(lambda: not (config.home / "weaviate" / "server.json").exists())
+
+
+@server
+def test_the_embedded_weaviate_waits_for_the_next_command_but_not_for_long(embedded_config):
+    config = replace(embedded_config, weaviate_linger_seconds=1.5)
+    open_store(config, create=True).close()
+    info = server_info(config)
+    time.sleep(0.7)
+    started = time.monotonic()
+    open_store(config, create=False).close()
+    assert server_info(config) == info
+    assert time.monotonic() - started < 1.5  # a start takes longer
+    left = time.monotonic()
+    wait_until(lambda: not alive(info["server"]))
+    assert 1.4 < time.monotonic() - left < 6
+    wait_until(lambda: not alive(info["keeper"]))
+    assert not (config.home / "weaviate" / "server.json").exists()
+
+
+@server
+def test_a_waiting_embedded_weaviate_goes_with_its_folder(embedded_config):
+    config = replace(embedded_config, weaviate_linger_seconds=600)
+    open_store(config, create=True).close()
+    info = server_info(config)
+    shutil.rmtree(config.home / "weaviate", ignore_errors=True)
+    wait_until(lambda: not alive(info["server"]) and not alive(info["keeper"]))
 
 
 def listening_addresses(pid):
