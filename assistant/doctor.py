@@ -140,7 +140,41 @@ def _store(config: IngestConfig) -> Iterator[Finding]:
             yield Finding(f"store {config.store}", state, f"library {summary.name!r}: {text or fix}", text and fix)
             continue
         text = f"library {summary.name!r}: {summary.documents} documents, {summary.passages} passages"
-        yield Finding(f"store {config.store}", "ok", text)
+        wrong = list(_passages(config)) if summary.name == config.library else []
+        if not wrong:
+            yield Finding(f"store {config.store}", "ok", text)
+        yield from wrong
+
+
+def _passages(config: IngestConfig) -> Iterator[Finding]:
+    """Compare what the records of the library in force say with what the store counts."""
+    from ingest.store import miscounted, open_store
+
+    name = f"store {config.store}"
+    try:
+        store = open_store(config, create=False)
+    except IngestError as exc:  # kept by tenants and none is named, or the one that is has nothing yet
+        fix = exc.hint if config.tenant else "QUIRE_TENANT=NAME quire doctor counts the passages of one"
+        yield Finding(name, "optional", f"library {config.library!r} was not counted: {exc.message}", fix)
+        return
+    try:
+        for document, held in miscounted(store):
+            text = f"library {config.library!r}: {document.name} has {held} of {document.chunks} passages"
+            yield Finding(name, "missing", text, _mend(document.source, config))
+    except IngestError as exc:
+        yield Finding(name, "missing", f"library {config.library!r}: {exc.message}", exc.hint)
+    finally:
+        store.close()
+
+
+def _mend(source: str, config: IngestConfig) -> str:
+    """Return the command that writes a document anew; nothing else is as sure to bring all of it back."""
+    from ingest.names import UPLOAD
+
+    if source.startswith(UPLOAD):
+        return "put the file into the web page once more"
+    words = ["quire", "ingest", source, "--library", config.library]
+    return shlex.join([*words, "--store", config.store, *(["--tenant", config.tenant] if config.tenant else [])])
 
 
 def _room(home: Path) -> Iterator[Finding]:

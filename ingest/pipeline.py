@@ -30,7 +30,7 @@ from ingest.names import UPLOAD, display_names, file_name
 from ingest.parsing import Job, Parsed, parse_all
 from ingest.pdf import decrypted_copy
 from ingest.sources import Candidate, Failed, collect, sha256_of
-from ingest.store import Document, Identity, Store, Vectors, open_store
+from ingest.store import Document, Identity, Store, Vectors, miscounted, open_store
 
 _SLICE = 256  # chunks embedded between two savings: at worst these are embedded twice after a kill
 _MINILM_CHARACTERS = 1200  # what its 256 tokens hold of English prose
@@ -232,6 +232,8 @@ class _Run:
             self.copies = Copies(self.config.home)
             self.copies.sweep()
             self.known = {document.id: document for document in self.store.documents()}
+            # a killed server may have lost some of what it acknowledged: such a document is never "unchanged"
+            self._broken = {document.id for document, _ in miscounted(self.store)}
             self._stack = stack.pop_all()
         return self
 
@@ -288,7 +290,7 @@ class _Run:
         try:
             path = candidate.path or self._fetch(candidate.source, allow_private)
             old = self.known.get(candidate.document_id)
-            if old is not None and sha256_of(path) == old.sha256:
+            if old is not None and old.id not in self._broken and sha256_of(path) == old.sha256:
                 self.report.unchanged.append(old.name)
                 self._settled.add(candidate.source)
                 self._count(_size(path), candidate.source)
@@ -376,6 +378,7 @@ class _Run:
         self.copies.release(library=library_key(self.config), document_id=document_id, keep_sha256=work.sha256)
         _rename_all(self.store, [d.source for d in self.known.values()] + [source])
         self.known[document_id] = document
+        self._broken.discard(document_id)
         self.journal.forget([document_id])
         self._settled.add(source)
         stored = Stored(document.name, document.pages, document.chunks, document.notices)
@@ -387,6 +390,8 @@ class _Run:
         known = self.journal.load(document_id)
         twins = [d for d in self.known.values() if d.id == document_id or d.sha256 == work.sha256]
         for twin in twins:
+            if twin.id in self._broken:
+                continue
             for chunk, vector in self.store.scan(twin.id):
                 known[text_key(_texts([chunk], twin.source, twin.title)[0])] = vector
         order = sorted(range(len(texts)), key=lambda i: len(texts[i]))  # alike lengths pad least

@@ -180,6 +180,20 @@ def remove_library(config: IngestConfig, name: str) -> None:
     return remove_collection(config, name)
 
 
+def miscounted(store: Store) -> list[tuple[Document, int]]:
+    """Return the documents of which the store holds another number of passages than their records say, and that number.
+
+    One count of the whole library where it is right; each document is counted only where it is not. Ingesting such a
+    document again writes it anew. A document that others replace meanwhile is not among them.
+    """
+    documents = store.documents()
+    if store.count() == sum(document.chunks for document in documents):
+        return []
+    wrong = [(one, held) for one in documents if (held := store.count(one.id)) != one.chunks]
+    still = {document.id: document for document in store.documents()} if wrong else {}
+    return [(one, held) for one, held in wrong if still.get(one.id) == one and store.count(one.id) != one.chunks]
+
+
 def copy_library(source: Store, target: Store, *, progress: Callable[[str, int, int], None] | None = None) -> int:
     """Copy all documents with passages, page data and vectors, and return how many passages the target verifiably holds.
 

@@ -1,10 +1,18 @@
+import contextlib
 import json
 import os
+import shlex
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from assistant.doctor import _store
+from ingest.config import IngestConfig
+from ingest.pipeline import ingest
+from tests.documents import write_facts
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -62,6 +70,23 @@ def test_a_damaged_library_is_named_and_blocks_only_where_it_is_the_one_in_force
         assert (found["state"], done.returncode) == (state, code)
         assert "is damaged" in found["text"]
         assert "ingest again" in found["fix"]
+
+
+def test_lost_passages_are_named_with_the_command_that_mends_them(tmp_path: Path) -> None:
+    write_facts(tmp_path / "my pdfs")
+    config = IngestConfig(home=tmp_path, library="facts", jobs=1)
+    ingest([str(tmp_path / "my pdfs")], config)
+    with contextlib.closing(sqlite3.connect(tmp_path / "libraries" / "facts.sqlite")) as library:
+        library.execute("DELETE FROM chunks WHERE row = (SELECT max(row) FROM chunks)")
+        library.commit()
+    done = doctor(tmp_path, "--json", QUIRE_LIBRARY="facts")
+    assert done.returncode == 1
+    [wrong] = [f for f in json.loads(done.stdout)["findings"] if f["state"] == "missing"]
+    assert wrong["text"] == "library 'facts': whales.pdf has 1 of 2 passages"
+    source = tmp_path / "my pdfs" / "whales.pdf"
+    assert shlex.split(wrong["fix"]) == ["quire", "ingest", str(source), "--library", "facts", "--store", "sqlite"]
+    assert [one.document for one in ingest([str(source)], config).replaced] == ["whales.pdf"]
+    assert [f.text for f in _store(config)] == ["library 'facts': 2 documents, 4 passages"]
 
 
 def test_pip_lines_name_the_environment_that_quire_runs_in(tmp_path: Path) -> None:

@@ -24,10 +24,12 @@ import pytest
 
 from ingest.config import IngestConfig
 from ingest.errors import SchemaTooNew, StoreError, StoreUnreachable, UsageError
-from ingest.store import copy_library, embedded, libraries, open_store, remove_library
+from ingest.pipeline import ingest
+from ingest.store import copy_library, embedded, libraries, miscounted, open_store, remove_library
 from ingest.store.connection import Address, parse_address
 from ingest.store.schema import base_name, passages_name, records_name
 from ingest.store.tenants import deactivate_tenant, list_tenants, remove_tenant
+from tests.documents import write_facts
 from tests.ingest.store_examples import IDENTITY, embed, make_document, make_varied
 
 ROOT = Path(__file__).parents[2]
@@ -270,6 +272,36 @@ def test_a_version_that_was_not_finished_is_never_shown_and_goes_with_the_next(s
     store.put(*new)
     store.put(*lost)
     assert total_objects(store) == 46
+
+
+@server
+def test_what_weaviate_lost_behind_our_back_is_named_by_document_and_mended_by_ingesting_again(store):
+    documents = [make_document(f"/docs/{name}.pdf", *[f"apple {name} {i}" for i in range(5)]) for name in "abc"]
+    for one in documents:
+        store.put(*one)
+    assert miscounted(store) == []
+    passages = store._passages(1)
+    lost = [o for o in passages.query.fetch_objects(limit=99).objects if o.properties["document"] == "b.pdf"][:2]
+    for one in lost:
+        passages.data.delete_by_id(one.uuid)
+    assert [(document.name, held) for document, held in miscounted(store)] == [("b.pdf", 3)]
+    store.put(*documents[1])
+    assert miscounted(store) == []
+    assert (store.count(), total_objects(store)) == (15, 15)
+
+
+@server
+def test_ingest_does_not_take_a_document_as_unchanged_of_which_weaviate_lost_passages(config, tmp_path):
+    write_facts(tmp_path / "pdfs")
+    assert len(ingest([str(tmp_path / "pdfs")], config).added) == 2
+    assert len(ingest([str(tmp_path / "pdfs")], config).unchanged) == 2
+    with open_store(config, create=False) as store:
+        lost = next(o for o in store._passages(1).query.fetch_objects().objects if o.properties["page"] == 2)
+        store._passages(1).data.delete_by_id(lost.uuid)
+        report = ingest([str(tmp_path / "pdfs")], config)
+        assert [one.document for one in report.replaced] == [lost.properties["document"]]
+        assert (len(report.unchanged), report.failed) == (1, [])
+        assert miscounted(store) == []
 
 
 @server
