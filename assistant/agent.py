@@ -19,6 +19,7 @@ from assistant.errors import AssistantError, ModelError, ModelInterrupted
 from assistant.prompt import REFUSAL, Message, is_refusal
 from assistant.quotes import EXCERPTS, Quote, line, pick
 from assistant.retrieve import Passage, QueryEmbedder, search
+from ingest.counting import counted
 
 if TYPE_CHECKING:
     from assistant.llm import Model
@@ -366,7 +367,8 @@ class Agent:
         if not draft.interrupted and not "".join(draft.pieces).strip():
             yield f"{self.model.name} wrote nothing that can be shown: ask again, or choose another model."
         if draft.invented:
-            yield f"{len(draft.invented)} citations of passages that do not exist were removed."
+            verb = "was" if len(draft.invented) == 1 else "were"
+            yield f"{counted(len(draft.invented), 'citation')} of passages that do not exist {verb} removed."
         if draft.interrupted and draft.interrupted != "stopped":
             yield f"The answer broke off and is not complete: {draft.interrupted}"
         if draft.end == "length":

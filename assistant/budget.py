@@ -10,6 +10,7 @@ from assistant.errors import PromptTooLong
 from assistant.prompt import Message, passage_text, question_message, system_message
 from assistant.retrieve import Passage
 from assistant.sentences import units
+from ingest.counting import counted
 
 Count = Callable[[str], int]
 
@@ -88,7 +89,8 @@ def pack(
     notices = []
     if dropped:
         notices.append(
-            f"{dropped} of {dropped + len(packed)} passages did not fit the model's window and were left out."
+            f"{dropped} of {counted(dropped + len(packed), 'passage')} did not fit the model's window "
+            f"and {'was' if dropped == 1 else 'were'} left out."
         )
     if dropped_turns:
         notices.append(f"{dropped_turns} earlier turns did not fit the model's window and were left out.")

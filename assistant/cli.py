@@ -15,6 +15,7 @@ from assistant.errors import AssistantError, ModelAbsent, UsageError
 from ingest.cli import add_library_flags, library_flags
 from ingest.config import IngestConfig
 from ingest.config import load_config as load_ingest_config
+from ingest.counting import counted
 from ingest.errors import IngestError
 from ingest.errors import UsageError as IngestUsageError
 
@@ -414,7 +415,7 @@ def _kept(args: argparse.Namespace, config: AssistantConfig) -> int:
             print("no conversation is kept yet", file=sys.stderr)
         for conversation in conversations:
             print(
-                f"{conversation.id[:8]}  {conversation.updated_at[:16]}  {conversation.turns:>3} turns  "
+                f"{conversation.id[:8]}  {conversation.updated_at[:16]}  {counted(conversation.turns, 'turn', width=3)}  "
                 f"{clean(conversation.library)}  {clean(conversation.title)}"
             )
     elif args.export:
@@ -491,7 +492,9 @@ def _eval_retrieval(args: argparse.Namespace) -> int:
         _print_json(result)
     else:
         hits = "  ".join(f"hit@{k} {share:.3f}" for k, share in result["hit"].items())
-        print(f"{result['questions']} questions, scope {result['scope']}, {result['store']}, {result['embedder']}")
+        print(
+            f"{counted(result['questions'], 'question')}, scope {result['scope']}, {result['store']}, {result['embedder']}"
+        )
         print(f"{hits}  mrr {result['mrr']:.3f}")
         print(
             f"search p50 {result['milliseconds_p50']} ms, p95 {result['milliseconds_p95']} ms, {result['seconds']} s in all"
@@ -547,7 +550,7 @@ def _eval_answers(args: argparse.Namespace) -> int:
 
 def _print_summary(result: dict[str, Any]) -> None:
     print(
-        f"{result['model']}: {result['questions']} questions and {result['unanswerable']} unanswerable ones, scope {result['scope']}"
+        f"{result['model']}: {counted(result['questions'], 'question')} and {counted(result['unanswerable'], 'unanswerable one')}, scope {result['scope']}"
     )
     _print_scores(result["scores"])
     threshold = result["threshold"]
@@ -570,7 +573,9 @@ def _eval_compare(args: argparse.Namespace) -> int:
     if args.json:
         _print_json(result)
     else:
-        print(f"({result['second']}) minus ({result['first']}), {result['questions']} questions that both runs hold")
+        print(
+            f"({result['second']}) minus ({result['first']}), {counted(result['questions'], 'question')} in both runs"
+        )
         _print_scores(result["differences"])
     return 0
 
@@ -635,7 +640,7 @@ def _feedback_export(args: argparse.Namespace) -> int:
             raise UsageError(f"cannot write {args.out}: {exc.strerror}", "choose another place") from exc
     else:
         print(text, end="")
-    print(f"{len(rows)} rows from {len(kept)} thumbs", file=sys.stderr)
+    print(f"{counted(len(rows), 'row')} from {counted(len(kept), 'thumb')}", file=sys.stderr)
     return 0
 
 

@@ -10,9 +10,8 @@ import platform
 import shlex
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -22,7 +21,9 @@ from assistant.config import load_config as load_assistant_config
 from assistant.errors import AssistantError
 from ingest.config import IngestConfig, Setting
 from ingest.config import load_config as load_ingest_config
+from ingest.counting import counted
 from ingest.errors import IngestError
+from ingest.installing import install_extra
 
 State = Literal["ok", "missing", "optional"]
 
@@ -53,16 +54,7 @@ def findings(ingest_config: IngestConfig, config: AssistantConfig) -> list[Findi
         lambda: _extras(),
         lambda: _gpu(),
     )
-    return [_with_own_pip(finding) for check in checks for finding in check()]
-
-
-def _with_own_pip(finding: Finding) -> Finding:
-    """Name the pip of the environment that quire runs in: a bare `pip` may be that of another, or be refused."""
-    if not finding.fix.startswith("pip install"):
-        return finding
-    python, here = Path(sys.executable), Path.cwd()
-    shown = python.relative_to(here) if python.is_relative_to(here) else python
-    return replace(finding, fix=f"{shlex.quote(str(shown))} -m {finding.fix}")
+    return [finding for check in checks for finding in check()]
 
 
 def main(argv: list[str]) -> int:
@@ -139,7 +131,8 @@ def _store(config: IngestConfig) -> Iterator[Finding]:
             text, _, fix = summary.problem.removesuffix(")").rpartition(" (")
             yield Finding(f"store {config.store}", state, f"library {summary.name!r}: {text or fix}", text and fix)
             continue
-        text = f"library {summary.name!r}: {summary.documents} documents, {summary.passages} passages"
+        counts = f"{counted(summary.documents, 'document')}, {counted(summary.passages, 'passage')}"
+        text = f"library {summary.name!r}: {counts}"
         wrong = list(_passages(config)) if summary.name == config.library else []
         if not wrong:
             yield Finding(f"store {config.store}", "ok", text)
@@ -159,7 +152,7 @@ def _passages(config: IngestConfig) -> Iterator[Finding]:
         return
     try:
         for document, held in miscounted(store):
-            text = f"library {config.library!r}: {document.name} has {held} of {document.chunks} passages"
+            text = f"library {config.library!r}: {document.name} has {held} of {counted(document.chunks, 'passage')}"
             yield Finding(name, "missing", text, _mend(document.source, config))
     except IngestError as exc:
         yield Finding(name, "missing", f"library {config.library!r}: {exc.message}", exc.hint)
@@ -237,7 +230,7 @@ def _extras() -> Iterator[Finding]:
         if importlib.util.find_spec(module):
             yield Finding(f"extra {extra}", "ok", purpose)
         else:
-            yield Finding(f"extra {extra}", "optional", f"not installed: {purpose}", f"pip install 'quire[{extra}]'")
+            yield Finding(f"extra {extra}", "optional", f"not installed: {purpose}", install_extra(extra))
 
 
 def _gpu() -> Iterator[Finding]:

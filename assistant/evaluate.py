@@ -20,6 +20,7 @@ from assistant.library import Library, open_library
 from assistant.retrieve import search, whole_page
 from assistant.scores import mean, numeric_match, paired_difference
 from ingest.config import IngestConfig
+from ingest.counting import counted
 
 if TYPE_CHECKING:
     from assistant.llm import Model
@@ -387,7 +388,7 @@ def _document_ids(library: Library, questions: Sequence[Question]) -> dict[str, 
     )
     if missing:
         raise QuestionsError(
-            f"{len(missing)} documents of the questions are not in the library, first {missing[0]}",
+            f"{counted(len(missing), 'document')} of the questions {'is' if len(missing) == 1 else 'are'} not in the library, first {missing[0]}",
             "give the folder that holds them with --pdfs, or ingest them",
         )
     return {question.document: known[question.document] for question in questions if question.document}

@@ -99,7 +99,8 @@ class History:
             self._prepare()
         except (OSError, sqlite3.Error) as exc:
             raise HistoryError(
-                f"cannot open {self.path}: {exc}", "check the folder's permissions, or move the file away"
+                f"cannot open {self.path}: {exc}",
+                "check the folder's permissions, or move the file away; `quire chat --no-keep` does without it",
             ) from exc
 
     def close(self) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from assistant.budget import Count
 from assistant.prompt import CLOSE, OPEN, disarm, passage_text
 from assistant.retrieve import Passage, whole_page
+from ingest.counting import counted
 
 if TYPE_CHECKING:
     from ingest.store import Store
@@ -50,14 +51,14 @@ def make_tools(
             return f"There is no document {document!r}. Use list_documents."
         chunks = store.page_chunks([(found[0].id, page)]).get((found[0].id, page), [])
         if not chunks:
-            return f"Page {page} of {found[0].name} holds no text; the document has {found[0].pages} pages."
+            return f"Page {page} of {found[0].name} holds no text; the document has {counted(found[0].pages, 'page')}."
         return desk.hand_out([whole_page(chunks)], "")
 
     @tool
     def list_documents() -> str:
         """List the documents that can be searched, with their number of pages."""
         known = [d for d in store.documents() if documents is None or d.id in documents]
-        lines = [f"{disarm(d.name)} ({d.pages} pages)" for d in known[:_LISTED]]
+        lines = [f"{disarm(d.name)} ({counted(d.pages, 'page')})" for d in known[:_LISTED]]
         if len(known) > _LISTED:
             lines.append(f"and {len(known) - _LISTED} more")
         return desk.charge("\n".join(lines) or "There are no documents.")

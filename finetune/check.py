@@ -10,6 +10,7 @@ from statistics import mean
 from typing import Any
 
 from finetune.errors import MissingLibrary
+from finetune.installing import install_extra
 from finetune.records import Conversation, Label, Message, Preference, Record, Text, prompt_of
 from finetune.sources import Loaded, Problem
 from finetune.template import Template
@@ -134,7 +135,7 @@ def _near_duplicates(records: Sequence[Record]) -> Iterator[Problem]:
         from datasketch import MinHash, MinHashLSH
     except ImportError as exc:
         raise MissingLibrary(
-            "near duplicates are found with the library `datasketch`", 'pip install "quire[finetune]"'
+            "near duplicates are found with the library `datasketch`", install_extra("finetune")
         ) from exc
     index = MinHashLSH(threshold=SIMILAR - 0.1, num_perm=64)
     sets: dict[int, set[str]] = {}

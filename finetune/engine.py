@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finetune.errors import ExportError, MissingLibrary
+from finetune.installing import install_extra
 
 SECONDS = 600.0  # a request of a large model on a slow processor
 TOP = 2048  # probabilities asked for a position; the rest of the vocabulary is one remainder
@@ -43,9 +44,7 @@ class Engine:
         try:
             import xllamacpp
         except ImportError as exc:
-            raise MissingLibrary(
-                "running a GGUF needs xllamacpp, not installed here", "pip install 'quire[gguf]'"
-            ) from exc
+            raise MissingLibrary("running a GGUF needs xllamacpp, not installed here", install_extra("gguf")) from exc
         params = xllamacpp.CommonParams()
         params.model.path = str(path)
         params.n_ctx = context

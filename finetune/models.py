@@ -12,12 +12,12 @@ from typing import Any
 
 from finetune.config import TrainConfig
 from finetune.errors import MissingLibrary, ModelUnavailable
+from finetune.installing import install_extra, pip_install
 from finetune.manifest import RunManifest, find_run, read_manifest
 from finetune.shapes import shape_of, unknown_target
 from finetune.template import Template, for_model, named
 from finetune.template import load as load_template
 
-INSTALL = "pip install 'quire[finetune]'"
 REFERENCE = "ref"  # adapter name that TRL looks for
 
 
@@ -37,7 +37,7 @@ def require_libraries() -> None:
 
     missing = [name for name in ("torch", "transformers", "peft", "trl") if importlib.util.find_spec(name) is None]
     if missing:
-        raise MissingLibrary(f"training needs {', '.join(missing)}, not installed here", INSTALL)
+        raise MissingLibrary(f"training needs {', '.join(missing)}, not installed here", install_extra("finetune"))
 
 
 def require_trackers(trackers: tuple[str, ...]) -> None:
@@ -46,7 +46,7 @@ def require_trackers(trackers: tuple[str, ...]) -> None:
 
     for tracker in trackers:
         if importlib.util.find_spec(tracker) is None:
-            raise MissingLibrary(f"the tracker {tracker} is not installed here", f"pip install {tracker}")
+            raise MissingLibrary(f"the tracker {tracker} is not installed here", pip_install(tracker))
 
 
 def has_flash_attention() -> bool:
@@ -132,7 +132,7 @@ def _nf4(dtype: Any) -> Any:
     try:
         import bitsandbytes  # noqa: F401 - transformers asks for it later and less clearly
     except ImportError as exc:
-        raise MissingLibrary("method qlora needs bitsandbytes, not installed here", INSTALL) from exc
+        raise MissingLibrary("method qlora needs bitsandbytes, not installed here", install_extra("finetune")) from exc
     from transformers import BitsAndBytesConfig
 
     return BitsAndBytesConfig(

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ingest.config import STORES, IngestConfig, load_config
+from ingest.counting import counted
 from ingest.errors import IngestError, UsageError
 
 if TYPE_CHECKING:
@@ -110,7 +111,9 @@ def _ingest(args: argparse.Namespace) -> int:
 def _print_report(report: IngestReport) -> None:
     for word, entries in (("added", report.added), ("replaced", report.replaced)):
         for entry in entries:
-            print(f"{word:<10} {_clean(entry.document)}  ({entry.pages} pages, {entry.chunks} passages)")
+            print(
+                f"{word:<10} {_clean(entry.document)}  ({counted(entry.pages, 'page')}, {counted(entry.chunks, 'passage')})"
+            )
             for notice in entry.notices:
                 print(f"{'':<10} note: {_clean(notice)}")
     for name in report.unchanged:
@@ -263,9 +266,12 @@ def _docs_list(args: argparse.Namespace) -> int:
             return 0
         for d in documents:
             size = f"{d.size_bytes / 1e6:.1f} MB"
-            print(f"{d.pages:>5} pages {d.chunks:>6} passages {size:>9}  {d.added_at[:10]}  {_clean(d.name)}")
+            print(
+                f"{counted(d.pages, 'page', width=5)} {counted(d.chunks, 'passage', width=6)} {size:>9}  {d.added_at[:10]}  {_clean(d.name)}"
+            )
         pages, passages = sum(d.pages for d in documents), sum(d.chunks for d in documents)
-        print(f"library {config.library!r}: {len(documents)} documents, {pages} pages, {passages} passages")
+        whole = (counted(len(documents), "document"), counted(pages, "page"), counted(passages, "passage"))
+        print(f"library {config.library!r}: {', '.join(whole)}")
     return 0
 
 
@@ -308,7 +314,7 @@ def _docs_remove(args: argparse.Namespace) -> int:
             print(json.dumps({"library": config.library, "removed": removed}, ensure_ascii=False))
         else:
             for name, passages in removed.items():
-                print(f"removed {_clean(name)} ({passages} passages)")
+                print(f"removed {_clean(name)} ({counted(passages, 'passage')})")
     return 0
 
 
@@ -326,7 +332,7 @@ def _docs_reindex(args: argparse.Namespace) -> int:
         if args.json:
             print(json.dumps({"library": config.library, "passages": passages, "embedder": name}))
         else:
-            print(f"library {config.library!r}: {passages} passages embedded again with {name}")
+            print(f"library {config.library!r}: {counted(passages, 'passage')} embedded again with {name}")
     return 0
 
 
@@ -350,7 +356,7 @@ def _docs_copy(args: argparse.Namespace) -> int:
         if args.json:
             print(json.dumps({"library": target_config.library, "store": args.to, "passages": passages}))
         else:
-            print(f"copied {passages} passages to library {target_config.library!r} in {args.to}")
+            print(f"copied {counted(passages, 'passage')} to library {target_config.library!r} in {args.to}")
     return 0
 
 
@@ -398,7 +404,7 @@ def _libraries_list(args: argparse.Namespace, config: IngestConfig) -> int:
         return 0
     for s in found:
         print(
-            f"{_clean(s.name):<24} {s.documents:>6} documents {s.passages:>9} passages {s.bytes / 1e6:>9.1f} MB  {s.store}"
+            f"{_clean(s.name):<24} {counted(s.documents, 'document', width=6)} {counted(s.passages, 'passage', width=9)} {s.bytes / 1e6:>9.1f} MB  {s.store}"
         )
         if s.problem:
             print(f"{'':<24} {_clean(s.problem)}")

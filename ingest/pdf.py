@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ingest import layout, metadata, pagetext, pdfium
+from ingest.counting import counted
 from ingest.errors import NoTextInPDF, ParserLimit, PasswordRequired, UnreadablePDF
 
 PageKind = Literal["text", "scanned", "blank"]
@@ -66,7 +67,7 @@ def read_pdf(path: Path, *, password: str | None = None, max_pages: int = 20_000
     pages = _pages(raws, kinds, lines, about)
     if not any(page.text.strip() for page in pages):
         raise NoTextInPDF(
-            f"{path.name}: no text on any of {len(pages)} pages ({_count_kinds(pages)})",
+            f"{path.name}: no text in {counted(len(pages), 'page')} ({_count_kinds(pages)})",
             "it was probably scanned: run it through an OCR program first, such as ocrmypdf",
         )
     return PDF(
@@ -182,7 +183,7 @@ def _read_pages(path: Path, document: Any) -> tuple[list[str], list[PageKind], l
         if total > _MOST_CHARACTERS:
             raise ParserLimit(f"{path.name} holds over {_MOST_CHARACTERS:,} characters", "split it into parts")
     if len(damaged) == len(raws):
-        raise UnreadablePDF(f"{path.name}: PDFium can load none of its {len(raws)} pages")
+        raise UnreadablePDF(f"{path.name}: PDFium can load none of its pages ({len(raws)})")
     return raws, kinds, lines, damaged
 
 

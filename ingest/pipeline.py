@@ -412,7 +412,8 @@ class _Run:
         scanned = [p.label for p in parsed.pdf.pages if p.kind == "scanned"]
         if scanned:
             some = ", ".join(scanned[:8]) + (" and more" if len(scanned) > 8 else "")
-            notices.append(f"{len(scanned)} pages are pictures without text and cannot be searched: {some}")
+            what = "1 page is a picture" if len(scanned) == 1 else f"{len(scanned)} pages are pictures"
+            notices.append(f"{what} without text and cannot be searched: {some}")
         if parsed.pdf.encrypted:
             notices.append("the library keeps a decrypted copy, readable by you only")
         if self.embedder.identity().name.startswith("all-MiniLM"):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from assistant.agent import Answer
 from assistant.errors import AssistantError
 from assistant.history import History, Turn, as_json, as_markdown
+from ingest.counting import counted
 from streamlit_app import first_run, state, text
 from streamlit_app.services import Question
 from streamlit_app.state import PageRef, Session
@@ -327,7 +328,7 @@ def _waiting(generation: Generation) -> str:
         return "Stopping …"
     if generation.passages is None:
         return "Looking …"
-    return f"{generation.passages} passages found. The model reads them …"
+    return f"{counted(generation.passages, 'passage')} found. The model reads them …"
 
 
 def _draw_trouble(services: Services, own: Session, generation: Generation) -> None:

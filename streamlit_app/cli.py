@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from ingest.errors import IngestError, UsageError
+from ingest.installing import install_extra
 from streamlit_app.settings import AppConfig, check_door, is_loopback, load_config
 
 PAGE = Path(__file__).resolve().parent / "app.py"
@@ -96,7 +97,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _check_installed() -> None:
     if importlib.util.find_spec("streamlit") is None:
-        raise IngestError("the web page needs streamlit", "install it: pip install 'quire[app]'")
+        raise IngestError("the web page needs streamlit", f"install it: {install_extra('app')}")
 
 
 def _check_port(config: AppConfig, *, given: bool) -> None:

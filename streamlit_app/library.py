@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from assistant.errors import AssistantError
+from ingest.counting import counted
 from ingest.errors import IngestError
 from ingest.sources import is_link
 from streamlit_app import state, text
@@ -269,7 +270,7 @@ def _draw_document(services: Services, own: Session, document: Document) -> None
 
 def _about(document: Document) -> str:
     pages = f"{document.pages} {'page' if document.pages == 1 else 'pages'}"
-    searchable = f"{document.chunks} passages" if document.chunks != 1 else "1 passage"
+    searchable = counted(document.chunks, "passage")
     state_words = "ready" if document.chunks else "nothing to search"
     return " · ".join(
         (pages, text.size_words(document.size_bytes), document.added_at[:16].replace("T", " "), searchable, state_words)

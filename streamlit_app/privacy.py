@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from assistant import log
 from assistant.errors import AssistantError
+from ingest.counting import counted
 from ingest.errors import IngestError
 from streamlit_app import first_run, state, text
 from streamlit_app.settings import is_loopback
@@ -122,7 +123,7 @@ def _delete(services: Services, own: Session, what: str) -> None:
             own.message = f"Library {own.library} was removed."
             own.library = services.ingest_config.library
         else:
-            own.message = f"{services.history().delete_all()} conversations were deleted."
+            own.message = f"Deleted {counted(services.history().delete_all(), 'conversation')}."
         state.begin(own)
     except (AssistantError, IngestError) as exc:
         own.message = str(exc)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from assistant.config import CONTROLS, Control
 from assistant.errors import AssistantError
+from ingest.counting import counted
 from streamlit_app import chat, state, text
 from streamlit_app.settings import is_loopback
 from streamlit_app.state import Session
@@ -264,7 +265,7 @@ def _draw_conversations(services: Services, own: Session) -> None:
             type="secondary" if current else "tertiary",
             width="stretch",
             help=text.label(
-                f"{conversation.turns} questions to {conversation.library}, {conversation.updated_at[:16]}"
+                f"{counted(conversation.turns, 'question')} to {conversation.library}, {conversation.updated_at[:16]}"
             ),
             on_click=_resume,
             args=(services, own, conversation.id),

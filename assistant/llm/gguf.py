@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from assistant.config import AssistantConfig, Sampling
 from assistant.errors import ModelAbsent, ModelError, PromptTooLong, UsageError
 from assistant.llm import Model, servers
+from ingest.installing import install_extra
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -49,7 +50,7 @@ def _server(path: Path, window: int) -> Any:
     try:
         import xllamacpp
     except ImportError as exc:
-        raise UsageError("gguf: models need xllamacpp", "install it: pip install 'quire[gguf]'") from exc
+        raise UsageError("gguf: models need xllamacpp", f"install it: {install_extra('gguf')}") from exc
     key = (str(path), path.stat().st_mtime, window)
     with _lock:
         if key not in _loaded:

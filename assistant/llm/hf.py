@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from assistant.config import AssistantConfig, Sampling
 from assistant.errors import ModelAbsent, ModelError, UsageError
 from assistant.llm import Model
+from ingest.installing import install_extra
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -34,7 +35,7 @@ def load(name: str, config: AssistantConfig) -> Model:
         import transformers  # noqa: F401
     except ImportError as exc:
         raise UsageError(
-            "hf: models need torch and transformers", "install them: pip install 'quire[finetune]'"
+            "hf: models need torch and transformers", f"install them: {install_extra('finetune')}"
         ) from exc
     source = find(name, config.home)
     model, tokenizer = _load(source)

@@ -17,6 +17,7 @@ from assistant.errors import (
     UsageError,
 )
 from assistant.llm import Model
+from ingest.installing import install_extra
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -30,7 +31,7 @@ def load(name: str, config: AssistantConfig) -> Model:
     try:
         import langchain_openai  # noqa: F401
     except ImportError as exc:
-        raise UsageError("openai: models need langchain-openai", "install it: pip install 'quire[openai]'") from exc
+        raise UsageError("openai: models need langchain-openai", f"install it: {install_extra('openai')}") from exc
     base = config.openai_base_url or None
     if base is None and not config.openai_api_key:
         raise UsageError(

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 
 from finetune.errors import MissingLibrary, SourceUnavailable
+from finetune.installing import install_extra
 from finetune.sources.readers import Row
 
 
@@ -16,7 +17,7 @@ def read_hub(name: str, *, split: str = "train", config: str | None = None) -> I
         import datasets
     except ImportError as exc:
         raise MissingLibrary(
-            f"reading {name} from the hub needs the library `datasets`", 'pip install "quire[finetune]"'
+            f"reading {name} from the hub needs the library `datasets`", install_extra("finetune")
         ) from exc
     try:
         rows = datasets.load_dataset(name, config, split=split)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from finetune.errors import MalformedRow, MissingLibrary, SourceUnavailable
+from finetune.installing import install_extra
 
 SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".txt")
 
@@ -160,9 +161,7 @@ def _parquet(path: Path) -> Iterator[Row]:
         from pyarrow import ArrowException  # type: ignore[import-untyped]
         from pyarrow.parquet import ParquetFile  # type: ignore[import-untyped]
     except ImportError as exc:
-        raise MissingLibrary(
-            f"{path} is Parquet, and pyarrow is not installed", 'pip install "quire[finetune]"'
-        ) from exc
+        raise MissingLibrary(f"{path} is Parquet, and pyarrow is not installed", install_extra("finetune")) from exc
     try:
         with ParquetFile(path) as file:
             number = 0

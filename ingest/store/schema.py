@@ -26,7 +26,7 @@ def base_name(library: str) -> str:
     digits a byte; a name too long for that ends in a hash behind "_z", which no written byte can be.
     """
     if not library.strip() or len(library) > 200 or not library.isprintable():
-        raise StoreError(f"{library[:80]!r} cannot be a library's name", "use 1 to 200 characters that can be printed")
+        raise UsageError(f"{library[:80]!r} cannot be a library's name", "use 1 to 200 characters that can be printed")
     raw = library.encode("utf-8", "surrogatepass")
     written = "".join(chr(b) if chr(b) in "abcdefghijklmnopqrstuvwxyz0123456789" else f"_{b:02x}" for b in raw)
     if len(written) > _LONGEST:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from ingest.chunks import Chunk
-from ingest.errors import SchemaTooNew, StoreError, UnknownDocument
+from ingest.errors import SchemaTooNew, StoreError, UnknownDocument, UsageError
 from ingest.store import Document, Hit, Identity, LibrarySummary, Vectors
 from ingest.store.fulltext import Fulltext, IndexDamaged, Source
 from ingest.store.matrix import Matrix, Snapshot
@@ -67,7 +67,7 @@ class SQLiteStore:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._free: list[sqlite3.Connection] = []
+        self._free: list[_Connection] = []
         self._connections_lock = threading.Lock()
         self._writing = threading.Lock()
         self._matrix_lock = threading.Lock()
@@ -262,6 +262,9 @@ class SQLiteStore:
             raise StoreError(f"library {self.path.name} was closed", "open it again")
         with self._connections_lock:
             connection = self._free.pop() if self._free else None
+        if connection is not None and connection.moment is not None and connection.moment != _moment(self.path):
+            connection.close()  # someone who may write has done so
+            connection = None
         if connection is None:
             with _translated(self.path):
                 connection = _connect(self.path)
@@ -455,7 +458,7 @@ class SQLiteStore:
 def library_path(home: Path, name: str) -> Path:
     """Return the file of a library: never outside the folder, and never the same for two names, whatever they hold."""
     if not name.strip() or len(name) > 200 or not name.isprintable():
-        raise StoreError(f"{name[:80]!r} cannot be a library's name", "use 1 to 200 characters that can be printed")
+        raise UsageError(f"{name[:80]!r} cannot be a library's name", "use 1 to 200 characters that can be printed")
     if _PLAIN_NAME.fullmatch(name):
         return home / "libraries" / f"{name}.sqlite"
     # "~" stands in no plain name, so a hashed name cannot meet one; file systems may not tell upper from lower case
@@ -527,15 +530,50 @@ def remove_library_files(home: Path, name: str) -> None:
         shutil.rmtree(index_folder(path), ignore_errors=True)
 
 
-def _connect(path: Path) -> sqlite3.Connection:
+class _Connection(sqlite3.Connection):
+    """A connection that may take the file for one that never changes: then it is good for that `moment` only."""
+
+    moment: tuple[int, ...] | None = None
+
+
+def _moment(path: Path) -> tuple[int, ...]:
+    """Return what changes with the file: its place, time and size, and how much waits in the log beside it."""
+    waiting = 0
+    with contextlib.suppress(FileNotFoundError):
+        waiting = Path(f"{path}-wal").stat().st_size
+    try:
+        status = path.stat()
+    except FileNotFoundError:  # removed meanwhile: what uses the library next says so
+        return 0, 0, 0, waiting
+    return status.st_ino, status.st_mtime_ns, status.st_size, waiting
+
+
+def _connect(path: Path) -> _Connection:
+    try:
+        return _open(path, "mode=rw")
+    except sqlite3.OperationalError as exc:
+        if exc.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN):
+            raise
+        moment = _moment(path)
+        if moment[-1] or not os.access(path, os.R_OK):  # what waits in the log would not be seen
+            raise
+    # a folder that cannot be written: SQLite cannot make its shared memory there, and needs none while nobody writes
+    frozen = _open(path, "immutable=1")
+    frozen.moment = moment
+    return frozen
+
+
+def _open(path: Path, mode: str) -> _Connection:
     connection = sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode=rw",
+        f"{path.absolute().as_uri()}?{mode}",
         uri=True,
         timeout=_BUSY_SECONDS,
         isolation_level=None,
         check_same_thread=False,  # lent to one thread at a time
+        factory=_Connection,
     )
     try:
+        connection.execute("PRAGMA user_version")  # the first look at the file: what is wrong with it comes up here
         connection.execute("PRAGMA synchronous = FULL")  # what was acknowledged outlives a power cut
         connection.execute("PRAGMA secure_delete = ON")  # a removed document leaves no text behind in the file
         connection.execute("PRAGMA journal_size_limit = 67108864")
@@ -731,8 +769,25 @@ def _translate(exc: sqlite3.Error, path: Path) -> StoreError:
     if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
         return StoreError(f"{path} is damaged: {exc}", "move it away and ingest again, or restore a copy of it")
     if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
-        return StoreError(f"{path} cannot be opened for writing: {exc}", "check the permissions of file and folder")
+        return _no_permission(exc, path)
     return StoreError(f"{path}: {exc}", "run the command again; if it stays, please report it with this line")
+
+
+def _no_permission(exc: sqlite3.Error, path: Path) -> StoreError:
+    log = Path(f"{path}-wal")
+    if not os.access(path, os.R_OK):
+        return StoreError(
+            f"{path} cannot be read: permission denied", "have its owner let you read it, or set QUIRE_HOME"
+        )
+    if log.exists() and log.stat().st_size and not os.access(path.parent, os.W_OK):
+        return StoreError(
+            f"{path} has changes waiting in {log.name}, and {path.parent} cannot be written: {exc}",
+            "have its owner run `quire docs list` once, which puts them away; then it can be read",
+        )
+    return StoreError(
+        f"{path} cannot be written: {exc}",
+        "reading needs no more; to change it, get write permission on the file and its folder, or set QUIRE_HOME",
+    )
 
 
 def _size(path: Path) -> int:

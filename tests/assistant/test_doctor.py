@@ -99,4 +99,4 @@ def test_pip_lines_name_the_environment_that_quire_runs_in(tmp_path: Path) -> No
     [app] = [f for f in json.loads(done.stdout)["findings"] if f["name"] == "extra app"]
     python, rest = app["fix"].split(" ", 1)
     assert (ROOT / python).samefile(sys.executable)
-    assert rest == "-m pip install 'quire[app]'"
+    assert rest == "-m pip install -e '.[app]'"

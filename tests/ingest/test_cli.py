@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.documents import write_facts, write_pdf
+from tests.rights import bound
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -126,6 +127,37 @@ def test_ctrl_c_and_a_polite_kill_stop_in_a_second_and_the_next_run_goes_on(
     report = json.loads(done.stdout)
     assert report["unchanged"] == ["a.pdf"]
     assert [entry["document"] for entry in report["added"]] == ["b.pdf"]
+
+
+def test_a_home_that_may_only_be_read_is_listed_asked_and_talked_with(filled: Quire, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    shutil.copytree(filled.environ["QUIRE_HOME"], home)
+    shutil.rmtree(home / "models")  # the embedding graph can be neither found nor kept there
+    for path in (home, *home.rglob("*")):
+        path.chmod(path.stat().st_mode & ~0o222)
+
+    def quire(*words: str) -> subprocess.CompletedProcess[str]:
+        environ = filled.environ | {"QUIRE_HOME": str(home), "QUIRE_MODEL": "quotes"}
+        command = [*bound(), sys.executable, "-m", "quire", *words]
+        return subprocess.run(command, cwd=ROOT, env=environ, input="", capture_output=True, text=True)
+
+    try:
+        assert "whales.pdf" in quire("docs", "list").stdout
+        answer = json.loads(quire("ask", "How much does the heart of a blue whale weigh?", "--json").stdout)
+        assert ("whales.pdf", 1) in [(c["document"], c["page"]) for c in answer["citations"]]
+        assert quire("chat", "--no-keep").returncode == 0
+        done = quire("chat")
+        assert (done.returncode, "--no-keep" in done.stderr) == (1, True)
+    finally:
+        for path in (home, *home.rglob("*")):
+            path.chmod(path.stat().st_mode | 0o200)
+
+
+@pytest.mark.parametrize("words", [["docs", "list"], ["search", "x"], ["libraries", "remove"]])
+def test_a_name_that_no_library_can_have_is_wrong_usage(quire: Quire, words: list[str]) -> None:
+    done = quire(*words, *(["x" * 201, "--yes"] if words[-1] == "remove" else ["--library", "x" * 201]))
+    assert done.returncode == 2
+    assert "1 to 200 characters" in done.stderr
 
 
 @pytest.mark.skipif(not Path("/dev/shm").is_dir() or os.geteuid() != 0, reason="needs a small file system to fill")

@@ -81,7 +81,7 @@ def test_a_document_of_pictures_alone_is_refused_with_the_remedy(folder: Path) -
     made = pdfs.document()
     pdfs.picture_page(made, folder / "scan")
     path = pdfs.saved(made, folder / "scan.pdf")
-    with pytest.raises(NoTextInPDF, match=r"no text on any of 1 pages \(1 with pictures, 0 blank\).*OCR"):
+    with pytest.raises(NoTextInPDF, match=r"no text in 1 page \(1 with pictures, 0 blank\).*OCR"):
         read_pdf(path)
 
 

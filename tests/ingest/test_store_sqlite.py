@@ -18,11 +18,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.config import IngestConfig
-from ingest.errors import SchemaTooNew, StoreError
+from ingest.errors import SchemaTooNew, StoreError, UsageError
 from ingest.store import libraries, open_store, remove_library
 from ingest.store.matrix import BLOCK, Matrix
 from ingest.store.sqlite import SCHEMA_VERSION, index_folder, library_path
 from tests.ingest.store_examples import IDENTITY, embed, make_document
+from tests.rights import bound
 
 ROOT = Path(__file__).parents[2]
 
@@ -74,7 +75,7 @@ def test_two_names_never_share_a_file_even_where_case_does_not_count(one, other)
 
 @pytest.mark.parametrize("name", ["", " ", "a\0b", "a\nb", "\x1b[31m", "\udcff", "x" * 201])
 def test_a_name_that_cannot_be_is_refused(config, name):
-    with pytest.raises(StoreError, match="1 to 200 characters"):
+    with pytest.raises(UsageError, match="1 to 200 characters"):
         open_store(config, library=name, create=True)
 
 
@@ -444,14 +445,79 @@ def test_a_full_disk_is_one_clear_error_and_the_library_is_unharmed(config, stor
     again.close()
 
 
-def test_a_library_that_may_only_be_read_says_so_when_written(config, store):
+READER = """
+import sys
+from pathlib import Path
+from ingest.config import IngestConfig
+from ingest.errors import StoreError
+from ingest.store import libraries, open_store
+from tests.ingest.store_examples import embed, make_document
+config = IngestConfig(home=Path(sys.argv[1]))
+store = open_store(config, create=False)
+try:
+    store.put(*make_document("/docs/z.pdf", "apple"))
+except StoreError as exc:
+    print(exc, flush=True)
+for _ in sys.stdin:
+    found = store.search_text("river", limit=5), store.search_vector(embed("river"), limit=5)
+    print(*(len({h.chunk.document_id for h in hits}) for hits in found), libraries(config)[0].documents, flush=True)
+"""
+
+
+@pytest.mark.parametrize(("folder_mode", "file_mode"), [(0o500, 0o600), (0o500, 0o400), (0o700, 0o400)])
+def test_a_library_that_may_only_be_read_is_searched_and_says_so_when_written(config, store, folder_mode, file_mode):
+    store.put(*make_document("/docs/a.pdf", "apple", "river"))
     store.close()
-    if os.geteuid() == 0:
-        pytest.skip("the superuser may write anything: run as another user")
     path = library_path(config.home, "default")
-    path.chmod(0o400)
-    with pytest.raises(StoreError, match="check the permissions"):
-        open_store(config, create=True).put(*make_document("/docs/a.pdf", "apple"))
+    path.chmod(file_mode)
+    path.parent.chmod(folder_mode)
+    reader = subprocess.Popen(
+        [*bound(), sys.executable, "-c", READER, str(config.home)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
+    assert reader.stdin is not None
+    assert reader.stdout is not None
+    said = reader.stdout.readline()
+    assert "cannot be written" in said
+    assert "get write permission" in said
+    print(file=reader.stdin, flush=True)
+    assert reader.stdout.readline() == "1 1 1\n"
+    # what the owner adds meanwhile is seen, while the owner has the file open and afterwards
+    path.parent.chmod(0o700)
+    path.chmod(0o600)
+    with open_store(config, create=False) as owner:
+        owner.put(*make_document("/docs/b.pdf", "river"))
+        print(file=reader.stdin, flush=True)
+        assert reader.stdout.readline() == "2 2 2\n"
+        owner.put(*make_document("/docs/c.pdf", "river"))
+    path.chmod(file_mode)
+    path.parent.chmod(folder_mode)
+    print(file=reader.stdin, flush=True)
+    assert reader.stdout.readline() == "3 3 3\n"
+    reader.communicate(timeout=60)
+    path.parent.chmod(0o700)
+
+
+def test_changes_that_a_reader_could_not_see_are_told(config, store):
+    store.put(*make_document("/docs/a.pdf", "apple"))
+    path = library_path(config.home, "default")
+    copy = library_path(config.home / "copy", "default")
+    copy.parent.mkdir(parents=True)
+    for suffix in ("", "-wal"):  # as a backup of a library in use may be: with its log, without the shared memory
+        shutil.copy(f"{path}{suffix}", f"{copy}{suffix}")
+    copy.parent.chmod(0o500)
+    ended = subprocess.run(
+        [*bound(), sys.executable, "-c", READER, str(config.home / "copy")],
+        input="\n",
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
+    copy.parent.chmod(0o700)
+    assert "has changes waiting in default.sqlite-wal" in ended.stderr
 
 
 def test_two_openings_never_both_write_one_half(config, store):

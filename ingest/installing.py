@@ -1,0 +1,46 @@
+"""The command that installs what is missing: right for the environment quire runs in and for where quire came from."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import shlex
+import sys
+from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+
+def pip_install(words: str) -> str:
+    """Return the shell line that installs into quire's own environment: a bare `pip` may be that of another."""
+    return f"{shlex.quote(_from_here(Path(sys.executable)))} -m pip install {words}"
+
+
+def install_extra(extra: str) -> str:
+    """Return the shell line that adds one of quire's extras; quire is on no package index, so its source is named."""
+    source, editable = _source()
+    return pip_install(f"{'-e ' if editable else ''}{shlex.quote(f'{source}[{extra}]')}")
+
+
+def _source() -> tuple[str, bool]:
+    """Return what quire was installed from, as pip takes it, and whether it runs from there."""
+    root = Path(__file__).resolve().parent.parent
+    if (root / "pyproject.toml").is_file():  # a clone, installed or not
+        return _from_here(root), True
+    try:  # https://packaging.python.org/en/latest/specifications/direct-url/
+        record = json.loads(importlib.metadata.distribution("quire").read_text("direct_url.json") or "{}")
+    except importlib.metadata.PackageNotFoundError:
+        record = {}
+    address = str(record.get("url", ""))
+    if address.startswith("file:"):
+        return _from_here(Path(url2pathname(urlsplit(address).path))), False
+    return "quire", False
+
+
+def _from_here(path: Path) -> str:
+    """Return a path as short as it can be typed in the working folder; pip takes a bare name for a package's."""
+    try:
+        below = path.relative_to(Path.cwd())
+    except (ValueError, OSError):  # elsewhere, or the working folder is gone
+        return str(path)
+    return str(below) if len(below.parts) != 1 else f"./{below}"
