@@ -109,9 +109,9 @@ class History:
 
     # conversations
 
-    def start(self, library: str, *, title: str = "") -> str:
-        """Begin a conversation and return its id."""
-        conversation_id, now = uuid.uuid4().hex, _now()
+    def start(self, library: str, *, title: str = "", conversation_id: str = "") -> str:
+        """Begin a conversation and return its id, a new one where none is given."""
+        conversation_id, now = conversation_id or uuid.uuid4().hex, _now()
         with self._change() as db:
             db.execute("INSERT INTO conversations VALUES (?, ?, ?, ?, ?)", (conversation_id, title, library, now, now))
         return conversation_id

@@ -111,9 +111,10 @@ def _resume_once(services: Services, own: Session) -> None:
     wanted = state.asked_for()
     if wanted and not own.talk.turns and own.talk.conversation is None and own.generation is None:
         try:
-            state.resume(own, services.history, wanted)
+            state.resume(own, services.history, wanted, services.running(wanted))
         except AssistantError:
-            state.begin(own)  # it was deleted
+            state.begin(own)
+            own.message = "The conversation that this address names is not here: it was deleted, or nothing was kept."
 
 
 def _draw_door(own: Session, config: AppConfig, address: str | None) -> bool:

@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 
 _LOOK_SECONDS = 0.1  # at least this often the drawing thread asks whether somebody clicked something
 _MOST_CHARACTERS = 20_000  # of one question
+# whoever had scrolled up and asks is taken to the answer; from the end on Streamlit follows it by itself
+_TO_THE_END = """<script>
+{ const main = document.querySelector('[data-testid="stAppScrollToBottomContainer"]');
+  if (main) main.scrollTo({ top: main.scrollHeight }); }
+</script>"""
 
 
 def draw_chat(services: Services, own: Session, documents: list[Document]) -> None:
@@ -47,13 +52,14 @@ def draw_input(services: Services, own: Session, documents: list[Document], conf
 
     ready = bool(documents) or not state.uses_documents()
     busy = own.generation is not None and not own.generation.done
+    # not inside `st.bottom`: only where Streamlit puts the line there by itself does the page follow a growing answer
+    asked = st.chat_input(
+        _placeholder(own, documents, ready),
+        key="question",
+        disabled=not ready or busy,
+        max_chars=_MOST_CHARACTERS,
+    )
     with st.bottom:
-        asked = st.chat_input(
-            _placeholder(own, documents, ready),
-            key="question",
-            disabled=not ready or busy,
-            max_chars=_MOST_CHARACTERS,
-        )
         st.caption(text.label(config.disclaimer))
     if asked and asked.strip():
         ask(services, own, asked.strip())
@@ -81,6 +87,9 @@ def ask(services: Services, own: Session, question: str) -> None:
         ),
         lambda answer: talk.add(answer, history),
     )
+    if history is not None:
+        services.follow(state.Running(talk, own.generation))
+    state.remember(own, kept=history is not None)
 
 
 def kept_history(services: Services) -> Callable[[], History] | None:
@@ -298,7 +307,7 @@ def _draw_generation(services: Services, own: Session, generation: Generation) -
 
     if generation.done and generation.trouble is None:
         own.generation = None  # its answer is the last turn by now
-        state.remember(own)
+        state.remember(own, kept=False)
         st.rerun()
     with st.chat_message("user"):
         st.html(text.plain(generation.question))
@@ -309,6 +318,7 @@ def _draw_generation(services: Services, own: Session, generation: Generation) -
             return
         st.button("Stop", key="stop", icon=":material/stop_circle:", shortcut="Esc", on_click=generation.stop)
         notices = st.empty()
+        st.html(_TO_THE_END, unsafe_allow_javascript=True)
         _follow(generation, words, notices)
     st.rerun()
 
@@ -344,6 +354,8 @@ def _draw_trouble(services: Services, own: Session, generation: Generation) -> N
             st.rerun()
         if st.button("Leave it", key="leave", type="tertiary"):
             own.generation = None
+            services.forget(own.talk.id)
+            state.remember(own, kept=False)
             st.rerun()
 
 

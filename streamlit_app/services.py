@@ -29,10 +29,12 @@ if TYPE_CHECKING:
 
     from assistant.doctor import Finding
     from ingest.embed import Embedder
+    from streamlit_app.state import Running
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
 _FRESH_SECONDS = 20.0  # how long a list of models or findings is shown before it is asked for again
+_MOST_RUNNING = 200  # answers on their way or gone wrong that are remembered for a reload
 _PATIENCE_SECONDS = 2.5  # how long the first visitor waits for such a list
 
 
@@ -74,6 +76,7 @@ class Services:
         self._libraries: dict[str, Library] = {}
         self._models: dict[str, tuple[float, Model]] = {}
         self._pulls: dict[str, Pull] = {}
+        self._running: dict[str, Running] = {}  # conversation id: its answer on the way
         self._history: History | None = None
         self._model_list = _Kept(self._list_models, [ModelEntry("quotes", note="excerpts, no model")])
         self._findings: _Kept[list[Finding]] = _Kept(self._find, [])
@@ -256,6 +259,25 @@ class Services:
             sampling=question.sampling,
             use_documents=question.use_documents,
         )
+
+    def follow(self, running: Running) -> None:
+        """Remember an answer on its way, so that a reload or another tab takes it up again."""
+        with self._lock:
+            # one that went wrong stays: its question stands nowhere else, and can be tried again
+            kept = {i: r for i, r in self._running.items() if not r.generation.done or r.generation.trouble}
+            kept.pop(running.talk.id, None)
+            self._running = dict(list(kept.items())[-_MOST_RUNNING:]) | {running.talk.id: running}
+
+    def running(self, conversation: str) -> Running | None:
+        """Return the answer on its way in a conversation, or the one that went wrong; None for neither."""
+        with self._lock:
+            found = self._running.get(conversation)
+        return found if found and (not found.generation.done or found.generation.trouble) else None
+
+    def forget(self, conversation: str) -> None:
+        """Let go of an answer that went wrong."""
+        with self._lock:
+            self._running.pop(conversation, None)
 
     # inside
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from assistant.config import CONTROLS, Control
 from assistant.errors import AssistantError
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _CONVERSATIONS = 30  # drawn at once; the rest is found by its words
 _SIMPLE = ("temperature", "max_tokens")  # what most people touch; the rest is folded away
+_KEPT: Literal["session"] = "session"  # what is folded away holds; otherwise Streamlit forgets what it does not draw
 
 
 def draw_side(services: Services, own: Session, documents: list[Document], libraries: list[str]) -> None:
@@ -73,6 +74,7 @@ def _draw_scope(own: Session, documents: list[Document]) -> None:
         "Ask the documents",
         value=True,
         key="use_documents",
+        bind="query-params",  # so a reload keeps it
         help="Off: plain chat with the model, nothing is looked up",
     )
     if not documents or not state.uses_documents():
@@ -212,9 +214,34 @@ def _draw_sampling(services: Services) -> None:
             if state.value("system_prompt", None) is None:
                 state.set_value("system_prompt", services.config.system_prompt)
             st.text_area(
-                "System prompt", key="system_prompt", help="Said to the model before our own instructions", height=100
+                "System prompt",
+                key="system_prompt",
+                help="Said to the model before our own instructions",
+                height=100,
+                persist_state=_KEPT,
             )
-        st.button("Reset", key="reset_sampling", on_click=state.reset_sampling, args=(services.config,))
+            st.button(
+                "Reset the system prompt", key="reset_prompt", on_click=state.reset_prompt, args=(services.config,)
+            )
+        else:
+            _draw_folded(services)
+        st.button("Reset all", key="reset_sampling", on_click=state.reset_sampling, args=(services.config,))
+
+
+def _draw_folded(services: Services) -> None:
+    """Say which settings in force stand where nobody sees them."""
+    import streamlit as st
+
+    now = services.config.sampling
+    changed = [
+        control.label
+        for name, control in CONTROLS.items()
+        if name not in _SIMPLE and state.value(f"sampling_{name}", None) not in (None, getattr(now, name))
+    ]
+    if state.system_prompt(services.config) != services.config.system_prompt:
+        changed.append("System prompt")
+    if changed:
+        st.caption(f"Changed under Advanced: {', '.join(changed)}.")
 
 
 def _draw_control(services: Services, control: Control) -> None:
@@ -229,10 +256,10 @@ def _draw_control(services: Services, control: Control) -> None:
         state.set_value(key, kind(now))
     low, high, step = kind(control.minimum), kind(control.maximum), kind(control.step)
     if whole and high - low > 1000:
-        st.number_input(control.label, low, high, step=step, key=key, help=control.help)
+        st.number_input(control.label, low, high, step=step, key=key, help=control.help, persist_state=_KEPT)
     else:
         digits = "%d" if whole else ("%.2f" if control.step < 0.1 else "%.1f")
-        st.slider(control.label, low, high, step=step, key=key, help=control.help, format=digits)
+        st.slider(control.label, low, high, step=step, key=key, help=control.help, format=digits, persist_state=_KEPT)
 
 
 # conversations
@@ -245,7 +272,10 @@ def _draw_conversations(services: Services, own: Session) -> None:
     if not services.config.keep_conversations:
         st.caption("Nothing is kept: keep_conversations is off in the settings.")
         return
-    st.toggle("Keep nothing of mine", key="private", help="New turns of this tab are written nowhere")
+    # bound to the address line: a reload must not begin to keep what was not to be kept
+    st.toggle(
+        "Keep nothing of mine", key="private", bind="query-params", help="New turns of this tab are written nowhere"
+    )
     if own.talk.turns:
         _draw_current(services, own)
     try:
@@ -276,7 +306,7 @@ def _draw_conversations(services: Services, own: Session) -> None:
 
 def _resume(services: Services, own: Session, conversation_id: str) -> None:
     try:
-        state.resume(own, services.history, conversation_id)
+        state.resume(own, services.history, conversation_id, services.running(conversation_id))
         state.show("Ask")
     except AssistantError as exc:
         own.message = str(exc)
@@ -294,7 +324,7 @@ def _draw_current(services: Services, own: Session) -> None:
             title = st.text_input("Title", key="new_title")
             renamed = st.form_submit_button("Rename")
         if renamed and title.strip():
-            _change(own, lambda: services.history().rename(str(own.talk.conversation), title))
+            _change(own, lambda: _rename(services, own, title))
             st.rerun()
         if own.removing == own.talk.conversation:
             if st.button("Delete for good", key="delete_sure", type="primary"):
@@ -305,6 +335,11 @@ def _draw_current(services: Services, own: Session) -> None:
         elif st.button("Delete", key="delete"):
             own.removing = own.talk.conversation
             st.rerun()
+
+
+def _rename(services: Services, own: Session, title: str) -> None:
+    services.history().rename(own.talk.id, title)
+    own.talk.title = services.history().conversation(own.talk.id).title
 
 
 def _change(own: Session, change: object) -> None:

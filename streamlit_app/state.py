@@ -64,9 +64,13 @@ class PageRef:
 class Talk:
     """One conversation as this session holds it; a generation keeps hold of the one it began in."""
 
-    def __init__(self, library: str, conversation: str | None = None, turns: list[Turn] | None = None) -> None:
+    def __init__(
+        self, library: str, conversation: str | None = None, turns: list[Turn] | None = None, *, title: str = ""
+    ) -> None:
         self.library = library
         self.conversation = conversation  # id in the history, None while it is kept nowhere
+        self.id = conversation or uuid.uuid4().hex  # known before the first answer: a reload finds it by this
+        self.title = title  # as it was renamed, "" for the first question
         self.turns = turns or []
         self.problem = ""  # why it could not be kept
         self._lock = threading.Lock()
@@ -79,7 +83,7 @@ class Talk:
             if history is not None:
                 try:
                     if self.conversation is None:
-                        self.conversation = history().start(self.library)
+                        self.conversation = history().start(self.library, conversation_id=self.id)
                     turn = history().add(self.conversation, answer)
                     self.problem = ""
                 except HistoryError as exc:
@@ -97,9 +101,17 @@ class Talk:
         """Return the conversation as an export takes it."""
         now = datetime.now(UTC).isoformat(timespec="seconds")
         first = self.turns[0] if self.turns else None
-        title = first.answer.question if first else ""
+        title = self.title or (first.answer.question if first else "")
         created = first.created_at if first else now
         return Conversation(self.conversation or "", title, self.library, created, now, len(self.turns)), self.turns
+
+
+@dataclass(frozen=True)
+class Running:
+    """An answer on its way and the conversation it belongs to: what a reload or another tab takes up again."""
+
+    talk: Talk
+    generation: Generation
 
 
 @dataclass
@@ -113,7 +125,6 @@ class Session:
     zoom: float = 1.0
     editing: str = ""  # id of the turn whose question is being edited
     removing: str = ""  # id of what waits for a second click
-    renaming: bool = False
     generation: Generation | None = None
     library_page: int = 0
     uploads: int = 0  # counts drops: another key empties the uploader, so that bytes leave memory
@@ -135,34 +146,37 @@ def session(library: str) -> Session:
 
 def begin(own: Session, talk: Talk | None = None) -> None:
     """Turn to a new conversation or to the one given; what is being generated goes on into its own."""
-    import streamlit as st
 
     own.talk = talk or Talk(own.library)
-    own.generation, own.page, own.editing, own.renaming = None, None, "", False
+    own.generation, own.page, own.editing = None, None, ""
     own.chosen = ()
     if talk is not None and talk.library and talk.library != own.library:
         own.library = talk.library
-    if own.talk.conversation:
-        st.query_params["c"] = own.talk.conversation
+    remember(own, kept=False)
+
+
+def resume(own: Session, history: Callable[[], History], conversation_id: str, running: Running | None = None) -> None:
+    """Turn to a kept conversation, or to one whose answer is on its way; raises HistoryError where it is gone."""
+    if running is not None:
+        begin(own, running.talk)
+        own.generation = running.generation
+        remember(own, kept=True)
     else:
-        st.query_params.pop("c", None)
-
-
-def resume(own: Session, history: Callable[[], History], conversation_id: str) -> None:
-    """Turn to a kept conversation; raises HistoryError where it is gone."""
-    kept = history().conversation(conversation_id)
-    turns = history().turns(kept.id)
-    begin(own, Talk(kept.library, kept.id, turns))
+        kept = history().conversation(conversation_id)
+        begin(own, Talk(kept.library, kept.id, history().turns(kept.id), title=kept.title))
     rated = {row.answer: (row.thumb, row.edit) for row in history().feedback()}
-    own.ratings = {turn.id: rated[turn.answer] for turn in turns if turn.answer in rated}
+    own.ratings = {turn.id: rated[turn.answer] for turn in own.talk.turns if turn.answer in rated}
 
 
-def remember(own: Session) -> None:
-    """Write the conversation into the address line, so that a reload comes back to it."""
+def remember(own: Session, *, kept: bool) -> None:
+    """Write the conversation into the address line, so that a reload comes back to it, also before its first answer."""
     import streamlit as st
 
-    if own.talk.conversation and st.query_params.get("c") != own.talk.conversation:
-        st.query_params["c"] = own.talk.conversation
+    if own.talk.conversation or (kept and own.generation is not None):
+        if st.query_params.get("c") != own.talk.id:
+            st.query_params["c"] = own.talk.id
+    else:
+        st.query_params.pop("c", None)
 
 
 def asked_for() -> str:
@@ -212,6 +226,11 @@ def reset_sampling(config: AssistantConfig) -> None:
     """Set the sliders and the system prompt back to the settings in force."""
     for name in CONTROLS:
         set_value(f"sampling_{name}", getattr(config.sampling, name))
+    reset_prompt(config)
+
+
+def reset_prompt(config: AssistantConfig) -> None:
+    """Set the system prompt back to the one in force."""
     set_value("system_prompt", config.system_prompt)
 
 

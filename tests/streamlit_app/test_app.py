@@ -316,3 +316,58 @@ def test_over_the_network_nobody_has_this_machine_load_files(home, open_page, mo
     page.text_input(key="named").set_value("gguf:/etc/passwd")
     click(page, "Use it")
     assert "Models of files are chosen at the machine itself" in words(page)
+
+
+def test_what_is_set_under_advanced_holds_while_it_is_folded_away_and_is_named(home, open_page):
+    page = open_page()
+    page.toggle(key="advanced").set_value(True).run()
+    page.slider(key="sampling_top_k").set_value(7).run()
+    page.text_area(key="system_prompt").set_value("Speak like a captain.").run()
+    page.toggle(key="advanced").set_value(False).run()
+    assert "Changed under Advanced: Top-k, System prompt." in words(page)
+    ask(page, QUESTION)
+    assert page.session_state["quire"].talk.turns[0].answer.sampling.top_k == 7
+    page.toggle(key="advanced").set_value(True).run()
+    assert (page.slider(key="sampling_top_k").value, page.text_area(key="system_prompt").value) == (
+        7,
+        "Speak like a captain.",
+    )
+    click(page, "Reset the system prompt")
+    assert (page.slider(key="sampling_top_k").value, page.text_area(key="system_prompt").value) == (7, "")
+    page.toggle(key="advanced").set_value(False).run()
+    click(page, "Reset all")
+    assert "Changed under Advanced" not in words(page)
+
+
+def test_an_export_bears_the_title_that_the_conversation_was_given(home, open_page):
+    page = ask(open_page(), QUESTION)
+    page.text_input(key="new_title").set_value("Whales")
+    click(page, "Rename")
+    conversation, _ = page.session_state["quire"].talk.as_kept()
+    assert conversation.title == "Whales"
+    click(page, "New conversation")
+    click(page, "Whales")
+    assert page.session_state["quire"].talk.as_kept()[0].title == "Whales"
+
+
+def test_a_reload_keeps_the_switches_that_say_what_is_kept_and_what_is_asked(home):
+    from streamlit.testing.v1 import AppTest
+
+    from tests.streamlit_app.conftest import APP
+
+    page = AppTest.from_file(str(APP), default_timeout=30)
+    page.query_params["private"] = "true"  # as the address line holds them after a click
+    page.query_params["use_documents"] = "false"
+    page.run()
+    assert page.toggle(key="private").value and not page.toggle(key="use_documents").value
+
+
+def test_an_address_that_names_no_conversation_says_so(home):
+    from streamlit.testing.v1 import AppTest
+
+    from tests.streamlit_app.conftest import APP
+
+    page = AppTest.from_file(str(APP), default_timeout=30)
+    page.query_params["c"] = "gone"
+    page.run()
+    assert "The conversation that this address names is not here" in words(page)

@@ -291,6 +291,53 @@ def test_a_long_ingest_goes_on_without_the_tab_and_shows_its_state_on_return(tmp
         other.get_by_text("default: 1 document").wait_for()
 
 
+def test_a_reload_in_mid_answer_finds_question_answer_and_stop(tmp_path: Path, home: Path) -> None:
+    long = " ".join(f"word{n}" for n in range(2000))
+    with (
+        ScriptedServer(lambda _: long, pause=0.1) as model,
+        app(home, tmp_path, OPENAI_BASE_URL=model.url, QUIRE_MODEL="openai:scripted") as url,
+        browser(tmp_path / "profile") as context,
+    ):
+        page = context.new_page()
+        page.goto(url)
+        page.get_by_text("What would you like to know?").wait_for()
+        ask(page, "How heavy is the heart of a blue whale?")  # the first question: nothing is kept of it yet
+        page.get_by_text("word5", exact=False).wait_for()
+        page.reload()
+        page.get_by_text("word9", exact=False).wait_for()
+        assert answers(page)[0] == "How heavy is the heart of a blue whale?"
+        page.get_by_role("button", name="Stop").click()
+        page.get_by_text("You stopped it here").wait_for()
+        assert model.left.wait(5)
+        page.reload()
+        page.get_by_text("You stopped it here").wait_for()
+        assert len(answers(page)) == 2
+
+
+def test_the_newest_question_and_its_answer_are_in_sight(tmp_path: Path, home: Path) -> None:
+    with (
+        app(home, tmp_path, QUIRE_MODEL="quotes") as url,
+        browser(tmp_path / "profile", height=700) as context,
+    ):
+        page = context.new_page()
+        page.goto(url)
+        page.get_by_text("What would you like to know?").wait_for()
+        for number in range(1, 5):
+            if number == 4:  # also for whoever had gone up to read
+                page.mouse.move(700, 300)
+                page.mouse.wheel(0, -5000)
+                page.wait_for_timeout(500)
+            ask(page, f"How heavy is the heart of a blue whale, number {number}?")
+            page.get_by_text(f"number {number}?").last.wait_for()
+            page.get_by_role("button", name="Again").wait_for()
+            page.wait_for_function(
+                "() => { const box = document.querySelector('[data-testid=stBottom]').getBoundingClientRect();"
+                " const all = [...document.querySelectorAll('.quire-text')].map(e => e.getBoundingClientRect());"
+                f" return all.length === {2 * number} && all.at(-1).top > 0 && all.at(-1).bottom < box.top }}",
+                timeout=5000,
+            )
+
+
 @pytest.mark.parametrize("width", [1280, 390])
 def test_nothing_is_wider_than_the_window(tmp_path: Path, home: Path, width: int) -> None:
     with (
