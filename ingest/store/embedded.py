@@ -96,6 +96,7 @@ def join(home: Path, *, linger_seconds: float = 0.0) -> Joined:
     users = (folder / "users.lock").open("a")
     try:
         _lock(users, exclusive=False)  # waits while a keeper is stopping its server
+        os.utime(users.fileno())  # the keeper sees a use that is shorter than the time between its looks
         with (folder / "start.lock").open("a") as start:
             _lock(start, exclusive=True)
             info = _running(folder) or _started(folder, linger_seconds)

@@ -47,14 +47,14 @@ def _leave(*_: object) -> None:
 
 def _wait_for_the_last(process: subprocess.Popen[bytes], users: Any, folder: Path, linger_seconds: float) -> None:
     """Return when the server has ended, or with the lock held once nobody has used it for so long."""
-    last_use = time.monotonic()
+    last_use, joined = time.monotonic(), 0
     while process.poll() is None:
-        if not _alone(users):
-            last_use = time.monotonic()
+        alone, seen = _alone(users), os.fstat(users.fileno()).st_mtime_ns
+        if not alone or seen != joined:  # a short use may fall between two looks, but it leaves its time
+            last_use, joined = time.monotonic(), seen
         elif time.monotonic() - last_use >= linger_seconds or not _names_us(folder):
             return
-        else:
-            fcntl.flock(users, fcntl.LOCK_UN)
+        fcntl.flock(users, fcntl.LOCK_UN)
         time.sleep(_LOOK_SECONDS)
 
 
