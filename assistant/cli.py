@@ -347,6 +347,9 @@ def _chat_parser() -> argparse.ArgumentParser:
     )
     todo.add_argument("--rename", nargs=2, metavar=("ID", "TITLE"), help="give one another title")
     todo.add_argument("--delete", metavar="ID", help="delete one, with the feedback on it")
+    parser.add_argument(
+        "--json", action="store_true", help="of --list, --export, --rename and --delete: print one JSON object"
+    )
     parser.set_defaults(run=_chat)
     return parser
 
@@ -355,6 +358,8 @@ def _chat(args: argparse.Namespace) -> int:
     ingest_config, config = _configs(args)
     if args.list or args.export or args.rename or args.delete:
         return _kept(args, config)
+    if args.json:
+        raise UsageError("a conversation is no JSON object", 'one question is: quire ask "…" --json')
     from assistant import log
     from assistant.agent import Agent
     from assistant.chat import Chat
@@ -409,11 +414,13 @@ def _kept(args: argparse.Namespace, config: AssistantConfig) -> int:
     from assistant.history import History
 
     history = History(config.home)
+    result: dict[str, Any] = {}
     if args.list:
         conversations = history.conversations()
-        if not conversations:
+        result = {"conversations": [dict(vars(conversation)) for conversation in conversations]}
+        if not conversations and not args.json:
             print("no conversation is kept yet", file=sys.stderr)
-        for conversation in conversations:
+        for conversation in () if args.json else conversations:
             print(
                 f"{conversation.id[:8]}  {conversation.updated_at[:16]}  {counted(conversation.turns, 'turn', width=3)}  "
                 f"{clean(conversation.library)}  {clean(conversation.title)}"
@@ -421,10 +428,17 @@ def _kept(args: argparse.Namespace, config: AssistantConfig) -> int:
     elif args.export:
         conversation = history.conversation(args.export[0])
         export(conversation, history.turns(conversation.id), Path(args.export[1]))
+        result = {"exported": conversation.id, "file": args.export[1]}
     elif args.rename:
-        history.rename(history.conversation(args.rename[0]).id, args.rename[1])
+        renamed = history.conversation(args.rename[0]).id
+        history.rename(renamed, args.rename[1])
+        result = {"renamed": renamed, "title": args.rename[1]}
     else:
-        history.delete(history.conversation(args.delete).id)
+        deleted = history.conversation(args.delete).id
+        history.delete(deleted)
+        result = {"deleted": deleted}
+    if args.json:
+        _print_json(result)
     return 0
 
 
@@ -619,6 +633,9 @@ def _feedback_parser() -> argparse.ArgumentParser:
         "--format", choices=("pairs", "kto"), default="pairs", help="preference pairs (default) or KTO rows"
     )
     export.add_argument("--out", metavar="FILE", help="file to write (default: stdout)")
+    export.add_argument(
+        "--json", action="store_true", help="print one JSON object, with the rows where no file is named"
+    )
     export.set_defaults(run=_feedback_export)
     return parser
 
@@ -638,7 +655,11 @@ def _feedback_export(args: argparse.Namespace) -> int:
             Path(args.out).write_text(text, encoding="utf-8")
         except OSError as exc:
             raise UsageError(f"cannot write {args.out}: {exc.strerror}", "choose another place") from exc
-    else:
+    if args.json:
+        counts = {"format": args.format, "count": len(rows), "thumbs": len(kept), "out": args.out}
+        _print_json(counts if args.out else counts | {"rows": rows})
+        return 0
+    if not args.out:
         print(text, end="")
     print(f"{counted(len(rows), 'row')} from {counted(len(kept), 'thumb')}", file=sys.stderr)
     return 0

@@ -18,7 +18,7 @@ from typing import Literal
 from assistant.cli import complain
 from assistant.config import AssistantConfig
 from assistant.config import load_config as load_assistant_config
-from assistant.errors import AssistantError
+from assistant.errors import AssistantError, UsageError
 from ingest.config import IngestConfig, Setting
 from ingest.config import load_config as load_ingest_config
 from ingest.counting import counted
@@ -201,8 +201,9 @@ def _models(config: AssistantConfig) -> Iterator[Finding]:
     try:
         base = servers.reach(config)
     except AssistantError as exc:
-        text = f"{exc.message}; answers are excerpts without it"
-        yield Finding("ollama", "optional", text, "install it from ollama.com, then: ollama serve")
+        wrong = isinstance(exc, UsageError)
+        fix = exc.hint if wrong else "install it from ollama.com, then: ollama serve"
+        yield Finding("ollama", "optional", f"{exc.message}; answers are excerpts without it", fix)
         return
     version = servers.request(base, "GET", "/api/version").get("version", "?")
     models = [entry.name for entry in list_models(config) if entry.name != "quotes"]

@@ -41,6 +41,7 @@ def register(subparsers: Any) -> None:
     showing.add_argument("--rows", type=int, default=3, metavar="N", help="how many records (3)")
     showing.add_argument("--row", type=int, metavar="N", help="only the records of this row (1-based)")
     showing.add_argument("--html", metavar="FILE", help="write an HTML page instead")
+    showing.add_argument("--json", action="store_true", help="print one JSON object")
     showing.add_argument("--color", "--colour", choices=("auto", "always", "never"), default="auto")
     showing.set_defaults(run=run_show)
     _add_shared(showing)
@@ -148,7 +149,12 @@ def run_show(args: argparse.Namespace) -> int:
             Path(args.html).write_text(page, encoding="utf-8")
         except OSError as exc:
             raise FinetuneError(f"{args.html} cannot be written: {exc}", "name another file") from exc
-        print(args.html)
+        print(json.dumps({"html": args.html, "views": len(views)}) if args.json else args.html)
+        return 0
+    if args.json:
+        shown = [{"title": v.title, "tokens": v.tokens, "trained": v.trained,
+                  "segments": [s._asdict() for s in v.segments]} for v in views]  # fmt: skip
+        print(json.dumps({"template": template.name, "views": shown}, ensure_ascii=False))
         return 0
     auto = sys.stdout.isatty() and "NO_COLOR" not in os.environ
     print(show.terminal(views, colour=args.color == "always" or (args.color == "auto" and auto)))

@@ -241,6 +241,12 @@ def address(host: str = "") -> str:
     if "://" not in told:
         name, _, port = told.partition(":")
         told = f"http://{name or '127.0.0.1'}:{port or '11434'}"
+    try:
+        sound = told.startswith(("http://", "https://")) and urllib.parse.urlsplit(told).port != 0
+    except ValueError:  # beyond 65535, or no number
+        sound = False
+    if not sound:
+        raise UsageError(f"the address of Ollama is {told!r}, which is none", "give host:port, e.g. 127.0.0.1:11434")
     return told.replace("://0.0.0.0", "://127.0.0.1")  # a server binds it, nobody can call it
 
 

@@ -43,11 +43,15 @@ def main(argv: list[str]) -> int:
         return 1
 
 
-def add_library_flags(parser: argparse.ArgumentParser) -> None:
+def add_library_flags(parser: argparse.ArgumentParser, *, default: str | None = None) -> None:
     """Add the flags that say which library is meant; other packages' commands share them."""
-    parser.add_argument("--library", metavar="L", help="name of the library (default: QUIRE_LIBRARY or 'default')")
-    parser.add_argument("--store", choices=STORES, help="where libraries live (default: QUIRE_STORE or sqlite)")
-    parser.add_argument("--tenant", metavar="T", help="tenant of a Weaviate library, one per user or team")
+
+    def add(flag: str, text: str, **more: Any) -> None:
+        parser.add_argument(flag, default=default, help=text, **more)
+
+    add("--library", "name of the library (default: QUIRE_LIBRARY or 'default')", metavar="L")
+    add("--store", "where libraries live (default: QUIRE_STORE or sqlite)", choices=STORES)
+    add("--tenant", "tenant of a Weaviate library, one per user or team", metavar="T")
 
 
 def library_flags(args: argparse.Namespace) -> dict[str, Any]:
@@ -231,12 +235,17 @@ def _docs_parser() -> argparse.ArgumentParser:
         "  quire docs reindex --embedder ollama:nomic-embed-text\n  quire docs copy --to weaviate",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    actions = parser.add_subparsers(dest="action", metavar="ACTION")
+    add_library_flags(parser)
+    parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", help="list, where none is given")
 
     def add(name: str, text: str, run: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
         action = actions.add_parser(name, help=text, description=text)
-        add_library_flags(action)
-        action.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+        # suppressed: a flag that is not given here leaves standing what was given before the action
+        add_library_flags(action, default=argparse.SUPPRESS)
+        action.add_argument(
+            "--json", action="store_true", default=argparse.SUPPRESS, help="print one JSON object and nothing else"
+        )
         action.set_defaults(run=run)
         return action
 
@@ -254,7 +263,7 @@ def _docs_parser() -> argparse.ArgumentParser:
     copy.add_argument("--to-library", metavar="L", help="its name there (default: the same)")
     copy.add_argument("--to-tenant", metavar="T", help="its tenant there")
     copy.add_argument("--yes", action="store_true", help="agree to download a server binary where one is needed")
-    parser.set_defaults(run=_docs_list, library=None, store=None, tenant=None, json=False)
+    parser.set_defaults(run=_docs_list)
     return parser
 
 

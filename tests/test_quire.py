@@ -1,10 +1,12 @@
 """The command: every name leads somewhere, help is quick, errors are short."""
 
+import argparse
 import importlib
 import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -28,6 +30,28 @@ def test_every_command_has_help_with_examples(command: str) -> None:
 @pytest.mark.parametrize("command", quire.COMMANDS)
 def test_every_command_lives_in_a_module_with_main(command: str) -> None:
     assert callable(importlib.import_module(quire.COMMANDS[command][0]).main)
+
+
+def parsers(parser: argparse.ArgumentParser, name: str) -> Iterator[tuple[str, argparse.ArgumentParser]]:
+    """A command's parser, or those of the commands under it, each with its whole name."""
+    under = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    if not under or parser.get_default("run"):
+        yield name, parser
+    for action in under:
+        for word, one in action.choices.items():
+            yield from parsers(one, f"{name} {word}")
+
+
+def test_every_command_that_gives_a_result_gives_it_as_json() -> None:
+    found = dict(
+        pair
+        for command, (home, _) in quire.COMMANDS.items()
+        if hasattr(importlib.import_module(home), "_PARSERS")
+        for pair in parsers(importlib.import_module(home)._PARSERS[command](), command)
+    )
+    assert len(found) > 30
+    without = {name for name, parser in found.items() if "--json" not in parser._option_string_actions}
+    assert without == {"finetune chat"}, "a conversation is no JSON object"
 
 
 def test_help_answers_in_half_a_second() -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from assistant.config import AssistantConfig
-from assistant.errors import ModelAbsent, ModelBusy, ModelError, ModelUnreachable
+from assistant.errors import ModelAbsent, ModelBusy, ModelError, ModelUnreachable, UsageError
 from assistant.llm import ModelEntry
 
 PORT = 11434
@@ -30,18 +30,29 @@ def addresses(config: AssistantConfig, environ: Mapping[str, str] | None = None)
 
 
 def base_address(text: str) -> str:
-    """Return what OLLAMA_HOST means as an address to connect to: "myhost", ":1234" and "0.0.0.0" are allowed."""
+    """Return what OLLAMA_HOST means as an address to connect to: "myhost", ":1234" and "0.0.0.0" are allowed.
+
+    Raises UsageError for a port that cannot be, where Ollama itself would take its usual one.
+    """
+    given = text
     text = text.strip().strip("\"'").rstrip("/")
     scheme, separator, rest = text.partition("://")
     if not separator:
         scheme, rest = "http", text
     where, slash, path = rest.partition("/")
     user, at, where = where.rpartition("@")
-    parts = urllib.parse.urlsplit(f"//{where}")
     try:
+        parts = urllib.parse.urlsplit(f"//{where}")
         port = parts.port
-    except ValueError:
-        port = None
+        if scheme not in ("http", "https") or port == 0:
+            raise ValueError(text)
+    except (
+        ValueError
+    ) as exc:  # urllib says this of a port beyond 65535, of one that is no number, and of half a bracket
+        raise UsageError(
+            f"the address of Ollama is {given!r}, which is none",
+            "set OLLAMA_HOST to host:port with a port from 1 to 65535, e.g. http://127.0.0.1:11434",
+        ) from exc
     host = parts.hostname or "127.0.0.1"
     if host in ("0.0.0.0", "::"):  # noqa: S104 - an address servers bind to, and nobody can connect to
         host = "127.0.0.1"

@@ -111,6 +111,7 @@ def test_the_operators_log_gets_the_turn_and_the_person_is_told(home, capsys, tm
         (["eval", "retrieval", "/gone.jsonl"], 1, "cannot read /gone.jsonl"),
         (["chat", "--resume", "nothere"], 1, "--list"),
         (["feedback", "export", "--out", "/gone/x"], 2, "cannot write /gone/x"),
+        (["chat", "--json"], 2, "quire ask"),
     ],
 )
 def test_an_error_names_what_was_wrong_and_the_way_out(home, capsys, argv, code, message):
@@ -142,13 +143,17 @@ def test_a_conversation_is_kept_listed_resumed_exported_and_deleted(home, capsys
     assert (kept.title, kept.turns) == ("How long does the warranty last?", 2)
     assert main(["chat", "--list"]) == 0
     assert kept.id[:8] in capsys.readouterr().out
+    assert main(["chat", "--list", "--json"]) == 0
+    assert [c["id"] for c in json.loads(capsys.readouterr().out)["conversations"]] == [kept.id]
     say(monkeypatch, "/save " + str(tmp_path / "talk.md"))
     assert main(["chat", "--resume", kept.id[:6]]) == 0
     assert "24 months" in (tmp_path / "talk.md").read_text()
     assert main(["chat", "--export", kept.id, str(tmp_path / "talk.json")]) == 0
     assert len(json.loads((tmp_path / "talk.json").read_text())["turns"]) == 2
     assert main(["chat", "--rename", kept.id, "Pump"]) == 0
-    assert main(["chat", "--delete", kept.id]) == 0
+    capsys.readouterr()
+    assert main(["chat", "--delete", kept.id, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"deleted": kept.id}
     assert History(home).conversations() == []
 
 
@@ -211,6 +216,10 @@ def test_models_lists_quotes_and_says_what_was_tried(home, capsys):
 def test_feedback_is_exported_as_lines(home, capsys):
     assert main(["feedback", "export", "--format", "kto"]) == 0
     assert capsys.readouterr().out == ""
+    assert main(["feedback", "export", "--format", "kto", "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out) == {"format": "kto", "count": 0, "thumbs": 0, "out": None, "rows": []}
+    assert err == ""
 
 
 def test_the_yardstick_runs_over_a_folder(home, capsys, tmp_path):

@@ -70,6 +70,14 @@ def test_show_marks_what_is_trained_and_the_end_token(rows, capsys):
     assert "no \\x1b[31m" in out, "a row's own escape codes do not reach the terminal"
 
 
+def test_show_prints_one_json_object_with_what_is_trained(rows, capsys):
+    assert main(["data", "show", str(rows), "--template", "chatml", "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    chosen = shown["views"][0]
+    assert (shown["template"], chosen["title"]) == ("chatml", "row 1, chosen")
+    assert [s["text"] for s in chosen["segments"] if s["trained"]] == ["<script>alert(1)</script>", "<|im_end|>"]
+
+
 def test_without_colour_brackets_mark_what_is_trained(rows):
     (record,) = load(rows).records
     text = terminal(views(record, named("chatml")), colour=False)

@@ -59,6 +59,12 @@ def test_addresses_are_read_as_ollama_reads_them(told: str, wanted: str) -> None
     assert address(told) == wanted
 
 
+@pytest.mark.parametrize("told", ["http://127.0.0.1:70000", "h:port", "http://h:0", "ftp://h", "http://[::1"])
+def test_an_address_that_cannot_be_is_told(told: str) -> None:
+    with pytest.raises(UsageError, match="give host:port"):
+        address(told)
+
+
 def test_no_server_says_how_to_start_one() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -153,6 +153,12 @@ def test_a_home_that_may_only_be_read_is_listed_asked_and_talked_with(filled: Qu
             path.chmod(path.stat().st_mode | 0o200)
 
 
+@pytest.mark.parametrize("words", [["--json"], ["--json", "list"], ["list", "--json"]])
+def test_documents_are_listed_as_json_wherever_the_flag_stands(filled: Quire, words: list[str]) -> None:
+    done = filled("docs", "--library", "default", *words)
+    assert len(json.loads(done.stdout)["documents"]) == 2
+
+
 @pytest.mark.parametrize("words", [["docs", "list"], ["search", "x"], ["libraries", "remove"]])
 def test_a_name_that_no_library_can_have_is_wrong_usage(quire: Quire, words: list[str]) -> None:
     done = quire(*words, *(["x" * 201, "--yes"] if words[-1] == "remove" else ["--library", "x" * 201]))

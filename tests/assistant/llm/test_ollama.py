@@ -246,11 +246,17 @@ def test_without_server_the_default_is_quotes_with_a_notice(tmp_path, monkeypatc
         ("https://h/ollama/", "https://h:443/ollama"),
         ("http://[::1]:5", "http://[::1]:5"),
         ("'127.0.0.1:8'", "http://127.0.0.1:8"),
-        ("h:port", "http://h:11434"),
     ],
 )
 def test_an_address_is_read_as_ollama_reads_it(text, address):
     assert servers.base_address(text) == address
+
+
+@pytest.mark.parametrize("text", ["http://127.0.0.1:70000", "127.0.0.1:-1", "h:port", "h:0", "ftp://h", "http://[::1"])
+def test_an_address_that_cannot_be_is_told_and_not_mended_by_guessing(text):
+    with pytest.raises(UsageError, match="port from 1 to 65535") as caught:
+        servers.base_address(text)
+    assert repr(text) in caught.value.message
 
 
 @pytest.mark.parametrize(
