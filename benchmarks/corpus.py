@@ -23,3 +23,10 @@ def pdfs() -> list[Path]:
     handbook = Path(tempfile.mkdtemp()) / "handbook.pdf"
     subprocess.run([sys.executable, ROOT / "docs" / "build_handbook.py", handbook], check=True)
     return [handbook]
+
+
+def typical(count: int) -> list[Path]:
+    """Return that many PDFs of middling size, spread over the middle half of all."""
+    files = sorted(pdfs(), key=lambda path: (path.stat().st_size, path))
+    middle = files[len(files) // 4 : max(len(files) * 3 // 4, len(files) // 4 + 1)]
+    return middle[:: max(1, len(middle) // count)][:count]

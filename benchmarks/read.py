@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import time
 
-from benchmarks.corpus import pdfs
+from benchmarks.corpus import typical
 from benchmarks.table import show
 from ingest.chunks import split
 from ingest.pdf import read_pdf
 
 
 def main(argv: list[str]) -> None:
-    """Read at most three PDFs both ways in one process and print pages per CPU second."""
+    """Read three PDFs of middling size both ways in one process and print pages per CPU second."""
     from pypdf import PdfReader
 
-    files = sorted(pdfs(), key=lambda path: path.stat().st_size)[:3]
+    files = typical(3)
     pages = sum(len(PdfReader(path).pages) for path in files)
     rows = []
     for name, read in (

@@ -1,9 +1,9 @@
 """How fast a library answers: 100,000 passages in each store, searched by long questions; prints one table, writes JSON.
 
-    python -m benchmarks.store [--passages N] [--folder PDFS] [--weaviate] [--out FILE]
+    python -m benchmarks.store [--passages N] [--folder PDFS] [--stores NAME...] [--out FILE]
 
 Without --folder the text is made from a seeded generator with the word frequencies of natural text. Weaviate is
-measured beside SQLite where an embedded binary is found or WEAVIATE_URL is set.
+measured beside SQLite where an embedded binary is found or WEAVIATE_URL is set; it takes minutes to write.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ _SYLLABLES = "ba co de fi gu ha ji ka lo mu ne po qua ri so tu ve wi xa yo zu st
 IDENTITY = Identity("benchmark", "1", DIMENSION, True, "", "", 500, 75)
 
 
-def main() -> int:
+def main(argv: list[str]) -> int:
     """Measure, print, write; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--passages", type=int, default=100_000)
     parser.add_argument("--folder", type=Path, help="real PDFs to take the text from")
     parser.add_argument("--stores", nargs="*", help="sqlite weaviate weaviate-embedded (default: what is there)")
     parser.add_argument("--out", type=Path, default=Path("bench-out/store.json"))
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     rows = []
     with tempfile.TemporaryDirectory() as home:
         base, _ = load_config()
@@ -291,4 +291,4 @@ def _print_table(rows: list[dict[str, object]]) -> None:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(main(sys.argv[1:]))
