@@ -12,7 +12,7 @@ from typing import Any
 from finetune.config import TrainConfig, home_folder
 from finetune.errors import TrainingFailed
 from finetune.losses import OURS
-from finetune.models import REFERENCE, exact_weights
+from finetune.models import REFERENCE, computing, exact_weights
 from finetune.rows import Row, hash_rows
 
 
@@ -131,14 +131,17 @@ def with_reference(trainer: Any, data: Any, rows: list[Row], *, identity: str) -
     key = hashlib.sha256(f"{identity}\0{kind}\0{hash_rows(rows)}".encode()).hexdigest()
     path = home_folder() / "cache" / "reference" / f"{key}.npz"
     main = trainer.accelerator.is_main_process
-    if not path.is_file():
+    missing = not path.is_file()
+    trainer.accelerator.wait_for_everyone()  # all have looked before the first one writes
+    if missing:
         model = trainer.ref_model or trainer.model
         size = trainer.args.per_device_train_batch_size
         first, second = [], []
         # every process scores all rows: the pass is short beside training, and no gathering can misorder it
         for batch in DataLoader(data, batch_size=size, collate_fn=trainer.data_collator):
             moved = {k: v.to(trainer.accelerator.device) for k, v in batch.items() if hasattr(v, "to")}
-            a, b = trainer.compute_ref_log_probs(model, moved)
+            with computing(model):
+                a, b = trainer.compute_ref_log_probs(model, moved)
             first.append(a.float().cpu())
             second.append(torch.zeros_like(a).cpu() if b is None else b.float().cpu())
         if main:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from finetune.models import Loaded
+from finetune.models import Loaded, computing
 from finetune.records import Message
 
 
@@ -34,7 +34,7 @@ def answer(loaded: Loaded, messages: Sequence[Message], *, max_new_tokens: int, 
     options: dict[str, Any] = {"do_sample": temperature > 0}
     if temperature > 0:
         options["temperature"] = temperature
-    with torch.no_grad():
+    with torch.no_grad(), computing(loaded.model):
         out = loaded.model.generate(
             input_ids=prompt,
             attention_mask=torch.ones_like(prompt),

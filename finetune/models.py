@@ -4,6 +4,7 @@ Bugs A and C of docs/training.md are mended here: 4-bit weights are never repack
 their fp32 values whatever a trainer does to them when it is built.
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -117,7 +118,8 @@ def load_base(config: TrainConfig, *, for_training: bool = True) -> Any:
     if config.method == "qlora":
         options["quantization_config"] = _nf4(dtype)
     if device_of(config) == "cuda":
-        options["device_map"] = {"": torch.cuda.current_device()}
+        # torchrun starts one process a card, and nothing has chosen the card yet when the model is loaded
+        options["device_map"] = {"": int(os.environ.get("LOCAL_RANK", torch.cuda.current_device()))}
     try:
         model = AutoModelForCausalLM.from_pretrained(config.model, **options)
     except (OSError, ValueError, ImportError) as exc:
@@ -161,6 +163,19 @@ def keep_vectors_wide(model: Any) -> None:
     for parameter in model.parameters():
         if parameter.ndim == 1 and parameter.dtype in (torch.float16, torch.bfloat16):
             parameter.data = parameter.data.float()
+
+
+@contextmanager
+def computing(model: Any) -> Iterator[None]:
+    """Compute as a trainer does: where a base is held in 16 bits, narrow its fp32 vectors to it operation by operation.
+
+    Whatever runs a model outside of a trainer needs it: a norm in fp32 hands fp32 to a matrix in bf16.
+    """
+    import torch
+
+    weight = model.get_input_embeddings().weight
+    with torch.autocast(weight.device.type, dtype=weight.dtype, enabled=weight.dtype != torch.float32):
+        yield
 
 
 def find_targets(model: Any, targets: tuple[str, ...]) -> list[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from finetune.manifest import find_run, read_manifest
-from finetune.models import REFERENCE, Loaded, load_run
+from finetune.models import REFERENCE, Loaded, computing, load_run
 from finetune.records import Record
 from finetune.rows import Row, RowReport, encode_pairs
 
@@ -76,7 +76,7 @@ def answer_log_probs(
         mask = torch.tensor(attention, device=device)
         tokens = torch.tensor(ids, device=device)
         positions = (mask.cumsum(dim=1) - 1).clamp(min=0)
-        with torch.no_grad():
+        with torch.no_grad(), computing(model):
             logits = model(input_ids=tokens, attention_mask=mask, position_ids=positions, use_cache=False).logits
         # position t predicts token t + 1
         log_probs = logits[:, :-1].float().log_softmax(dim=-1).gather(2, tokens[:, 1:, None]).squeeze(2)

@@ -296,6 +296,25 @@ def test_full_training_and_dpo_on_top_of_it(
     assert losses(folder)[1] < losses(folder)[0]
 
 
+@pytest.mark.parametrize(("kind", "method"), [("qwen2", "qlora"), ("qwen2", "lora"), ("phi", "qlora")])
+def test_a_base_in_16_bits_as_on_a_card_trains_samples_scores_and_answers(
+    kind: str, method: str, models: dict[str, str], conversations: list[Conversation], preferences: list[Preference],
+    home: Path,
+) -> None:  # fmt: skip
+    from finetune.generate import answer
+    from finetune.models import load_run
+    from finetune.score import score_pairs
+
+    settings = {"method": method, "dtype": "bf16", "max_steps": 2, "prompts": ["What does the cow say?"]}
+    train(build(COMMON, settings, {"model": models[kind], "name": "sft"}), records=conversations, say=quiet)
+    settings |= {"stage": "dpo", "parent": "sft", "name": "dpo", "precompute_reference": True}
+    folder = train(build(COMMON, settings), records=preferences, say=quiet)
+    assert losses(folder)[0] == pytest.approx(math.log(2), abs=1e-6)
+    assert len((folder / "samples.jsonl").read_text().splitlines()) >= 2
+    assert answer(load_run(folder), conversations[0].messages[:1], max_new_tokens=4).tokens == 4
+    assert math.isfinite(score_pairs(folder, preferences).margin)
+
+
 @pytest.mark.parametrize(
     "settings",
     [{"neftune_alpha": 5.0}, {"optimizer": "rmsprop"}, {"optimizer": "paged_adamw_8bit"}, {"rslora": True},
