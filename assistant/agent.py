@@ -18,6 +18,7 @@ from assistant.config import AssistantConfig, Sampling
 from assistant.errors import AssistantError, ModelError, ModelInterrupted
 from assistant.prompt import REFUSAL, Message, is_refusal
 from assistant.quotes import EXCERPTS, Quote, line, pick
+from assistant.ranking import share, word_forms, words_of
 from assistant.retrieve import Passage, QueryEmbedder, search
 from ingest.counting import counted
 
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
 NO_DOCUMENTS = "No documents are asked: this is the model alone, and nothing it says is checked."
 _ALONGSIDE = 0.5  # share of the threshold that further passages must reach once one has passed it: with the whole
 # threshold for each, 5 of 59 evidence pages that were found never reached the prompt
+_OWN_WORDS = (
+    0.5  # share of a follow-up's own words that a passage must hold, else the follow-up is looked up alone: of 22
+)
+# follow-ups to a 10-K all 7 on something else are refused, and 2 of the others, which are refused without a history too
 _TEMPLATE_TOKENS = 50  # the budget's allowance for a chat template, which a server may not use
 _POLL_SECONDS = 0.05  # how soon a cancel is seen while the model is silent
 
@@ -237,6 +242,8 @@ class Agent:
         found = self._search(draft.asked, k, documents)
         passes = any(passage.score >= self.config.threshold for passage in found)
         evidence = [p for p in found if passes and p.score >= _ALONGSIDE * self.config.threshold]
+        if self._quotes and draft.asked != question and not self._says_of(question, found, k, documents):
+            return []
         if history and (evidence or followup.is_elliptical(question)):
             kept = followup.evidence_at_hand(history[-1].passages, [c.number for c in history[-1].citations])
             allowed = None if documents is None else set(documents)
@@ -247,6 +254,16 @@ class Agent:
                 if (p.document_id, p.page) not in there and (allowed is None or p.document_id in allowed)
             ]
         return evidence
+
+    def _says_of(self, question: str, found: Sequence[Passage], k: int, documents: Sequence[str] | None) -> bool:
+        """Say whether the documents hold what a follow-up adds; the words it is joined with always find something.
+
+        A model reads the passages and can refuse; quotes would show passages for the question before.
+        """
+        asked = word_forms(followup.own_part(question))
+        if not asked or any(share(asked, words_of(p.text)) >= _OWN_WORDS for p in found):
+            return True
+        return any(p.score >= self.config.threshold for p in self._search(question, k, documents))
 
     def _search(self, question: str, k: int, documents: Sequence[str] | None) -> list[Passage]:
         if self.store is None or self.embedder is None:

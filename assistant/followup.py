@@ -31,6 +31,11 @@ def is_elliptical(question: str) -> bool:
     return len(words(question)) < _SHORT or bool(_POINTS_BACK.search(question))
 
 
+def own_part(question: str) -> str:
+    """Return a question without the words that point back: "and in 2021?" gives "in 2021?", "yes" nothing."""
+    return _POINTS_BACK.sub(" ", question)
+
+
 def join(history: Sequence[tuple[str, str]], question: str) -> str:
     """Return the question with the words of the last one that stood alone, where it leans on it; needs no model."""
     if not is_elliptical(question):

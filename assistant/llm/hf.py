@@ -30,6 +30,7 @@ class Source:
 
 def load(name: str, config: AssistantConfig) -> Model:
     """Return the model; raises UsageError without the libraries, ModelAbsent or ModelError where it cannot be had."""
+    source = find(name, config.home)  # before the imports, which take seconds
     try:
         import torch  # noqa: F401
         import transformers  # noqa: F401
@@ -37,7 +38,6 @@ def load(name: str, config: AssistantConfig) -> Model:
         raise UsageError(
             "hf: models need torch and transformers", f"install them: {install_extra('finetune')}"
         ) from exc
-    source = find(name, config.home)
     model, tokenizer = _load(source)
     own = int(getattr(model.config, "max_position_embeddings", 0) or config.window)
 

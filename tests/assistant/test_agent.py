@@ -200,6 +200,22 @@ def test_a_yes_is_understood_without_a_model():
     assert second.passages[0].document == "moon.pdf"
 
 
+@pytest.mark.parametrize("question", ["What about bananas?", "Who wrote that opera?", "Which aircraft does it fly?"])
+def test_a_follow_up_on_what_the_documents_do_not_hold_is_refused_as_without_a_history(question):
+    agent = make_agent()
+    first = agent.ask(MOON_QUESTION)
+    assert not first.refused
+    for documents in (None, ["id-moon.pdf"]):
+        assert agent.ask(question, documents=documents).refused
+        assert agent.ask(question, documents=documents, history=[first]).refused
+
+
+@pytest.mark.parametrize("question", ["yes", "why?", "and the diameter?", "Has anybody lived there, and is it far?"])
+def test_a_follow_up_on_what_they_hold_is_answered_from_what_both_say(question):
+    agent = make_agent()
+    assert not agent.ask(question, history=[agent.ask(MOON_QUESTION)]).refused
+
+
 def test_without_documents_it_is_plain_chat_labelled_as_such():
     chat = scripted("Hello!")
     config = AssistantConfig()

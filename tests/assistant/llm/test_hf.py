@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -121,3 +123,15 @@ def test_a_folder_that_is_not_there_is_named(tmp_path):
     with pytest.raises(ModelAbsent, match="there is no folder"):
         find("./gone", tmp_path)
     assert find("Qwen/Qwen2.5-0.5B-Instruct", tmp_path) == Source("Qwen/Qwen2.5-0.5B-Instruct")
+
+
+def test_a_folder_that_is_not_there_is_told_before_anything_heavy_is_imported(tmp_path):
+    code = (
+        "import sys\nfrom assistant.config import AssistantConfig\nfrom assistant.errors import ModelAbsent\n"
+        "from assistant.llm import load_model\n"
+        "try:\n    load_model('hf:/nope', AssistantConfig())\n"
+        "except ModelAbsent as exc:\n    print(exc, 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("there is no folder /nope")
+    assert done.stdout.endswith("False\n")
