@@ -19,8 +19,9 @@ app: .venv/.app
 demo-finetune: .venv/.finetune
 	@OMP_NUM_THREADS=1 $(BIN)/python -m finetune.demo
 
+# two processes, a file's tests in one of them: a test file may start one server for all its tests
 test: .venv/.full
-	$(BIN)/python -m pytest -rs
+	$(BIN)/python -m pytest -rs -n 2 --dist loadfile
 
 test-slow: .venv/.full
 	$(BIN)/python -m pytest -rs -m slow

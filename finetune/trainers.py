@@ -10,11 +10,15 @@ os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")  # ORPO and CPO are exper
 from typing import Any
 
 import torch
+from huggingface_hub import constants
 from trl import DPOTrainer, KTOTrainer, SFTTrainer
 from trl.experimental.cpo import CPOTrainer
 from trl.experimental.orpo import ORPOTrainer
 
 from finetune.losses import OURS, our_loss
+
+# TRL's trainers report each run to the hub from a thread; the variable that forbids it is read before we are asked
+constants.HF_HUB_DISABLE_TELEMETRY = True
 
 
 class _Plain:

@@ -1,3 +1,4 @@
+import importlib.util
 import json
 import subprocess
 import sys
@@ -13,8 +14,11 @@ from assistant.llm.hf import Source, find
 from tests.assistant.helpers import PagesStore, WordEmbedder
 from tests.assistant.tiny import CHATML, SPECIALS, byte_tokens
 
-pytest.importorskip("torch")
-pytest.importorskip("peft")
+for library in ("torch", "peft"):
+    if (
+        importlib.util.find_spec(library) is None
+    ):  # importing them takes seconds, which the whole collection would wait for
+        pytest.skip(f"{library} is not installed", allow_module_level=True)
 QUESTION = "What is the diameter of the moon?"
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
 
