@@ -241,7 +241,11 @@ def _checked_addresses(url: httpx.URL, fetch: _Fetch) -> list[str]:
         reason = inward_reason(address, allow_private=fetch.allow_private, allow_networks=fetch.allow_networks)
         if reason is not None:
             place = host if address == host else f"{host} ({address})"
-            hint = "--allow-private admits it, if you trust the address" if "private" in reason else "check the address"
+            hint = (
+                "save the file and give that; quire ingest --allow-private admits it, if you trust the address"
+                if "private" in reason
+                else "check the address"
+            )
             raise LinkRefused(f"{_shown(url)} leads to {_clean(place)}, {reason}", hint)
     return addresses
 

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 Rectangle = tuple[float, float, float, float]  # left, top, right, bottom in fractions of the page as rendered
 
-_POINTS_WIDE = 760  # pixels the page is wide at zoom 1: readable beside the conversation
 _SHARPNESS = 2.0  # pixels a point at zoom 1
 _PASSAGE = (255, 221, 64, 70)  # red, green, blue, opacity of 255
 _QUOTE = (255, 166, 0, 120)
@@ -150,11 +149,9 @@ def _draw_picture(path: Path, own: Session, shown: PageRef, document: Document) 
         quote=shown.quote if marks else None,
         scale=_SHARPNESS * max(1.0, own.zoom / 1.5),
     )
-    width = int(_POINTS_WIDE * own.zoom)
-    # at zoom 1 the page fills what room there is; larger ones scroll inside their box
-    with st.container(key=f"page_picture_{'fit' if own.zoom <= 1 else 'large'}"):
-        alt = f"{document.name}, page {shown.page}"
-        st.image(picture, width="stretch" if own.zoom == 1 else width, alt=alt)
+    # the style sheet makes the picture so many percent of the room beside the conversation; larger ones scroll in it
+    with st.container(key=f"page_picture_{round(100 * own.zoom)}"):
+        st.image(picture, width="stretch", alt=f"{document.name}, page {shown.page}")
 
 
 def _draw_text(shown: PageRef) -> None:

@@ -207,9 +207,9 @@ class Services:
             return pull
 
     def pulls(self) -> list[Pull]:
-        """Return the models that are being fetched, and those that could not be."""
+        """Return the models that are being fetched, and those that were or could not be until somebody dismissed it."""
         with self._lock:
-            return [pull for pull in self._pulls.values() if not pull.finished or pull.trouble]
+            return list(self._pulls.values())
 
     def forget_pull(self, pull: Pull) -> None:
         """Take a finished fetch off the list."""

@@ -182,8 +182,20 @@ def _draw_pull(services: Services) -> None:
             st.error(text.label(pull.trouble.message))
             st.caption(text.label(pull.trouble.fix))
             st.button("Dismiss", key=f"forget_{pull.name}", on_click=services.forget_pull, args=(pull,))
+        elif pull.finished:
+            st.success(text.label(f"{pull.name} was fetched."))
+            with st.container(horizontal=True):
+                st.button("Use this model", key=f"use_{pull.name}", on_click=_use_fetched, args=(services, pull))
+                st.button("Dismiss", key=f"forget_{pull.name}", on_click=services.forget_pull, args=(pull,))
     if any(not pull.finished for pull in pulls):
         st.fragment(_draw_pulling, run_every=1.0)(services)
+
+
+def _use_fetched(services: Services, pull: Pull) -> None:
+    there = {entry.name for entry in services.models()}
+    names = (f"ollama:{pull.name}", f"ollama:{pull.name}:latest")
+    state.choose_later(next((name for name in names if name in there), names[0]))
+    services.forget_pull(pull)
 
 
 def _draw_pulling(services: Services) -> None:

@@ -254,7 +254,7 @@ def test_a_models_answer_is_cited_and_shown_as_text_without_what_it_invented(hom
         monkeypatch.setenv("QUIRE_MODEL", "openai:scripted")
         page = ask(open_page(), QUESTION)
     assert texts(page)[1] == "It weighs 180 kilograms [1], worth $5 and $6."
-    assert "citations of passages that do not exist were removed" in words(page)
+    assert "1 citation of passages that do not exist was removed" in words(page)
     assert any(label.startswith("[1] whales.pdf") for label in labels(page))
     assert not any("[7]" in label for label in labels(page))
 

@@ -8,6 +8,7 @@ import random
 import re
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pypdfium2
@@ -18,6 +19,7 @@ from tests.assistant.ollama_server import OllamaServer, ollama_binary
 from tests.assistant.tiny import write_gguf
 from tests.documents import write_pdf
 from tests.streamlit_app.browsing import answers, app, ask, browser, needs_chromium, open_view
+from tests.streamlit_app.registry import Registry, openssl
 from tests.streamlit_app.scripted_server import Messages, ScriptedServer
 
 pytestmark = needs_chromium
@@ -236,6 +238,43 @@ def test_a_real_ollama_that_is_killed_in_mid_answer_leaves_the_part_and_a_plain_
         server.stop()
 
 
+@pytest.mark.server
+@pytest.mark.skipif(not ollama_binary(), reason="no ollama on the path")
+@pytest.mark.skipif(not openssl(), reason="no openssl on the path")
+def test_a_model_is_fetched_by_a_real_ollama_with_progress_and_then_answers(
+    tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (home / "quire.toml").write_text("[assistant]\nmax_tokens = 30\nwindow = 4096\n")
+    weights = write_gguf(tmp_path / "tiny.gguf", embedding=512)  # 8 MB
+    with Registry(tmp_path, weights, seconds=6) as registry:
+        monkeypatch.setenv("SSL_CERT_FILE", str(registry.certificate))
+        server = OllamaServer(tmp_path)
+        try:
+            with app(home, tmp_path, OLLAMA_HOST=server.base) as url, browser(tmp_path / "profile") as context:
+                page = context.new_page()
+                page.goto(url)
+                page.get_by_text("Another model").click()
+                page.get_by_label("Fetch with Ollama").fill(registry.model)
+                page.get_by_role("button", name="Fetch").click()
+                page.get_by_text("MB of").wait_for()
+                bar = page.get_by_role("progressbar")
+                shares = set()
+                while bar.count():
+                    shares |= {int(n or 0) for n in bar.evaluate_all("all => all.map(b => b.ariaValueNow)")}
+                    page.wait_for_timeout(200)
+                assert len([share for share in shares if 0 < share < 100]) >= 2, shares
+                page.get_by_text(f"{registry.model} was fetched.").wait_for()
+                page.get_by_role("button", name="Use this model").click()
+                page.get_by_text(f"{registry.model} was fetched.").wait_for(state="detached")
+                picked = page.get_by_role("combobox", name="Model", exact=True).input_value()
+                assert picked.startswith(f"ollama:{registry.model} ("), "with its size, as the picker lists it"
+                ask(page, "How heavy is the heart of a blue whale?")
+                page.get_by_text(re.compile(re.escape(f"ollama:{registry.model}") + r"(,|$)")).wait_for()
+                assert len(answers(page)) == 2
+        finally:
+            server.stop()
+
+
 def test_a_long_ingest_goes_on_without_the_tab_and_shows_its_state_on_return(tmp_path: Path) -> None:
     draw = random.Random(7)  # no two passages alike: equal ones are embedded once
     words = [
@@ -350,6 +389,7 @@ def test_nothing_is_wider_than_the_window(tmp_path: Path, home: Path, width: int
         ask(page, "How heavy is the heart of a blue whale?")
         page.get_by_role("button", name="whales.pdf, page 1").click()
         page.locator(".st-key-page_panel img").wait_for()
+        _check_zoom(page)
         for view in ("Ask", "Library", "Settings", "Privacy"):
             if width < 641 and page.get_by_role("button", name="Close").count():
                 page.get_by_role("button", name="Close").click()
@@ -358,3 +398,46 @@ def test_nothing_is_wider_than_the_window(tmp_path: Path, home: Path, width: int
             page.wait_for_timeout(400)
             wide = page.evaluate("() => document.scrollingElement.scrollWidth - window.innerWidth")
             assert wide <= 0, view
+
+
+def _check_zoom(page: Any) -> None:
+    """Each step is a share of the room that the page has, whatever the width of the window."""
+    measure = "image => [image.clientWidth, image.closest('[class*=st-key-page_picture]').clientWidth]"
+    for percent, step in ((100, "+"), (150, "+"), (200, "−"), (150, "−"), (100, "−"), (75, "+"), (100, "")):
+        image = page.locator(f".st-key-page_picture_{percent} img")
+        image.wait_for()
+        page.wait_for_timeout(200)
+        width, room = image.evaluate(measure)
+        assert abs(width - room * percent / 100) < 5, (percent, width, room)
+        if step:
+            page.get_by_role("button", name=step, exact=True).click()
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_words_on_filled_buttons_can_be_read(tmp_path: Path, home: Path, dark: bool) -> None:
+    with (
+        app(home, tmp_path, QUIRE_MODEL="quotes") as url,
+        browser(tmp_path / "profile", dark=dark) as context,
+    ):
+        page = context.new_page()
+        page.goto(url)
+        open_view(page, "Library")
+        button = page.get_by_role("button", name="Put into default")
+        button.wait_for()
+        page.wait_for_timeout(500)
+        ground, ink = button.evaluate(
+            "b => [getComputedStyle(b).backgroundColor, getComputedStyle(b.querySelector('p') || b).color]"
+        )
+        assert _contrast(ground, ink) >= 4.5, (ground, ink)
+
+
+def _contrast(one: str, other: str) -> float:
+    """Return the contrast of two colours as WCAG 2.2 counts it."""
+
+    def luminance(colour: str) -> float:
+        parts = [int(number) / 255 for number in re.findall(r"\d+", colour)[:3]]
+        linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
