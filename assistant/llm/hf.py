@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,7 @@ class Source:
 def load(name: str, config: AssistantConfig) -> Model:
     """Return the model; raises UsageError without the libraries, ModelAbsent or ModelError where it cannot be had."""
     source = find(name, config.home)  # before the imports, which take seconds
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # read when the libraries are imported
     try:
         import torch  # noqa: F401
         import transformers  # noqa: F401

@@ -138,6 +138,9 @@ def _graph(weights: Weights, fingerprint: str, models: Path, precision: str) -> 
 
 
 def _open_session(graph: Path | bytes, threads: int) -> Any:
+    # since 1.29 ONNX Runtime reports its use over the network and keeps a device id under ~/.cache; what turns it off
+    # counts only before the library is first imported (its Privacy.md)
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -330,3 +331,18 @@ def test_endpoint_that_does_not_answer_is_named(kind: str) -> None:
 )
 def test_only_other_languages_are_told_from_english(text: str, english: bool) -> None:
     assert mostly_english(text) is english
+
+
+def test_embedding_leaves_nothing_of_usage_statistics_behind(tmp_path):
+    code = (
+        "from pathlib import Path\nimport sys\nfrom ingest.config import IngestConfig\n"
+        "from ingest.embed import load_embedder\n"
+        "load_embedder(IngestConfig(home=Path(sys.argv[1]))).embed_query('a question')"
+    )
+    # a build machine's variables would turn them off as well
+    kept = {name: value for name, value in os.environ.items() if name not in ("CI", "GITHUB_ACTIONS", "TF_BUILD")}
+    for name in [name for name in kept if name.startswith(("ORT_", "XDG_", "QUIRE_"))]:
+        del kept[name]
+    environ = {**kept, "HOME": str(tmp_path / "person"), "PYTHONPATH": str(Path(__file__).parents[2])}
+    subprocess.run([sys.executable, "-c", code, tmp_path / "home"], env=environ, check=True, timeout=120)
+    assert [path.name for path in tmp_path.iterdir()] == ["home"]
