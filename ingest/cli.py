@@ -32,7 +32,9 @@ COMMANDS = {
 def main(argv: list[str]) -> int:
     """Run one of COMMANDS; returns 0 done, 1 something failed and is named, 2 wrong usage."""
     parser = _PARSERS[argv[0]]()
-    args = parser.parse_args(argv[1:])
+    # flags may stand between the action and the library's name, which argparse takes only so
+    parse = parser.parse_intermixed_args if argv[0] == "libraries" else parser.parse_args
+    args = parse(argv[1:])
     try:
         return int(args.run(args))
     except UsageError as exc:
@@ -346,9 +348,10 @@ def _docs_reindex(args: argparse.Namespace) -> int:
 
 
 def _docs_copy(args: argparse.Namespace) -> int:
+    from ingest.pipeline import library_key
     from ingest.store import copy_library, open_store
 
-    with _library(args) as (config, source):
+    with _library(args) as (config, source), progress_lines(quiet=args.json) as progress:
         flags = {
             "library": args.to_library or config.library,
             "store": args.to,
@@ -356,10 +359,14 @@ def _docs_copy(args: argparse.Namespace) -> int:
             "tenant": args.to_tenant or ("" if args.to == "sqlite" else config.tenant),
         }
         target_config, _ = load_config(flags=flags)
+        if library_key(target_config) == library_key(config):
+            raise UsageError(
+                f"library {config.library!r} was to be copied onto itself", "name another with --to-library"
+            )
         offer_download(target_config, agreed=args.yes)
         target = open_store(target_config, create=True)
         try:
-            passages = copy_library(source, target)
+            passages = copy_library(source, target, progress=_copying(progress))
         finally:
             target.close()
         if args.json:
@@ -367,6 +374,19 @@ def _docs_copy(args: argparse.Namespace) -> int:
         else:
             print(f"copied {counted(passages, 'passage')} to library {target_config.library!r} in {args.to}")
     return 0
+
+
+def _copying(draw: Callable[[Progress], None] | None) -> Callable[[str, int, int], None] | None:
+    from ingest.pipeline import Progress
+
+    started = time.monotonic()
+
+    def progress(document: str, number: int, of: int) -> None:
+        left = (time.monotonic() - started) / number * (of - number)
+        if draw:
+            draw(Progress("copying", document, 1.0, number - 1, of, left))
+
+    return progress
 
 
 # libraries
@@ -412,11 +432,11 @@ def _libraries_list(args: argparse.Namespace, config: IngestConfig) -> int:
         print(json.dumps({"libraries": [dataclasses.asdict(summary) for summary in found]}))
         return 0
     for s in found:
-        print(
-            f"{_clean(s.name):<24} {counted(s.documents, 'document', width=6)} {counted(s.passages, 'passage', width=9)} {s.bytes / 1e6:>9.1f} MB  {s.store}"
-        )
-        if s.problem:
-            print(f"{'':<24} {_clean(s.problem)}")
+        numbers = f"{counted(s.documents, 'document', width=6)} {counted(s.passages, 'passage', width=9)}"
+        size = f"{s.bytes / 1e6:.1f} MB" if s.bytes else ""  # a server elsewhere does not tell
+        print(f"{_clean(s.name):<24} {numbers} {size:>12}  {s.store}")
+        for line in filter(None, (s.problem, s.note)):
+            print(f"{'':<24} {_clean(line)}")
     if not found:
         print("no library yet: quire ingest PATH makes the first", file=sys.stderr)
     return 0
@@ -444,12 +464,15 @@ def _libraries_tenants(args: argparse.Namespace, config: IngestConfig) -> int:
     _need_weaviate(config)
     found = list_tenants(config, args.name)
     if args.json:
-        print(json.dumps({"library": args.name, "tenants": found}))
+        print(json.dumps({"library": args.name, "tenants": found or {}}))
+        return 0
+    if found is None:
+        print(f"library {args.name!r} was made without tenants and takes none", file=sys.stderr)
         return 0
     for tenant, active in found.items():
         print(f"{_clean(tenant):<32} {'active' if active else 'not in memory'}")
     if not found:
-        print(f"library {args.name!r} has no tenants: quire ingest --tenant makes the first", file=sys.stderr)
+        print(f"library {args.name!r} has no tenant now: quire ingest --tenant makes one", file=sys.stderr)
     return 0
 
 

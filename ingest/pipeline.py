@@ -35,7 +35,7 @@ from ingest.store import Document, Identity, Store, Vectors, miscounted, open_st
 _SLICE = 256  # chunks embedded between two savings: at worst these are embedded twice after a kill
 _MINILM_CHARACTERS = 1200  # what its 256 tokens hold of English prose
 
-Stage = Literal["reading", "embedding", "storing", "done"]
+Stage = Literal["reading", "embedding", "storing", "copying", "done"]
 AskPassword = Callable[[str, bool], str | None]  # (document, a wrong one was given) -> password, None to give up
 
 
@@ -347,7 +347,7 @@ class _Run:
         texts = _texts(parsed.chunks, source, parsed.pdf.title)
         vectors = self._vectors(work, parsed.chunks, texts)
         self._check_cancel()
-        self._say("storing", file_name(source), 1.0)
+        self._say("storing", file_name(source), 1.0, work.size)
         notices = self._notices(work, parsed)
         if parsed.pdf.encrypted:
             decrypted_copy(work.copy, work.password, work.copy.with_suffix(".open"))

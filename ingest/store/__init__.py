@@ -71,6 +71,7 @@ class LibrarySummary:
     store: str  # one of ingest.config.STORES
     bytes: int  # on disk, indexes included; 0 where a server does not tell
     problem: str = ""
+    note: str = ""  # what the numbers leave out
 
 
 class Store(Protocol):

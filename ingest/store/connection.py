@@ -177,7 +177,7 @@ def connect(config: IngestConfig) -> Connection:
                 "set WEAVIATE_URL=http://localhost:8080, or use QUIRE_STORE=weaviate-embedded or sqlite",
             )
         address = parse_address(config.weaviate_url, config.weaviate_grpc_url)
-        key, leave = config.weaviate_api_key, _nothing
+        key, leave = _usable_key(config.weaviate_api_key), _nothing
     try:
         _check_server(address, key)
         _check_grpc(address)
@@ -185,6 +185,16 @@ def connect(config: IngestConfig) -> Connection:
     except BaseException:
         leave()
         raise
+
+
+def _usable_key(key: str) -> str:
+    """Return the key without the line end it was pasted with; raises UsageError for what no request can carry."""
+    key = key.strip()
+    if not (key.isascii() and key.isprintable()):
+        raise UsageError(
+            "WEAVIATE_API_KEY holds letters that no key has", "copy the key again: ASCII only, and in one line"
+        )
+    return key
 
 
 def _check_server(address: Address, key: str) -> None:

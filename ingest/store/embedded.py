@@ -89,7 +89,8 @@ def join(home: Path, *, linger_seconds: float = 0.0) -> Joined:
         raise StoreError("Weaviate has no embedded server for Windows", "run a server and set WEAVIATE_URL")
     if not binary_path().is_file():
         raise StoreError(
-            f"{download_offer()}", "add --yes to agree to the download; or use QUIRE_STORE=sqlite, which needs nothing"
+            f"{download_offer()}",
+            "`quire ingest --yes` agrees to the download; or use QUIRE_STORE=sqlite, which needs nothing",
         )
     folder = home / "weaviate"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)

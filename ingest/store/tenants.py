@@ -10,11 +10,11 @@ from ingest.store.connection import connect
 from ingest.store.schema import absent, check_tenant, collections_of, records_name
 
 
-def list_tenants(config: IngestConfig, library: str) -> dict[str, bool]:
-    """Return {tenant: whether it is active} of a library; empty where it has none. Raises StoreError for no such library."""
+def list_tenants(config: IngestConfig, library: str) -> dict[str, bool] | None:
+    """Return {tenant: whether it is in memory} by name, None for a library made without tenants; StoreError for no library."""
     connection = connect(config)
     try:
-        return connection.call(lambda: _states(connection.client, library))
+        return connection.call(lambda: tenant_states(connection.client, library))
     finally:
         connection.close()
 
@@ -55,12 +55,15 @@ def add_tenant(client: Any, collection: str, tenant: str) -> None:
         tenants.create([tenant])
 
 
-def tenant_names(client: Any, library: str) -> set[str] | None:
-    """Return the tenants of a library, None where it was made without."""
+def tenant_states(client: Any, library: str) -> dict[str, bool] | None:
+    """Return {tenant: whether it is in memory} by name, None where the library was made without; wakes none."""
+    if not client.collections.exists(records_name(library)):
+        raise absent(library)
     collection = client.collections.use(records_name(library))
     if not collection.config.get().multi_tenancy_config.enabled:
         return None
-    return set(collection.tenants.get())
+    found = sorted(collection.tenants.get().items())
+    return {name: str(getattr(one.activity_status, "value", "")).upper() == "ACTIVE" for name, one in found}
 
 
 def remove_share(client: Any, library: str, tenant: str) -> None:
@@ -71,14 +74,5 @@ def remove_share(client: Any, library: str, tenant: str) -> None:
 
 
 def _must_have(client: Any, library: str, tenant: str) -> None:
-    if tenant not in _states(client, library):
+    if tenant not in (tenant_states(client, library) or ()):
         raise StoreError(f"library {library!r} has no tenant {tenant!r}", "list the tenants to see their names")
-
-
-def _states(client: Any, library: str) -> dict[str, bool]:
-    if not client.collections.exists(records_name(library)):
-        raise absent(library)
-    if tenant_names(client, library) is None:
-        return {}
-    found = client.collections.use(records_name(library)).tenants.get()
-    return {name: str(getattr(one.activity_status, "value", "")).upper() == "ACTIVE" for name, one in found.items()}

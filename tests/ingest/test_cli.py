@@ -230,9 +230,19 @@ def test_libraries_are_listed_and_removed_with_their_copies(quire: Quire, tmp_pa
         quire("ingest", str(tmp_path / library), "--library", library)
     listed = json.loads(quire("libraries", "--json").stdout)["libraries"]
     assert [(entry["name"], entry["documents"]) for entry in listed] == [("one", 2), ("two", 2)]
-    assert quire("libraries", "remove", "one", "--yes").returncode == 0
+    assert quire("libraries", "remove", "--yes", "one").returncode == 0
     assert [e["name"] for e in json.loads(quire("libraries", "--json").stdout)["libraries"]] == ["two"]
     assert quire("libraries", "remove", "one", "--yes").returncode == 1
+
+
+def test_a_copy_says_where_it_stands_and_is_never_made_onto_itself(filled: Quire) -> None:
+    done = filled("docs", "copy", "--to", "sqlite", "--to-library", "other")
+    assert done.stdout == "copied 4 passages to library 'other' in sqlite\n"
+    assert done.stderr.splitlines()[0].startswith("[1/2] copying bridges.pdf")
+    assert filled("libraries", "remove", "other", "--yes").returncode == 0
+    itself = filled("docs", "copy", "--to", "sqlite")
+    assert itself.returncode == 2
+    assert "name another with --to-library" in itself.stderr
 
 
 def test_a_library_that_is_not_there_is_an_error_with_the_way_to_make_it(quire: Quire) -> None:

@@ -155,6 +155,20 @@ def test_weaviate_with_a_wrong_key_says_so(own_weaviate, tmp_path):
 
 
 @server
+def test_a_key_may_be_pasted_with_its_line_end(own_weaviate, tmp_path):
+    config = own_weaviate.config(tmp_path)
+    with pytest.raises(StoreError, match="there is no library"):
+        open_store(replace(config, weaviate_api_key=f" {config.weaviate_api_key}\n"), create=False)
+
+
+@pytest.mark.parametrize("key", ["schlüssel", "two\nlines", "\x00"])
+def test_a_key_that_no_request_can_carry_is_refused(tmp_path, key):
+    config = IngestConfig(home=tmp_path, store="weaviate", weaviate_url="http://localhost:1", weaviate_api_key=key)
+    with pytest.raises(UsageError, match="copy the key again"):
+        open_store(config, create=False)
+
+
+@server
 def test_weaviate_with_a_wrong_grpc_port_says_so(weaviate_server, tmp_path):
     http_port = weaviate_server.url.rsplit(":", 1)[1]
     for port in (free_port(), http_port):
@@ -474,6 +488,16 @@ def test_the_share_of_a_tenant_is_copied_into_a_file_without_tenants(tenants, co
 
 
 @server
+def test_flags_may_stand_before_the_library_whose_tenants_are_meant(tenants, config, settings, capsys):
+    from ingest.cli import main
+
+    assert main(["libraries", "deactivate", "--tenant", "team-a", config.library]) == 0
+    capsys.readouterr()
+    assert main(["libraries", "tenants", "--json", config.library]) == 0
+    assert json.loads(capsys.readouterr().out)["tenants"] == {"team-a": False, "team_b": True}
+
+
+@server
 @pytest.mark.parametrize("words", [["tenants"], ["deactivate", "--tenant", "a"], ["remove", "--tenant", "a", "--yes"]])
 def test_the_tenants_of_no_weaviate_library_are_an_error_and_make_none(config, settings, capsys, words):
     from ingest.cli import main
@@ -499,6 +523,9 @@ def test_a_weaviate_tenant_is_switched_off_comes_back_by_use_and_is_removed_alon
     assert list_tenants(config, config.library) == {"team-a": True, "team_b": True}
     deactivate_tenant(config, config.library, "team-a")
     assert list_tenants(config, config.library) == {"team-a": False, "team_b": True}
+    [summary] = [one for one in libraries(config) if one.name == config.library]
+    assert (summary.documents, summary.passages, summary.note) == (1, 2, "tenants not in memory, and not counted: 1")
+    assert list_tenants(config, config.library) == {"team-a": False, "team_b": True}  # looking woke none
     assert tenants[0].count() == 2
     remove_tenant(config, config.library, "team-a")
     assert list(list_tenants(config, config.library)) == ["team_b"]
@@ -525,7 +552,7 @@ def test_a_weaviate_library_with_tenants_needs_one_and_one_without_takes_none(
     open_store(plain, create=True).close()
     with pytest.raises(StoreError, match="leave --tenant out"):
         open_store(replace(plain, tenant="team-a"), create=False)
-    assert list_tenants(plain, plain.library) == {}
+    assert list_tenants(plain, plain.library) is None
 
 
 # the embedded server
