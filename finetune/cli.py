@@ -5,9 +5,11 @@ the function takes the parsed arguments, calls one function of the package, prin
 """
 
 import argparse
+import difflib
 import importlib
 import sys
 from collections.abc import Callable
+from typing import Any
 
 from finetune.errors import FinetuneError, UsageError
 
@@ -28,6 +30,17 @@ examples:
 
 class _Parser(argparse.ArgumentParser):
     """An argument parser whose mistakes are reported as every other error of quire is."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[argparse.Namespace, list[str]]:  # type: ignore[override]
+        """Refuse what this command does not know, by the command's name and with the nearest flag there is."""
+        found, extra = super().parse_known_args(args, namespace)
+        if not extra or self._subparsers is not None:
+            return found, extra
+        flags = [flag for action in self._actions for flag in action.option_strings]
+        near = difflib.get_close_matches(extra[0].partition("=")[0], flags, n=1)
+        guess = f"did you mean {near[0]}? " if near else ""
+        print(f"error: {self.prog} has no {' '.join(extra)}\n  {guess}see {self.prog} --help", file=sys.stderr)
+        raise SystemExit(2)
 
     def error(self, message: str) -> "None":  # type: ignore[override]
         print(f"error: {message}\n  {self.format_usage().strip()}", file=sys.stderr)

@@ -8,7 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from finetune.config import TrainConfig, build, read_recipe
+from finetune.config import TrainConfig, build, read_recipe, setting_notes
 from finetune.errors import UsageError
 
 _COMMAS = ("targets", "trackers", "weights")
@@ -18,8 +18,15 @@ _HIDDEN = ("stage", "data")
 def register(subparsers: Any) -> None:
     """Add the parsers of the training commands."""
     _plan(subparsers)
-    for stage, text in (("sft", "teach answers"), ("dpo", "teach preferences: DPO, IPO, KTO, ORPO, SimPO and kin")):
-        one = _parser(subparsers, stage, text, f"quire finetune {stage} rows.jsonl --recipe qwen2.5-1.5b-{stage}")
+    for stage, text, example in (
+        ("sft", "teach answers", "quire finetune sft rows.jsonl --recipe qwen2.5-1.5b-sft --name my-sft"),
+        (
+            "dpo",
+            "teach preferences: DPO, IPO, KTO, ORPO, SimPO and kin",
+            "quire finetune dpo pairs.jsonl --recipe qwen2.5-1.5b-dpo --parent my-sft --name my-dpo",
+        ),
+    ):
+        one = _parser(subparsers, stage, text, example)
         one.add_argument("data", nargs="*", metavar="FILE", help="data files or hub names, format detected")
         _settings(one)
         one.add_argument("--resume", action="store_true", help="go on from the last checkpoint of an unfinished run")
@@ -45,19 +52,26 @@ def _settings(parser: argparse.ArgumentParser, *, leave_out: Sequence[str] = ())
     """Add --recipe and one flag for each setting; a flag that is not given stays None and changes nothing."""
     parser.add_argument("--recipe", metavar="FILE", help="a TOML file, or the name of a recipe that comes with quire")
     group = parser.add_argument_group("settings that lie over the recipe")
+    notes = setting_notes()
     for field in fields(TrainConfig):
         if field.name in (*_HIDDEN, *leave_out):
             continue
         flag = "--" + field.name.replace("_", "-")
         default: Any = field.default
+        note = notes.get(field.name, "") + (
+            f" (default {default})" if default and not isinstance(default, tuple) else ""
+        )
+        note = note.replace("%", "%%")
         if isinstance(default, bool):
-            group.add_argument(flag, action=argparse.BooleanOptionalAction, default=None)
+            group.add_argument(flag, action=argparse.BooleanOptionalAction, default=None, help=note)
         elif field.name in _COMMAS:
-            group.add_argument(flag, type=lambda text: text.split(","), metavar="A,B", default=None)
+            group.add_argument(flag, type=lambda text: text.split(","), metavar="A,B", default=None, help=note)
         elif isinstance(default, tuple):
-            group.add_argument(flag, action="append", metavar="TEXT", default=None, help="may be given several times")
+            note += "; may be given several times"
+            group.add_argument(flag, action="append", metavar="TEXT", default=None, help=note)
         else:
-            group.add_argument(flag, type=type(default), default=None, help=f"default {default!r}" if default else None)
+            metavar = {int: "N", float: "X"}.get(type(default), "TEXT")
+            group.add_argument(flag, type=type(default), metavar=metavar, default=None, help=note)
 
 
 def settings_of(args: argparse.Namespace, *, stage: str | None = None) -> TrainConfig:
@@ -75,6 +89,13 @@ def settings_of(args: argparse.Namespace, *, stage: str | None = None) -> TrainC
     if flags.get("parent") and "model" not in flags:
         recipe = {k: v for k, v in recipe.items() if k not in ("model", "template")}
     return build(recipe, flags)
+
+
+def _count(text: str) -> int:
+    """Read a number of things, at least one."""
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number above 0")
+    return int(text)
 
 
 def _command() -> list[str]:
@@ -106,7 +127,7 @@ def _plan(subparsers: Any) -> None:
     )
     parser.add_argument("--gpu-memory", type=float, metavar="GB", help="memory of a card")
     parser.add_argument("--card", help="a known card, such as t4, rtx4090, a100-80, h100")
-    parser.add_argument("--rows", type=int, default=0, help="rows of data, for tokens and time")
+    parser.add_argument("--rows", type=_count, default=0, metavar="N", help="rows of data, for tokens and time")
     parser.add_argument("--json", action="store_true")
     parser.set_defaults(run=run_plan)
 
@@ -142,7 +163,12 @@ def run_stage(args: argparse.Namespace) -> int:
     """Train one stage and print where it lies."""
     from finetune.training import train
 
-    folder = train(settings_of(args, stage=args.stage), command=_command(), resume=args.resume, say=say)
+    config = settings_of(args, stage=args.stage)
+    try:
+        folder = train(config, command=_command(), resume=args.resume, say=say)
+    except KeyboardInterrupt:
+        say("stopped; the same command with --resume goes on from the last checkpoint")
+        return 130
     _tell_run(folder, as_json=args.json)
     return 0
 
@@ -164,7 +190,8 @@ def _run(subparsers: Any) -> None:
         subparsers,
         "run",
         "check the data, then SFT, then DPO on top of it",
-        "quire finetune run --sft-data rows.jsonl --dpo-data pairs.jsonl --sft-recipe phi-2-sft --dpo-recipe phi-2-dpo",
+        "quire finetune run --sft-data rows.jsonl --dpo-data pairs.jsonl --sft-recipe phi-2-sft --dpo-recipe phi-2-dpo "
+        "--name phi",
     )
     parser.add_argument("--sft-data", action="append", required=True, metavar="FILE")
     parser.add_argument("--dpo-data", action="append", required=True, metavar="FILE")
@@ -303,7 +330,7 @@ def _use(subparsers: Any) -> None:
     score.add_argument("model_run", metavar="RUN")
     score.add_argument("pairs", nargs="+", metavar="PAIRS")
     score.add_argument("--device", choices=("auto", "cpu"), default="auto")
-    score.add_argument("--batch-size", type=int, default=4)
+    score.add_argument("--batch-size", type=_count, default=4)
     score.add_argument("--json", action="store_true")
     score.set_defaults(run=run_score)
 
@@ -315,8 +342,12 @@ def _use(subparsers: Any) -> None:
     )
     compare.add_argument("runs", nargs="+", metavar="RUN", help="one run stands for itself and all it came from")
     compare.add_argument("--prompt", action="append", default=[], metavar="TEXT")
-    compare.add_argument("--prompts", metavar="FILE", help="one prompt a line")
-    compare.add_argument("--max-new-tokens", type=int, default=128)
+    compare.add_argument(
+        "--prompts",
+        metavar="FILE",
+        help="one prompt a line, or JSON Lines with a field prompt, question, instruction or turns",
+    )
+    compare.add_argument("--max-new-tokens", type=_count, default=128)
     compare.add_argument(
         "--out", metavar="FOLDER", help="where compare.html and compare.json go; the last run's folder"
     )
@@ -334,7 +365,7 @@ def _use(subparsers: Any) -> None:
     )
     chat.add_argument("model_run", metavar="RUN")
     for one, default in ((generate, 256), (chat, 512)):
-        one.add_argument("--max-new-tokens", type=int, default=default, metavar="N")
+        one.add_argument("--max-new-tokens", type=_count, default=default, metavar="N")
         one.add_argument("--system", default="", help="system message")
         one.add_argument("--device", choices=("auto", "cpu"), default="auto")
     generate.add_argument("--json", action="store_true")
@@ -361,15 +392,12 @@ def run_score(args: argparse.Namespace) -> int:
 
 def run_compare(args: argparse.Namespace) -> int:
     """Compare models and print or write the answers."""
-    from finetune.compare import compare_runs, write_comparison
+    from finetune.compare import compare_runs, read_prompts, write_comparison
     from finetune.manifest import find_run
 
     prompts = list(args.prompt)
     if args.prompts:
-        path = Path(args.prompts)
-        if not path.is_file():
-            raise UsageError(f"there is no file {path}", "give a text file with one prompt a line")
-        prompts += [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        prompts += read_prompts(Path(args.prompts))
     found = compare_runs(args.runs, prompts, max_new_tokens=args.max_new_tokens, device=args.device)
     page, _ = write_comparison(found, Path(args.out) if args.out else find_run(args.runs[-1]))
     if args.json:

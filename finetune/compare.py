@@ -13,6 +13,7 @@ from finetune.models import Loaded, load_plain, load_run
 from finetune.records import Message
 
 Comparison = dict[str, Any]
+PROMPTS = ("prompt", "question", "instruction", "turns")
 
 
 def lineage(run: str | Path) -> list[str]:
@@ -20,6 +21,28 @@ def lineage(run: str | Path) -> list[str]:
     found = [str(find_run(run))]
     while parent := read_manifest(found[0]).parent:
         found.insert(0, str(find_run(parent)))
+    return found
+
+
+def read_prompts(path: Path) -> list[str]:
+    """Read prompts: one a line, or from JSON Lines the `prompt`, `question`, `instruction` or first of `turns` of each.
+
+    Raises UsageError for a file that is not there, and for a row without such a field.
+    """
+    if not path.is_file():
+        raise UsageError(f"there is no file {path}", "give a text file with one prompt a line, or JSON Lines")
+    if path.suffix.lower() not in (".jsonl", ".ndjson", ".json"):
+        return [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    from finetune.sources.readers import read_rows
+
+    found = []
+    for row in read_rows(path):
+        prompt = next((row.values[name] for name in PROMPTS if row.values.get(name)), None)
+        prompt = prompt[0] if isinstance(prompt, list) and prompt else prompt
+        if not isinstance(prompt, str):
+            why = row.fault or f"no prompt in {', '.join(row.values)}"
+            raise UsageError(f"{path}, line {row.line}: {why}", f"name the prompt as one of {', '.join(PROMPTS)}")
+        found.append(prompt)
     return found
 
 
@@ -31,7 +54,7 @@ def compare_runs(
     Models are loaded one after the other, so that memory holds one at a time.
     """
     if not prompts:
-        raise UsageError("there is nothing to compare", "give prompts after the runs, or --prompts FILE")
+        raise UsageError("there is nothing to compare", "give --prompt TEXT, or --prompts FILE")
     names = lineage(runs[0]) if len(runs) == 1 else [str(find_run(run)) for run in runs]
     manifest = read_manifest(names[0])
     loaders: list[tuple[str, Callable[[], Loaded]]] = [

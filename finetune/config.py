@@ -5,6 +5,7 @@ A recipe is a flat TOML file of these settings; flags lie over it. Everything th
 """
 
 import difflib
+import inspect
 import math
 import os
 import re
@@ -50,6 +51,8 @@ PAIR_LOSSES = (
 FREE_LOSSES = ("orpo", "cpo", "simpo")
 LABEL_LOSSES = ("kto", "apo_zero_unpaired")
 LOSSES = PAIR_LOSSES + FREE_LOSSES + LABEL_LOSSES
+# learning rates that are custom for preference training: ten times less than full training takes with adapters on
+DPO_RATE = {"lora": 5e-6, "qlora": 5e-6, "full": 5e-7}
 SMOOTHED_LOSSES = ("cdpo", "robust", "exo_pair")
 
 _TERM = re.compile(r"^(?:(?P<weight>\d+(?:\.\d+)?)\*)?(?P<name>[a-z_]+)$")
@@ -125,7 +128,7 @@ class TrainConfig:
     reference: str = "parent"  # dpo: parent (the frozen SFT adapter) or base
     precompute_reference: bool = False  # one pass before training, cached; then no reference forward
     # optimisation
-    learning_rate: float = 2e-4  # 2e-4 for LoRA SFT; 5e-6 for LoRA DPO
+    learning_rate: float = 2e-4  # of adapters in SFT; stage dpo without one takes 5e-6, method full 5e-7
     schedule: str = "cosine"  # shape of the learning rate after warm-up
     warmup: float = 0.05  # share of all steps
     epochs: float = 1.0  # passes over the data
@@ -133,17 +136,17 @@ class TrainConfig:
     batch_size: int = 4  # rows (pairs) a forward pass and device
     accumulation: int = 4  # forward passes an update
     optimizer: str = "paged_adamw_8bit"  # states that leave the card when memory runs out
-    weight_decay: float = 0.0
+    weight_decay: float = 0.0  # share of a weight taken away at each step of size 1
     max_grad_norm: float = 1.0  # gradients are scaled down to this norm
     neftune_alpha: float = 0.0  # noise on embeddings (sft); 5 is usual, 0 is none
     gradient_checkpointing: bool = True  # forward again instead of keeping activations
     compile: bool = False  # torch.compile
-    seed: int = 0
+    seed: int = 0  # of adapters, order of rows and held-out rows; the same seed gives the same run
     # keeping watch
     log_every: int = 10  # updates a line of metrics.jsonl
     eval_every: int = 0  # updates between evaluations; 0: once an epoch
     save_every: int = 0  # updates between checkpoints; 0: with each evaluation
-    keep_checkpoints: int = 2
+    keep_checkpoints: int = 2  # how many stay; the best by held-out loss is always one of them
     patience: int = 0  # stop after this many evaluations without a better loss; 0: never
     stop_loss: float = 0.0  # stop once the training loss is below this; 0: never
     prompts: tuple[str, ...] = ()  # answered at each evaluation, kept in samples.jsonl
@@ -358,6 +361,8 @@ def _convert(name: str, value: Any) -> tuple[Any, str | None]:
         return (float(value), None) if number else (None, f"{name} = {value!r}: must be a number")
     if isinstance(default, tuple):
         many = [value] if isinstance(value, str) else value
+        if name == "weights" and isinstance(many, list | tuple):  # numbers, which a flag gives as text
+            many = [str(item) if isinstance(item, int | float) else item for item in many]
         if isinstance(many, list | tuple) and all(isinstance(item, str) for item in many):
             return tuple(many), None
         return None, f"{name} = {value!r}: must be a list of strings"
@@ -385,6 +390,8 @@ def build(*layers: Mapping[str, Any]) -> TrainConfig:
             problems.append(problem)
         else:
             good[key] = converted
+    if good.get("stage") == "dpo" and "learning_rate" not in merged:
+        good["learning_rate"] = DPO_RATE.get(good.get("method", ""), DPO_RATE["qlora"])
     try:
         config = TrainConfig(**good)
     except SettingsError as exc:
@@ -392,6 +399,15 @@ def build(*layers: Mapping[str, Any]) -> TrainConfig:
     if problems:
         raise SettingsError(problems)
     return config
+
+
+def setting_notes() -> dict[str, str]:
+    """Give the line that says what each setting is, from where it is defined."""
+    try:
+        source = inspect.getsource(TrainConfig)
+    except OSError:  # a frozen program carries no source
+        return {}
+    return {found[1]: found[2] for found in re.finditer(r"^    (\w+): [^#\n]*# (.+)$", source, re.MULTILINE)}
 
 
 def recipes_folder() -> Path:

@@ -142,7 +142,7 @@ def teach(kind: str, folder: Path, data: tuple[Path, Path], say: Callable[[str],
 def main() -> int:
     """Run the demonstration in `demo-home/finetune` and return 0 when both models learned, 1 when one did not."""
     logging.basicConfig(level=logging.ERROR)
-    from finetune.training import quiet_libraries
+    from finetune.models import quiet_libraries
 
     quiet_libraries()
     folder = Path(os.environ.get("QUIRE_HOME") or "demo-home/finetune").resolve()

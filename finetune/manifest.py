@@ -96,6 +96,13 @@ def read_manifest(run: str | Path) -> RunManifest:
         raise RunError(f"{path} cannot be read: {exc}", "train the run again") from exc
 
 
+def trained_on(folder: Path) -> bool:
+    """Say whether anything was trained in a run's folder: a checkpoint, weights, or a line of metrics."""
+    return any(folder.glob("checkpoints/checkpoint-*")) or any(
+        (folder / name).exists() for name in ("metrics.jsonl", "adapter")
+    )
+
+
 def open_run(name: str, *, resume: bool) -> Path:
     """Make (or, to continue, find) the folder of a run that is about to be trained.
 
@@ -104,7 +111,7 @@ def open_run(name: str, *, resume: bool) -> Path:
     folder = runs_folder() / name
     if (folder / FILE).is_file():
         raise RunExists(f"the run {name} is finished: {folder}", "choose another --name, or remove the folder")
-    if folder.is_dir() and any(folder.iterdir()) and not resume:
+    if trained_on(folder) and not resume:
         raise RunExists(
             f"the run {name} was started before and did not finish", "add --resume, or choose another --name"
         )

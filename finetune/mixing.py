@@ -24,6 +24,11 @@ class Share:
         """Give the share as plain values."""
         return {name: getattr(self, name) for name in self.__slots__}
 
+    def sentence(self) -> str:
+        """Say the share in a line."""
+        drawn = f"{self.rows:,} of its {self.available:,} rows"
+        return f"{self.name}: {self.realised:.1%} of the mixture ({drawn}; {self.asked:.1%} asked)"
+
 
 @dataclass(frozen=True, slots=True)
 class Mixture:

@@ -4,7 +4,10 @@ Bugs A and C of docs/training.md are mended here: 4-bit weights are never repack
 their fp32 values whatever a trainer does to them when it is built.
 """
 
+import logging
 import os
+import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +16,7 @@ from typing import Any
 
 from finetune.config import TrainConfig
 from finetune.errors import MissingLibrary, ModelUnavailable
+from finetune.hub_reach import endpoint, hub_or_cache, reachable
 from finetune.installing import install_extra, pip_install
 from finetune.manifest import RunManifest, find_run, read_manifest
 from finetune.shapes import shape_of, unknown_target
@@ -50,6 +54,22 @@ def require_trackers(trackers: tuple[str, ...]) -> None:
             raise MissingLibrary(f"the tracker {tracker} is not installed here", pip_install(tracker))
 
 
+def quiet_libraries() -> None:
+    """Keep progress bars off a pipe, where each would be a line, and what the libraries say to developers to themselves."""
+    renamed = r"`(is_)?gradient_checkpointing(_enable|_disable)?` is deprecated"
+    warnings.filterwarnings("ignore", message=renamed, category=FutureWarning)
+    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)  # a faster kernel that no one asked for
+    for name in ("trainer_utils", "tokenization_utils_base", "generation.stopping_criteria"):
+        logging.getLogger(f"transformers.{name}").setLevel(logging.ERROR)  # file times, and lengths that we count
+    if sys.stderr.isatty():
+        return
+    import datasets
+    import transformers
+
+    datasets.disable_progress_bars()
+    transformers.utils.logging.disable_progress_bar()
+
+
 def has_flash_attention() -> bool:
     """Say whether packed rows can be kept apart by a kernel instead of by a mask."""
     import importlib.util
@@ -81,7 +101,8 @@ def load_tokenizer(model: str, revision: str = "") -> Any:
     from transformers import AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(model, revision=revision or None)
+        with hub_or_cache(model):
+            tokenizer = AutoTokenizer.from_pretrained(model, revision=revision or None)
     except (OSError, ValueError) as exc:
         raise _unavailable(model, exc) from exc
     if tokenizer.pad_token_id is None:
@@ -91,6 +112,11 @@ def load_tokenizer(model: str, revision: str = "") -> Any:
 
 
 def _unavailable(model: str, exc: Exception) -> ModelUnavailable:
+    if not Path(model).exists() and not reachable():
+        return ModelUnavailable(
+            f"the model {model!r} is no folder here, {endpoint()} is not reached, and the cache does not hold it",
+            "give a folder with config.json and safetensors, or a hub name while there is a network",
+        )
     first = str(exc).strip().splitlines()[0][:300] if str(exc).strip() else type(exc).__name__
     return ModelUnavailable(
         f"the model {model!r} could not be loaded: {first}",
@@ -121,7 +147,8 @@ def load_base(config: TrainConfig, *, for_training: bool = True) -> Any:
         # torchrun starts one process a card, and nothing has chosen the card yet when the model is loaded
         options["device_map"] = {"": int(os.environ.get("LOCAL_RANK", torch.cuda.current_device()))}
     try:
-        model = AutoModelForCausalLM.from_pretrained(config.model, **options)
+        with hub_or_cache(config.model):
+            model = AutoModelForCausalLM.from_pretrained(config.model, **options)
     except (OSError, ValueError, ImportError) as exc:
         raise _unavailable(config.model, exc) from exc
     never_repack(model)
@@ -285,6 +312,7 @@ def load_run(run: str | Path, *, device: str = "auto", method: str = "") -> Load
     Raises NoSuchRun or UnfinishedRun.
     """
     require_libraries()
+    quiet_libraries()
     folder, manifest = find_run(run), read_manifest(run)
     adapter = folder / manifest.adapter
     config = run_config(manifest, device=device, method=method)
@@ -313,6 +341,7 @@ def load_plain(model: str, *, device: str = "auto", method: str = "lora") -> Loa
     from finetune.config import build
 
     require_libraries()
+    quiet_libraries()
     config = build({"model": model, "method": method, "device": device})
     tokenizer = load_tokenizer(model)
     loaded = load_base(config, for_training=False)

@@ -282,9 +282,9 @@ def _changes(shape: Shape, config: TrainConfig, stage: str, card: Card) -> list[
         found.append(sentence)
         need = stage_memory(shape, config, stage).total / GB
         if need <= card.memory_gb * USABLE:
-            return [*found, f"then {need:.1f} GB: it fits"]
+            return [*found, f"and it needs {need:.1f} GB: it fits"]
     need = stage_memory(shape, config, stage).total / GB
-    return [*found, f"then {need:.1f} GB: still too much, take a smaller model or a larger card"]
+    return [*found, f"and it needs {need:.1f} GB: still too much, take a smaller model or a larger card"]
 
 
 def render(plan: Plan) -> str:
@@ -305,9 +305,11 @@ def render(plan: Plan) -> str:
         row = "".join(f"{value / GB:>{width}.2f}" for value, width in zip(cells, widths, strict=True))
         lines.append(f"{name:<16}{row}{memory.total / GB:>9.2f}{mark}")
     lines += ["", f"{plan.card.name}, {plan.card.memory_gb:.0f} GB: {'fits' if plan.fits else 'does not fit'}"]
-    lines += [f"  change {change}" for change in plan.changes]
+    lines += [f"  {'' if change.startswith('and') else 'change '}{change}" for change in plan.changes]
     if plan.tokens_per_second:
         lines.append(f"about {plan.tokens_per_second:,.0f} tokens/s, estimated at {UTILISATION:.0%} of the card's peak")
     if plan.seconds:
         lines.append(f"{plan.tokens:,.0f} tokens: about {plan.seconds / 60:,.0f} minutes")
+    elif plan.tokens:
+        lines.append(f"{plan.tokens:,.0f} tokens at most; how long they take is told with --card NAME")
     return "\n".join(lines)

@@ -6,20 +6,20 @@ import os
 import platform
 import sys
 import time
-import warnings
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from finetune.config import TrainConfig, build, runs_folder, to_toml
+from finetune.claim import claim, claimed
+from finetune.config import TrainConfig, build, runs_folder
 from finetune.errors import DataError, TrainingFailed, UsageError
 from finetune.manifest import (
     RunManifest,
     find_run,
     hash_files,
     library_versions,
-    open_run,
     read_manifest,
     write_manifest,
 )
@@ -69,15 +69,25 @@ def train(
     """
     from finetune import models
 
+    if records is None:
+        require_data(config)
     models.require_libraries()
     models.require_trackers(config.trackers)
-    quiet_libraries()
+    models.quiet_libraries()
     config = complete(config)
     models.check_shape(config)
-    folder = _folder(config, resume=resume)
+    with claim(config, resume=resume) if is_main() else nullcontext(claimed(config)) as folder:
+        return _train(config, folder, command, resume, say, records)
+
+
+def _train(
+    config: TrainConfig, folder: Path, command: Sequence[str], resume: bool, say: Say, records: Sequence[Record] | None
+) -> Path:
+    from finetune import models
+
     notices = _Notices(say)
-    template = models.template_of(config)
     tokenizer = models.load_tokenizer(config.model, config.revision)
+    template = models.template_of(config)
     prepared = prepare(config, template, tokenizer, records)
     for line in _row_lines(prepared):
         say(line)
@@ -101,20 +111,6 @@ def train(
     return folder
 
 
-def quiet_libraries() -> None:
-    """Keep progress bars off a pipe, where each would be a line, and renamings inside the libraries to themselves."""
-    renamed = r"`(is_)?gradient_checkpointing(_enable|_disable)?` is deprecated"
-    warnings.filterwarnings("ignore", message=renamed, category=FutureWarning)
-    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)  # a faster kernel that no one asked for
-    if sys.stderr.isatty():
-        return
-    import datasets
-    import transformers
-
-    datasets.disable_progress_bars()
-    transformers.utils.logging.disable_progress_bar()
-
-
 class _Notices:
     """Says a line and keeps it for the report."""
 
@@ -128,6 +124,10 @@ class _Notices:
             self._say(f"notice: {line}")
 
 
+def _no_model() -> UsageError:
+    return UsageError("no model is named", "give --model, a --recipe that names one, or --parent RUN")
+
+
 def complete(config: TrainConfig) -> TrainConfig:
     """Fill in what the parent run or the device decides: base model, method, template, name, an optimiser that runs.
 
@@ -139,7 +139,7 @@ def complete(config: TrainConfig) -> TrainConfig:
     if config.parent:
         parent = read_manifest(config.parent)
         values["parent"] = str(find_run(config.parent))
-        if config.model and config.model != parent.base:
+        if config.model and _from_anywhere(config.model) != _from_anywhere(parent.base):
             raise UsageError(
                 f"the run {config.parent} sits on {parent.base}, not on {config.model}", "leave --model out"
             )
@@ -152,8 +152,8 @@ def complete(config: TrainConfig) -> TrainConfig:
             if name in parent.config:
                 values[name] = parent.config[name] if name != "dropout" else 0.0
     if not (values.get("model") or config.model):
-        raise UsageError("no model is named", "give --model, a --recipe that names one, or --parent RUN")
-    model = str(values.get("model") or config.model)
+        raise _no_model()
+    model = values["model"] = _from_anywhere(str(values.get("model") or config.model))
     if not config.parent and config.stage == "dpo":
         values["reference"] = "base"
     if config.optimizer.startswith("paged") and _on_cpu(config):
@@ -166,6 +166,12 @@ def complete(config: TrainConfig) -> TrainConfig:
             raise UsageError("a run by several processes needs a name", "give --name")
         values["name"] = _free_name(f"{Path(model).name.lower()}-{config.stage}")
     return build(config.to_dict(), values)
+
+
+def _from_anywhere(model: str) -> str:
+    """Give the whole path of a model's folder: a finished run is used from other folders than it was trained in."""
+    path = Path(model).expanduser()
+    return str(path.resolve()) if path.is_dir() else model
 
 
 def _on_cpu(config: TrainConfig) -> bool:
@@ -183,12 +189,16 @@ def _free_name(stem: str) -> str:
     return name
 
 
-def _folder(config: TrainConfig, *, resume: bool) -> Path:
-    if not is_main():
-        return runs_folder() / config.name
-    folder = open_run(config.name, resume=resume)
-    (folder / "config.toml").write_text(to_toml(config), encoding="utf-8")
-    return folder
+def require_data(config: TrainConfig) -> None:
+    """Refuse a run without a model, without data, or with a file that is not there, before any library loads."""
+    from finetune.sources import require
+
+    if not (config.model or config.parent):
+        raise _no_model()
+    if not config.data:
+        raise UsageError("no data is named", "give files after the command, or `data` in the recipe")
+    for name in (*config.data, *config.eval_data):
+        require(name)
 
 
 def prepare(config: TrainConfig, template: Any, tokenizer: Any, records: Sequence[Record] | None = None) -> Prepared:
@@ -218,8 +228,6 @@ def prepare(config: TrainConfig, template: Any, tokenizer: Any, records: Sequenc
 
 def read_records(names: Sequence[str], task: Any) -> list[Record]:
     """Read data files or hub names, whatever their format, as records for a task; rows left out are logged."""
-    if not names:
-        raise UsageError("no data is named", "give files after the command, or `data` in the recipe")
     from finetune.sources import load
 
     found: list[Record] = []
@@ -241,9 +249,7 @@ def read_mixture(config: TrainConfig, task: Any) -> tuple[list[Record], list[Sha
 
 
 def _row_lines(prepared: Prepared) -> list[str]:
-    lines = [
-        f"{s.name}: {s.realised:.1%} of the mixture ({s.rows:,} rows; {s.asked:.1%} asked)" for s in prepared.shares
-    ]
+    lines = [share.sentence() for share in prepared.shares]
     for name, report in (("training", prepared.report), ("held-out", prepared.held_out_report)):
         if report is None:
             continue
@@ -298,7 +304,7 @@ def build_trainer(
         notices(line)
     rails = watch.Rails(notices)
     recorder = watch.Recorder(folder, rails)
-    callbacks: list[Any] = [recorder]
+    callbacks: list[Any] = [recorder, watch.LastStep()]
     if config.prompts:
         callbacks.append(watch.Sampler(folder, config, tokenizer, template, rails))
     if config.stop_loss:

@@ -5,19 +5,20 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from transformers import TrainerCallback
 
-from finetune.config import TrainConfig
+from finetune.config import DPO_RATE, TrainConfig
 
 logger = logging.getLogger(__name__)
 
 METRICS = "metrics.jsonl"
 SAMPLES = "samples.jsonl"
-# learning rates that are custom for preference training; ten times as much is said
-CUSTOM_DPO_RATE = {"lora": 5e-6, "qlora": 5e-6, "full": 5e-7}
+# ten times the learning rate that is custom for preference training is said
 COLLAPSE_NATS = 30.0  # a fall of the chosen answers' log-probability that is no longer usual
+WINDOW = 4  # logged lines whose mean is compared, where one batch says little
 GROWTH = 1.5  # answers longer than this many times the first ones
 
 
@@ -34,7 +35,7 @@ def static_notices(config: TrainConfig) -> list[str]:
     if config.stage != "dpo":
         return []
     found = []
-    custom = CUSTOM_DPO_RATE[config.method]
+    custom = DPO_RATE[config.method]
     if config.family != "free" and config.learning_rate > 10 * custom:
         found.append(
             f"learning_rate {config.learning_rate:g} is more than ten times what is custom for preference training "
@@ -54,23 +55,36 @@ class Rails:
     def __init__(self, say: Callable[[str], None]) -> None:
         self._say = say
         self._first: dict[str, float] = {}
+        self._chosen: list[float] = []
         self._said: set[str] = set()
 
     def look(self, logs: Mapping[str, float]) -> None:
         """Look at one line of metrics."""
-        first, now = self._start("logps/chosen", logs)
-        if first is not None and now is not None and now < first - COLLAPSE_NATS:
-            self._once(
-                "collapse",
-                f"log-probability of chosen answers fell from {first:.1f} to {now:.1f}: the model unlearns what it "
-                "should prefer; add --loss sigmoid+0.2*sft, or lower the learning rate, or raise beta",
-            )
+        self._look_at_chosen(logs)
         first, now = self._start("sample_tokens", logs)
         if first and now is not None and now > GROWTH * first:
             self._once(
                 "growth",
                 f"answers grew from {first:.0f} to {now:.0f} tokens: length is being learned instead of quality; use "
                 "--loss sigmoid_norm or simpo, or balance the lengths of chosen and rejected answers",
+            )
+
+    def _look_at_chosen(self, logs: Mapping[str, float]) -> None:
+        """Tell collapse by the log-ratio to the reference, which is of the same rows; without one, by means of several lines."""
+        if "kl/chosen" in logs:
+            first, now = self._start("kl/chosen", logs)
+        elif "logps/chosen" in logs:
+            self._chosen.append(float(logs["logps/chosen"]))
+            if len(self._chosen) <= WINDOW:
+                return
+            first, now = fmean(self._chosen[:WINDOW]), fmean(self._chosen[-WINDOW:])
+        else:
+            return
+        if first is not None and now is not None and now < first - COLLAPSE_NATS:
+            self._once(
+                "collapse",
+                f"log-probability of chosen answers fell by {first - now:.1f} nats: the model unlearns what it "
+                "should prefer; add --loss sigmoid+0.2*sft, or lower the learning rate, or raise beta",
             )
 
     def _start(self, key: str, logs: Mapping[str, float]) -> tuple[float | None, float | None]:
@@ -119,6 +133,15 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
         self._rails.look(logs)
 
 
+class LastStep(TrainerCallback):  # type: ignore[misc]
+    """Has the last step logged too, whatever `log_every` is: a run that is shorter would show its first loss alone."""
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Ask for a line at the end."""
+        if state.global_step >= state.max_steps:
+            control.should_log = True
+
+
 class StopAtLoss(TrainerCallback):  # type: ignore[misc]
     """Ends training once the logged training loss is below a mark."""
 
@@ -142,7 +165,11 @@ class Sampler(TrainerCallback):  # type: ignore[misc]
         self._rails = rails
 
     def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
-        """Answer before the first step, for comparison."""
+        """Answer before the first step, for comparison; drop answers after the step that a resumed run goes on from."""
+        if state.is_world_process_zero and self._path.is_file():
+            lines = self._path.read_text(encoding="utf-8").splitlines(keepends=True)
+            kept = [line for line in lines if state.global_step and json.loads(line)["step"] <= state.global_step]
+            self._path.write_text("".join(kept), encoding="utf-8")
         if state.global_step == 0:
             self._sample(state, model)
 

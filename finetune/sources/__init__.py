@@ -14,7 +14,7 @@ from finetune.sources.problem import Problem
 from finetune.sources.readers import SUFFIXES, Row, read_rows
 from finetune.sources.shapes import SHAPES, Choices, Pairs, Place, Shape, message, number_field, ranked_pairs
 
-__all__ = ["FORMATS", "Loaded", "Problem", "TreeFilter", "detect", "join", "load"]
+__all__ = ["FORMATS", "Loaded", "Problem", "TreeFilter", "detect", "join", "load", "require"]
 
 GROUPED = {
     "oasst": "message trees: prompt{text, role, replies}, or rows of message_id, parent_id, text, role",
@@ -73,9 +73,11 @@ def load(
 
 def detect(rows: Iterable[Row], source: str = "the data") -> str:
     """Name the format of rows by the fields of the first fifty; raises UnknownFormat."""
+    rows = list(rows)
     sample = [row.values for row in islice((r for r in rows if not r.fault), _SAMPLE)]
     if not sample:
-        raise UnknownFormat(f"{source} holds no row that can be read", "is it empty, or of another file type?")
+        first = f": line {rows[0].line}: {rows[0].fault}" if rows else ""
+        raise UnknownFormat(f"{source} holds no row that can be read{first}", "is it empty, or of another file type?")
     votes: dict[str, int] = {}
     for values in sample:
         name = _detect_one(values)
@@ -84,8 +86,14 @@ def detect(rows: Iterable[Row], source: str = "the data") -> str:
     if "alpaca" in votes and "dolphin" in votes:
         votes["alpaca"] += votes.pop("dolphin")
     best = max(votes, key=lambda name: (votes[name], name != ""))
-    if not best or votes[best] * 2 <= len(sample):
+    if not best:
         raise _unknown(sample[0], source)
+    if votes[best] * 2 <= len(sample):
+        fits = ", ".join(f"{count} {name or 'no known format'}" for name, count in sorted(votes.items(), reverse=True))
+        raise UnknownFormat(
+            f"{source}: no format fits most of the first {len(sample)} rows ({fits})",
+            f"split the file by shape, or name one with --format: {', '.join(FORMATS)}",
+        )
     return best
 
 
@@ -107,6 +115,17 @@ def _unknown(values: dict[str, Any], source: str) -> UnknownFormat:
     )
 
 
+def require(source: str | Path) -> None:
+    """Raise SourceUnavailable where a source looks like a file and there is none; a name of the hub passes."""
+    path = Path(source).expanduser()
+    if _looks_like_a_file(source) and not path.exists():
+        read_rows(path)
+
+
+def _looks_like_a_file(source: str | Path) -> bool:
+    return Path(source).suffix.lower() in (*SUFFIXES, ".gz") or str(source).startswith((".", "/", "~"))
+
+
 def _open(source: str | Path, split: str) -> Iterator[tuple[str, Iterator[Row]]]:
     path = Path(source).expanduser()
     if path.is_dir():
@@ -114,7 +133,7 @@ def _open(source: str | Path, split: str) -> Iterator[tuple[str, Iterator[Row]]]
             if file.is_file() and any(suffix.lower() in SUFFIXES for suffix in file.suffixes):
                 yield str(file), read_rows(file)
         return
-    if path.is_file() or path.suffix.lower() in (*SUFFIXES, ".gz") or str(source).startswith((".", "/", "~")):
+    if path.is_file() or _looks_like_a_file(source):
         yield str(path), read_rows(path)
         return
     from finetune.catalogue import hub_name

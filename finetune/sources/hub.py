@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 
 from finetune.errors import MissingLibrary, SourceUnavailable
+from finetune.hub_reach import endpoint, hub_or_cache, reachable
 from finetune.installing import install_extra
 from finetune.sources.readers import Row
 
@@ -20,10 +21,13 @@ def read_hub(name: str, *, split: str = "train", config: str | None = None) -> I
             f"reading {name} from the hub needs the library `datasets`", install_extra("finetune")
         ) from exc
     try:
-        rows = datasets.load_dataset(name, config, split=split)
+        with hub_or_cache(name):
+            rows = datasets.load_dataset(name, config, split=split)
     except Exception as exc:  # the library raises dozens of kinds: network, cache, names, its dependencies'
         offline = os.environ.get("HF_HUB_OFFLINE") in ("1", "true", "True")
         why = "HF_HUB_OFFLINE is set, and the cache does not hold it" if offline else f"{type(exc).__name__}: {exc}"
+        if not offline and not reachable():
+            why = f"{endpoint()} is not reached, and the cache does not hold it"
         raise SourceUnavailable(
             f"{name} (split {split}) cannot be loaded from the hub: {why.splitlines()[0]}",
             "fetch its files on a machine with network, and name a file here (.jsonl, .json, .parquet, .csv)",

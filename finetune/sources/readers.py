@@ -4,6 +4,7 @@ import csv
 import gzip
 import io
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -44,9 +45,9 @@ def read_rows(path: Path) -> Iterator[Row]:
         return _csv(text, "\t" if kind == ".tsv" else ",")
     if kind == ".txt":
         return _paragraphs(text)
-    if kind in (".jsonl", ".ndjson"):
+    if kind in (".jsonl", ".ndjson") and text.lstrip()[:1] != "[":
         return _lines(text)
-    # a file called .json may hold JSON Lines, and one without a suffix may hold either
+    # a file called .jsonl may hold one list of rows, one called .json JSON Lines, and one without a suffix may hold either
     return _array(text, path) if text.lstrip()[:1] == "[" else _json_or_lines(text, path)
 
 
@@ -67,18 +68,33 @@ def _reject(value: str) -> float:
     raise ValueError(f"{value} is no JSON number")
 
 
+_HALF = re.compile(r"\\u[dD][89a-fA-F]")
 _DECODER = json.JSONDecoder(parse_constant=_reject)
 
 
-def _as_row(number: int, line: int, value: object) -> Row:
+def _as_row(number: int, line: int, value: object, written: str = "") -> Row:
     if isinstance(value, dict):
+        if _HALF.search(written) and not _is_text(value):
+            return Row(
+                number, line, {}, r"holds half of a pair of surrogates (\ud800 to \udfff), which is no character"
+            )
         return Row(number, line, value)
     return Row(number, line, {}, f"a row is an object with named fields, found {type(value).__name__}")
 
 
+def _is_text(value: object) -> bool:
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _parsed(number: int, line: int, text: str) -> Row:
     try:
-        return _as_row(number, line, _DECODER.decode(text))
+        return _as_row(number, line, _DECODER.decode(text), text)
+    except json.JSONDecodeError as exc:
+        return Row(number, line, {}, f"not JSON: {exc.msg} at column {exc.colno}")
     except (ValueError, RecursionError) as exc:
         return Row(number, line, {}, f"not JSON: {exc}")
 
@@ -117,11 +133,12 @@ def _array(text: str, path: Path) -> Iterator[Row]:
         if text[position] == "]":
             return
         number += 1
+        start = position
         try:
             value, position = _DECODER.raw_decode(text, position)
         except (ValueError, RecursionError) as exc:
             raise MalformedRow(str(path), line, f"not JSON: {exc}", "mend the row; none after it can be read") from exc
-        yield _as_row(number, line, value)
+        yield _as_row(number, line, value, text[start:position])
 
 
 def _csv(text: str, delimiter: str) -> Iterator[Row]:

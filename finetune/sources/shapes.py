@@ -84,8 +84,17 @@ def message(value: object, place: Place, what: str) -> Message:
         raise place.fault(f"{what} holds {type(value).__name__} where a message belongs")
     role = value.get("role", value.get("from"))
     content = value.get("content", value.get("value"))
-    if not isinstance(role, str) or not isinstance(content, str):
+    if not isinstance(role, str) or not ({"content", "value"} & value.keys()):
         raise place.fault(f"{what} needs `role` and `content` (or `from` and `value`), found {', '.join(value)}")
+    if (
+        isinstance(content, list)
+        and content
+        and all(isinstance(part, dict) and part.get("type") == "text" for part in content)
+    ):
+        content = "".join(str(part.get("text") or "") for part in content)
+    if not isinstance(content, str):
+        found = "parts that are not text" if isinstance(content, list) else type(content).__name__
+        raise place.fault(f"{what} of {role!r} holds {found} where a text belongs")
     return Message(ROLES.get(role.strip().lower(), role), content, str(value.get("context") or ""))
 
 

@@ -48,8 +48,58 @@ def test_errors_go_to_stderr_with_a_hint(tmp_path, capsys):
     assert caught.out == ""
     assert caught.err.startswith("error: there is no file")
     assert main(["data", "check"]) == 2
-    assert main(["data", "show", str(tmp_path / "x.jsonl")]) == 2
-    assert "--template" in capsys.readouterr().err
+    assert "required: FILE" in capsys.readouterr().err
+
+
+def test_show_takes_chatml_and_says_so(rows, capsys):
+    assert main(["data", "show", str(rows), "--rows", "1"]) == 0
+    caught = capsys.readouterr()
+    assert "<|im_start|>user\nSay <b>hi</b>" in caught.out
+    assert "in template chatml; another by --template" in caught.err
+
+
+def test_show_says_why_a_row_was_left_out(rows, capsys):
+    assert main(["data", "show", str(rows), "--row", "2"]) == 1
+    assert "row 2 of" in (err := capsys.readouterr().err) and "answers are equal" in err
+
+
+@pytest.mark.parametrize("flags", [["--rows", "0"], ["--rows", "-3"], ["--row", "0"]])
+def test_counts_below_one_are_wrong_usage(rows, flags, capsys):
+    assert main(["data", "show", str(rows), *flags]) == 2
+    assert "no whole number above 0" in capsys.readouterr().err
+
+
+def test_a_malformed_row_is_told_with_file_and_line(tmp_path, capsys):
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"text": "a"}\n\n\n{"text" "b"}\n{"text": "half \\ud800 of a pair"}\n')
+    assert main(["data", "check", str(path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"{path}, line 4, row 2: not JSON: Expecting ':' delimiter at column 9 (left out)"
+    assert lines[1].startswith(f"{path}, line 5, row 3: holds half of a pair of surrogates")
+
+
+def test_check_says_what_a_mixture_would_be(tmp_path, capsys):
+    files = []
+    for name, count in (("a", 30), ("b", 10)):
+        files.append(str(tmp_path / f"{name}.jsonl"))
+        rows = [json.dumps({"prompt": f"{name}{i}", "completion": f"answer {i}"}) for i in range(count)]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(rows))
+    assert main(["data", "check", *files, "--weights", "1,1"]) == 0
+    out = capsys.readouterr().out
+    assert f"{files[0]}: 50.0% of the mixture (10 of its 30 rows; 50.0% asked)" in out
+    assert main(["data", "check", *files, "--weights", "3,1", "--json"]) == 0
+    shares = json.loads(capsys.readouterr().out)["mixture"]
+    assert [(share["rows"], share["realised"]) for share in shares] == [(30, 0.75), (10, 0.25)]
+    for wrong in ("1", "1,x", "1,-1", "1,nan"):
+        assert main(["data", "check", *files, "--weights", wrong]) == 2
+        assert "one number above 0 for each file" in capsys.readouterr().err
+
+
+def test_a_flag_that_is_not_there_is_told_with_the_nearest(capsys):
+    assert main(["data", "check", "rows.jsonl", "--max-lenght", "5"]) == 2
+    err = capsys.readouterr().err
+    assert err.splitlines()[0] == "error: quire finetune data check has no --max-lenght 5"
+    assert "did you mean --max-length?" in err
 
 
 def test_list_names_every_set_with_its_licence(capsys):

@@ -116,3 +116,15 @@ def test_home_is_the_one_that_is_set(monkeypatch: pytest.MonkeyPatch, tmp_path: 
 def test_settings_cannot_be_changed() -> None:
     with pytest.raises(AttributeError):
         TrainConfig().rank = 3  # type: ignore[misc]
+
+
+def test_weights_are_numbers_in_a_recipe_and_text_in_a_flag() -> None:
+    data = {"data": ["a", "b"]}
+    assert build(data, {"weights": [3, 1.5]}).weights == ("3", "1.5") == build(data, {"weights": ["3", "1.5"]}).weights
+
+
+def test_preference_training_without_a_rate_takes_its_own_custom_one() -> None:
+    assert build({"stage": "sft"}).learning_rate == 2e-4
+    assert build({"stage": "dpo"}).learning_rate == 5e-6
+    assert build({"stage": "dpo", "method": "full"}).learning_rate == 5e-7
+    assert build({"stage": "dpo", "learning_rate": 2e-4}).learning_rate == 2e-4

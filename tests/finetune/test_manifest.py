@@ -40,7 +40,7 @@ def test_a_finished_run_is_not_overwritten(home: Path) -> None:
 
 
 def test_an_unfinished_run_is_continued_only_when_asked(home: Path) -> None:
-    (open_run("one", resume=False) / "x").write_text("")
+    (open_run("one", resume=False) / "metrics.jsonl").write_text("")
     with pytest.raises(RunExists, match="add --resume"):
         open_run("one", resume=False)
     assert open_run("one", resume=True).name == "one"

@@ -331,3 +331,40 @@ def test_an_orphan_is_named(tmp_path):
     rows = [*flat(tree()), {**node("z", "?", "assistant"), "parent_id": "gone"}]
     loaded = load(write(tmp_path, rows))
     assert [(p.row, p.problem) for p in loaded.problems] == [(10, "its parent gone is not in the file")]
+
+
+def test_one_list_in_a_jsonl_file_is_its_rows(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps([{"text": "a"}, {"text": "b"}]))
+    assert [record.text for record in load(path).records] == ["a", "b"]
+
+
+def test_a_file_without_a_readable_row_says_what_its_first_line_holds(tmp_path):
+    path = tmp_path / "notes.docx"
+    path.write_text("hello\n")
+    with pytest.raises(UnknownFormat, match="line 1: not JSON: Expecting value at column 1"):
+        load(path, strict=False)
+
+
+def test_rows_of_many_shapes_are_counted_in_the_error(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    rows = [{"instruction": "a", "output": "b"}, {"text": "c"}, {"foo": 1}, {"prompt": "p", "completion": "c"}]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(UnknownFormat, match=r"fits most of the first 4 rows .*1 alpaca.*1 no known format"):
+        load(path)
+
+
+def test_content_in_parts_of_text_is_joined_and_another_part_is_named(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    parts = [{"type": "text", "text": "one "}, {"type": "text", "text": "two"}]
+    image = [{"type": "image_url", "image_url": {"url": "x"}}]
+    path.write_text("".join(
+        json.dumps({"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": content}]}) + "\n"
+        for content in (parts, image, None)
+    ))  # fmt: skip
+    loaded = load(path, strict=False)
+    assert [record.messages[-1].content for record in loaded.records] == ["one two"]
+    assert [problem.problem for problem in loaded.problems] == [
+        "`messages` message 2 of 'assistant' holds parts that are not text where a text belongs",
+        "`messages` message 2 of 'assistant' holds NoneType where a text belongs",
+    ]

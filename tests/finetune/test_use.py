@@ -180,3 +180,48 @@ def test_what_is_wrong_is_said_with_its_exit_code(
 ) -> None:
     assert main(arguments) == code
     assert sentence in capsys.readouterr().err
+
+
+def test_a_wrong_path_costs_no_name(world: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sft", world["rows"], "--model", str(world["home"] / "none"), "--name", "mistyped"]) == 1
+    assert not (world["home"] / "runs" / "mistyped").exists()
+
+
+def test_a_run_is_used_from_another_folder_than_it_was_trained_in(
+    world: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = Path(world["model"])
+    monkeypatch.chdir(model.parent)
+    assert main(["sft", world["rows"], "--model", model.name, "--name", "near", "--max-steps", "1", *FLAGS]) == 0
+    monkeypatch.chdir(tmp_path)
+    assert main(["generate", "near", "hi", "--max-new-tokens", "1", "--device", "cpu"]) == 0
+
+
+def test_a_short_run_shows_its_last_loss(world: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["sft", world["rows"], "--model", world["model"], "--name", "short", "--max-steps", "3", "--json", *FLAGS]
+    assert main([*command, "--learning-rate", "1e-2", "--batch-size", "6"]) == 0
+    loss = printed(capsys)["loss"]
+    assert loss["last"] < loss["first"]
+    steps = [line["step"] for line in read_metrics(world["home"] / "runs" / "short") if "loss" in line]
+    assert steps == [1, 3]  # log_every is 10
+
+
+def test_prompts_are_read_from_text_and_from_json_lines(tmp_path: Path) -> None:
+    from finetune.compare import read_prompts
+
+    (tmp_path / "a.txt").write_text("one\n\n{two}\n")
+    assert read_prompts(tmp_path / "a.txt") == ["one", "{two}"]
+    rows = [{"question_id": 81, "turns": ["first", "second"]}, {"prompt": "plain"}]
+    (tmp_path / "b.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert read_prompts(tmp_path / "b.jsonl") == ["first", "plain"]
+    (tmp_path / "c.jsonl").write_text('{"text": "x"}\n')
+    with pytest.raises(UsageError, match="line 1: no prompt in text"):
+        read_prompts(tmp_path / "c.jsonl")
+
+
+def test_every_setting_says_what_it_is_in_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    from finetune.config import TrainConfig, setting_notes
+
+    assert set(setting_notes()) == set(TrainConfig.__dataclass_fields__)
+    assert main(["dpo", "--help"]) == 0
+    assert "strength of the reference" in " ".join(capsys.readouterr().out.split())

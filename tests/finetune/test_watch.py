@@ -26,13 +26,28 @@ def test_dpo_on_a_model_that_was_not_tuned_is_said() -> None:
 def test_collapse_of_chosen_answers_is_said_once() -> None:
     said: list[str] = []
     rails = Rails(said.append)
-    for value in (-50.0, -70.0, -79.0):
-        rails.look({"logps/chosen": value})
+    for value in (0.0, -20.0, -29.0):
+        rails.look({"kl/chosen": value, "logps/chosen": -50.0 + value})
     assert said == []
-    rails.look({"logps/chosen": -81.0})
-    rails.look({"logps/chosen": -99.0})
+    rails.look({"kl/chosen": -31.0})
+    rails.look({"kl/chosen": -99.0})
     assert len(said) == 1
-    assert "from -50.0 to -81.0" in said[0] and "sigmoid+0.2*sft" in said[0]
+    assert "fell by 31.0 nats" in said[0] and "sigmoid+0.2*sft" in said[0]
+
+
+def test_a_batch_of_longer_answers_is_no_collapse() -> None:
+    """Log-probabilities of batches differ by their lengths; only those of the same rows, or means, tell of collapse."""
+    said: list[str] = []
+    rails = Rails(said.append)
+    for value in (-458.0, -199.0, -563.0, -480.0):
+        rails.look({"kl/chosen": -0.5, "logps/chosen": value})
+    free = Rails(said.append)
+    for value in (-50.0, -90.0, -55.0, -70.0, -60.0, -95.0, -50.0):
+        free.look({"logps/chosen": value})
+    assert said == []
+    for value in (-120.0, -110.0, -130.0):
+        free.look({"logps/chosen": value})
+    assert len(said) == 1 and "fell by" in said[0]
 
 
 def test_growing_answers_are_said_once() -> None:
