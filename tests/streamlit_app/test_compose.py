@@ -7,6 +7,8 @@ from pathlib import Path
 
 import yaml
 
+from ingest.store.embedded import VERSION
+
 ROOT = Path(__file__).parents[2]
 SERVICES = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
 
@@ -30,6 +32,10 @@ def test_images_are_pinned_to_a_version() -> None:
     assert re.match(
         r"FROM \S+:\d+\.\d+", next(x for x in (ROOT / "Dockerfile").read_text().splitlines() if x.startswith("FROM"))
     )
+
+
+def test_weaviate_is_the_version_that_the_tests_run_on() -> None:
+    assert SERVICES["weaviate"]["image"].endswith(f":{VERSION}")
 
 
 def test_no_password_has_a_default() -> None:
