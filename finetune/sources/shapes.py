@@ -258,7 +258,22 @@ def _is_hh(values: Values) -> bool:
 
 
 _PROMPTS = ("prompt", "question", "instruction", "input", "conversations", "messages", "history")
-_CHOSEN = (("chosen", "rejected"), ("chosen_response", "rejected_response"), ("response_j", "response_k"))
+_CHOSEN = (
+    ("chosen", "rejected"),
+    ("chosen_response", "rejected_response"),
+    ("response_j", "response_k"),
+    ("preferred_output", "non_preferred_output"),
+)
+
+
+def _prompt_turns(values: Values, name: str, place: Place) -> tuple[Message, ...]:
+    """Read a prompt: messages, a text, a transcript that stops where the answer begins, or an object with `messages`."""
+    value = values.get(name)
+    if isinstance(value, dict):
+        return messages(value, "messages", place)
+    if isinstance(value, str) and value.lstrip().startswith("Human:") and value.rstrip().endswith(ASSISTANT):
+        return _merged(transcript(value.rstrip(), place)[:-1])
+    return messages(values, name, place)
 
 
 def _refuse_poor(values: Values) -> None:
@@ -279,7 +294,7 @@ def _preference(values: Values, place: Place, choices: Choices) -> Iterator[Reco
     best, worst = next((pair for pair in _CHOSEN if pair[0] in values), _CHOSEN[0])
     chosen, rejected = answer(values, best, place), answer(values, worst, place)
     name = next((name for name in _PROMPTS if values.get(name)), "")
-    given = messages(values, name, place) if name else ()
+    given = _prompt_turns(values, name, place) if name else ()
     if name == "instruction" and isinstance(values.get("input"), str) and values["input"].strip():
         given = (Message("user", given[0].content, values["input"].strip()),)
     shared = 0
@@ -395,7 +410,7 @@ def _ranked(values: Values, place: Place, choices: Choices) -> Iterator[Record]:
         else:
             raise place.fault(f"`{name}` holds {type(item).__name__} where a text or an object belongs")
     prompt_name = next((n for n in _PROMPTS if values.get(n)), "prompt")
-    turns = messages(values, prompt_name, place)
+    turns = _prompt_turns(values, prompt_name, place)
     if prompt_name == "instruction" and isinstance(values.get("input"), str):
         turns = (Message("user", turns[0].content, values["input"].strip()),)
     system = values.get("system")
@@ -423,11 +438,38 @@ def _is_ranked(values: Values) -> bool:
     )
 
 
+def _two_answers(
+    first: str, second: str, better: Callable[[Values, Place], float]
+) -> Callable[[Values, Place, Choices], Iterator[Record]]:
+    """Make a builder for rows of two answers and a verdict: `better` is below 0 for the first, above for the second."""
+
+    def build(values: Values, place: Place, choices: Choices) -> Iterator[Record]:
+        verdict = better(values, place)
+        if verdict == 0:
+            raise InvalidRecord("the raters saw a tie")
+        best, worst = (first, second) if verdict < 0 else (second, first)
+        prompt = _prompt_turns(values, "prompt", place)
+        yield Preference(prompt, answer(values, best, place), answer(values, worst, place), **_where(place))
+
+    return build
+
+
+def _better_response(values: Values, place: Place) -> float:
+    better = values["better_response_id"]
+    if better not in (0, 1) or isinstance(better, bool):
+        raise place.fault(f"`better_response_id` is 0 or 1, found {better!r}")
+    return -1.0 if better == 0 else 1.0
+
+
+def _strength(values: Values, place: Place) -> float:
+    return number_field(values, "preference_strength", place)
+
+
 # -- labels
 
 
 def _kto_messages(values: Values, place: Place, choices: Choices) -> Iterator[Record]:
-    turns = messages(values, "messages", place)
+    turns = messages(values, "messages" if "messages" in values else "conversations", place)
     yield Label(turns[:-1], turns[-1:], _label(values, place), **_where(place))
 
 
@@ -437,11 +479,18 @@ def _kto(values: Values, place: Place, choices: Choices) -> Iterator[Record]:
     yield Label(prompt, answer(values, "completion", place), _label(values, place), **_where(place))
 
 
+def _kto_alpaca(values: Values, place: Place, choices: Choices) -> Iterator[Record]:
+    for record in _alpaca(values, place, choices):
+        if isinstance(record, Conversation):
+            yield Label(record.messages[:-1], record.messages[-1:], _label(values, place), **_where(place))
+
+
 def _label(values: Values, place: Place) -> bool:
-    value = values["label"]
+    name = "label" if "label" in values else "kto_tag"
+    value = values[name]
     known = {"true": True, "1": True, "false": False, "0": False}
     if str(value).lower() not in known:
-        raise place.fault(f"`label` is true or false, found {value!r}")
+        raise place.fault(f"`{name}` is true or false, found {value!r}")
     return known[str(value).lower()]
 
 
@@ -478,6 +527,19 @@ SHAPES: tuple[Shape, ...] = (
     Shape("orca-dpo", "preference", "system, input, chosen, rejected", _scored("system", "input"), _preference),
     Shape("truthy-dpo", "preference", "system, prompt, chosen, rejected", _scored("system", "prompt"), _preference),
     Shape("preference", "preference", "prompt, chosen, rejected", _is_preference, _preference),
+    Shape(
+        "pku-saferlhf", "preference", "prompt, response_0, response_1, better_response_id",
+        has("prompt", "response_0", "response_1", "better_response_id"),
+        _two_answers("response_0", "response_1", _better_response),
+    ),
+    Shape(
+        "helpsteer-preference", "preference", "prompt, response_1, response_2, preference_strength",
+        has("prompt", "response_1", "response_2", "preference_strength"),
+        _two_answers("response_1", "response_2", _strength),
+    ),
+    Shape("kto", "label", "instruction, input, output, kto_tag", has("instruction", "output", "kto_tag"), _kto_alpaca),
+    Shape("kto", "label", "conversations, kto_tag", has("conversations", "kto_tag"), _kto_messages),
+    Shape("kto", "label", "messages, kto_tag", has("messages", "kto_tag"), _kto_messages),
     Shape("kto", "label", "messages, label", has("messages", "label"), _kto_messages),
     Shape("kto", "label", "prompt, completion, label", has("prompt", "completion", "label"), _kto),
     Shape("messages", "sft", "messages[role, content]", lambda v: _list_in(v, "messages"), _chat("messages")),

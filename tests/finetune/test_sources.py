@@ -61,6 +61,15 @@ PAIRS = [
     ("preference", {"instruction": "Q", "input": "C", "chosen": "A", "rejected": "B"}, (Message("user", "Q", "C"),)),
     ("preference", {"system": "S", "instruction": "Q", "chosen_response": "A", "rejected_response": "B"}, (S("S"), U("Q"))),
     ("preference", {"question": "Q", "response_j": "A", "response_k": "B"}, (U("Q"),)),
+    ("preference", {"input": {"messages": CHAT[:1], "tools": []}, "preferred_output": CHAT[1:],
+                    "non_preferred_output": [{"role": "assistant", "content": "B"}]}, (U("Q"),)),
+    ("pku-saferlhf", {"prompt": "Q", "response_0": "B", "response_1": "A", "is_response_0_safe": True,
+                      "is_response_1_safe": True, "better_response_id": 1, "safer_response_id": 0}, (U("Q"),)),
+    ("helpsteer-preference", {"split": "train", "prompt": "Q", "response_1": "A", "response_2": "B",
+                              "preference_strength": -2, "preference_statement": "x"}, (U("Q"),)),
+    ("ranked", {"prompt": "\n\nHuman: Q\n\nAssistant: R\n\nHuman: S\n\nAssistant: ",  # as Nectar writes it
+                "answers": [{"answer": "B", "model": "m", "rank": 4.0}, {"answer": "A", "model": "n", "rank": 1.0}]},
+     (U("Q"), A("R"), U("S"))),
     ("ranked", {"prompt": "Q", "responses": ["A", "x", "B"]}, (U("Q"),)),
     ("ranked", {"prompt": "Q", "responses": ["B", "A"], "scores": [1, 2]}, (U("Q"),)),
     ("ranked", {"prompt": "Q", "responses": ["B", "A"], "ranks": [2, 1]}, (U("Q"),)),
@@ -93,7 +102,11 @@ def test_every_format_is_covered_by_an_example():
     assert {name for name, *_ in (*SFT, *PAIRS)} | {"text", "kto", "oasst", "helpsteer"} == set(FORMATS)
 
 
-@pytest.mark.parametrize("row", [{"messages": CHAT, "label": False}, {"prompt": "Q", "completion": "A", "label": 0}])
+@pytest.mark.parametrize("row", [
+    {"messages": CHAT, "label": False}, {"prompt": "Q", "completion": "A", "label": 0},
+    {"instruction": "Q", "input": "", "output": "A", "kto_tag": False}, {"messages": CHAT, "kto_tag": False},
+    {"conversations": [{"from": "human", "value": "Q"}, {"from": "gpt", "value": "A"}], "kto_tag": False},
+])  # fmt: skip
 def test_labels_are_read(tmp_path, row):
     loaded = load(write(tmp_path, [row]))
     assert loaded.format == "kto"
@@ -368,3 +381,14 @@ def test_content_in_parts_of_text_is_joined_and_another_part_is_named(tmp_path):
         "`messages` message 2 of 'assistant' holds parts that are not text where a text belongs",
         "`messages` message 2 of 'assistant' holds NoneType where a text belongs",
     ]
+
+
+@pytest.mark.parametrize(("change", "problem"), [
+    ({"preference_strength": 0}, "the raters saw a tie"),
+    ({"preference_strength": None}, "`preference_strength` holds None where a number belongs"),
+])  # fmt: skip
+def test_a_verdict_that_prefers_neither_leaves_the_row_out(tmp_path, change, problem):
+    row = {"prompt": "Q", "response_1": "A", "response_2": "B", "preference_strength": 1}
+    loaded = load(write(tmp_path, [{**row, **change}, row]), strict=False)
+    assert [p.problem for p in loaded.problems] == [problem]
+    assert loaded.kept == 1
