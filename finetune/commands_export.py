@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from finetune.errors import UsageError
+from finetune.errors import OllamaFailed, UsageError
 
 _EXAMPLES = {
     "merge": "quire finetune merge my-run --out my-model",
@@ -34,7 +34,7 @@ def register(subparsers: Any) -> None:
     _source(gguf)
     _settings(gguf)
     gguf.add_argument("--out", metavar="FILE", required=True)
-    gguf.add_argument("--type", default="F16", choices=("F32", "F16", "BF16", "Q8_0"), help="default F16")
+    gguf.add_argument("--type", default="", choices=("F32", "F16", "BF16", "Q8_0"), help="default F16")
     gguf.add_argument("--merged", metavar="FOLDER", help="a folder that `merge` wrote, to save doing it again")
     gguf.add_argument(
         "--adapter-only", action="store_true", help="write the LoRA as a GGUF adapter for the base's GGUF"
@@ -45,7 +45,12 @@ def register(subparsers: Any) -> None:
     _source(ollama, optional=True)
     _settings(ollama)
     ollama.add_argument("--tag", metavar="NAME", help="name of the model in Ollama")
-    ollama.add_argument("--quantize", default="", metavar="TYPE", help="q8_0, q4_K_M or q4_K_S (default: none, F16)")
+    ollama.add_argument(
+        "-q", "--quantize", default="", metavar="TYPE", help="q8_0, q4_K_M or q4_K_S (default: none, F16)"
+    )
+    ollama.add_argument(
+        "--replace", action="store_true", help="put it in place of a model that quire did not hand over"
+    )
     ollama.add_argument("--host", default="", help="address of Ollama (default: OLLAMA_HOST)")
     ollama.add_argument("--list", action="store_true", dest="list_tags", help="list the tags that were handed over")
     ollama.add_argument("--show", metavar="TAG", help="show a tag's record and what Ollama says of it")
@@ -59,6 +64,7 @@ def register(subparsers: Any) -> None:
     push.add_argument("to", metavar="REPO", help="a hub repository (me/name), or file:FOLDER")
     push.add_argument("--what", choices=("adapter", "merged", "gguf"), default="adapter")
     push.add_argument("--path", metavar="PATH", help="merged folder or GGUF file made before (default: made now)")
+    push.add_argument("--base", default="", metavar="FOLDER", help="where the base model is now")
     push.add_argument("--public", action="store_true", help="make a new repository public (default: private)")
     push.add_argument("--json", action="store_true")
     push.set_defaults(run=run_push)
@@ -126,7 +132,10 @@ def quiet() -> None:
     transformers_logging.set_verbosity_error()
     logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.CRITICAL)
     if not sys.stderr.isatty():
+        from huggingface_hub.utils.tqdm import disable_progress_bars
+
         transformers_logging.disable_progress_bar()
+        disable_progress_bars()
 
 
 def _print(args: argparse.Namespace, values: dict[str, Any], text: str) -> int:
@@ -159,6 +168,9 @@ def run_gguf(args: argparse.Namespace) -> int:
     quiet()
     out = Path(args.out).expanduser()
     if args.adapter_only:
+        idle = [flag for flag in ("type", "merged", "system") if getattr(args, flag)]
+        if idle:
+            raise UsageError(f"an adapter has no --{', --'.join(idle)}", "leave it out, or leave out --adapter-only")
         from finetune.gguf_adapter import write_adapter_gguf
         from finetune.manifest import find_run, read_manifest
         from finetune.merge import base_folder
@@ -166,13 +178,16 @@ def run_gguf(args: argparse.Namespace) -> int:
         manifest = read_manifest(args.finetune_run)
         adapter = find_run(args.finetune_run) / manifest.adapter
         write_adapter_gguf(adapter, base_folder(manifest, args.base), out)
-        return _print(args, {"file": str(out)}, f"{out}: a LoRA adapter for the base model's own GGUF")
+        return _print(args, {"file": str(out)}, f"{out}: a LoRA adapter for the base model's own GGUF (not compared)")
     from finetune.handover import export_gguf
+    from finetune.modelfile import check_system
 
+    check_system(args.system)
+    modelfile = _free_modelfile(out)
     found = export_gguf(
         args.finetune_run,
         out,
-        kind=args.type,
+        kind=args.type or "F16",
         onto=args.onto,
         base=args.base,
         merged=Path(args.merged).expanduser() if args.merged else None,
@@ -180,9 +195,19 @@ def run_gguf(args: argparse.Namespace) -> int:
         system=args.system,
         say=_say,
     )
-    out.with_suffix(".Modelfile").write_text(found.modelfile.to_text(f"./{out.name}"), encoding="utf-8")
+    modelfile.write_text(found.modelfile.to_text(f"./{out.name}"), encoding="utf-8")
     values = {"file": str(out), "bytes": out.stat().st_size, "parity": found.parity.to_dict()}
     return _print(args, values, f"{out}: {out.stat().st_size / 2**20:,.1f} MiB\n{_figures(found.parity.to_dict())}")
+
+
+def _free_modelfile(out: Path) -> Path:
+    """Give the place of the Modelfile beside a GGUF file; one that speaks of another file is not written over."""
+    from finetune.errors import AlreadyThere
+
+    path = out.with_suffix(".Modelfile")
+    if path.is_file() and not path.read_text(encoding="utf-8", errors="replace").startswith(f"FROM ./{out.name}\n"):
+        raise AlreadyThere(f"{path} is there already and is not that of {out.name}", "give another --out, or remove it")
+    return path
 
 
 def _figures(found: dict[str, Any]) -> str:
@@ -228,6 +253,7 @@ def run_ollama(args: argparse.Namespace) -> int:
         num_ctx=args.num_ctx,
         system=args.system,
         host=args.host,
+        replace=args.replace,
         say=_say,
     )
     text = f"{record.tag}: {record.quantization}\n{_figures(record.parity)}\n  quire ask --model ollama:{record.tag} 'What ...?'"
@@ -238,13 +264,17 @@ def _list(args: argparse.Namespace) -> int:
     from finetune import ollama_tags
 
     records = ollama_tags.read_records()
-    there = ollama_tags.Ollama(args.host).tags()
+    try:
+        there = set(ollama_tags.Ollama(args.host).tags())
+    except OllamaFailed as exc:
+        there = None
+        _say(f"{exc.message}: whether it still has them is not known")
     for record in records:
-        record["in_ollama"] = record["tag"] in there
+        record["in_ollama"] = None if there is None else record["tag"] in there
     lines = [
         record.get("problem")
         or f"{record['tag']:<32} {record['quantization']:<7} {record['date']:<26} from {record['base']}"
-        + ("" if record["in_ollama"] else "  (no longer in Ollama)")
+        + ("  (no longer in Ollama)" if record["in_ollama"] is False else "")
         for record in records
     ]
     return _print(args, {"tags": records}, "\n".join(map(str, lines)) or "no tag was handed over yet")
@@ -257,11 +287,35 @@ def _show(args: argparse.Namespace) -> int:
     path = ollama_tags.record_path(tag)
     if not path.is_file():
         raise UsageError(f"{tag} was not handed over by quire", "`quire finetune ollama --list` tells which were")
-    record = dict(json.loads(path.read_text(encoding="utf-8")))
-    shown = ollama_tags.Ollama(args.host).show(tag)
+    record = next(r for r in ollama_tags.read_records() if ollama_tags.full_tag(str(r["tag"])) == tag)
+    if "problem" in record:
+        raise UsageError(record["problem"], "remove the file, and hand the run over again")
+    server = ollama_tags.Ollama(args.host)
+    has = server.tags().get(tag)
+    if has is None:
+        raise OllamaFailed(f"{tag} is no longer in Ollama at {server.address}", "hand the run over again")
+    shown = server.show(tag)
     told = {key: shown.get(key) for key in ("details", "capabilities", "parameters", "template")}
-    text = "\n".join(f"{key}: {value}" for key, value in {**record, **told}.items())
-    return _print(args, {**record, "ollama": told}, text)
+    changed = bool(record.get("digest")) and has.get("digest") != record["digest"]
+    return _print(args, {**record, "ollama": told, "changed": changed}, _described(record, told, changed))
+
+
+def _described(record: dict[str, Any], told: dict[str, Any], changed: bool) -> str:
+    details = told["details"] or {}
+    lines = [
+        f"{record['tag']}: {details.get('family')}, {details.get('parameter_size')}, {record['quantization']}",
+        f"  base        {record['base']}",
+        f"  run         {record['run']}",
+        *(f"  data        {name} ({str(digest)[:16]})" for name, digest in (record.get("data") or {}).items()),
+        f"  date        {record['date']}",
+        f"  template    {record.get('template')}",
+    ]
+    if record.get("parity"):
+        lines.append(f"  gate      {_figures(record['parity'])}")
+    lines += [f"  parameter   {' '.join(line.split())}" for line in str(told["parameters"] or "").splitlines()]
+    if changed:
+        lines.append("  it was changed in Ollama since it was handed over: hand the run over again")
+    return "\n".join([*lines, "  TEMPLATE in Ollama:", str(told["template"])])
 
 
 def run_push(args: argparse.Namespace) -> int:
@@ -274,6 +328,7 @@ def run_push(args: argparse.Namespace) -> int:
         args.to,
         what=args.what,
         path=Path(args.path).expanduser() if args.path else None,
+        base=args.base,
         private=not args.public,
         say=_say,
     )
@@ -282,6 +337,7 @@ def run_push(args: argparse.Namespace) -> int:
 
 def run_pull(args: argparse.Namespace) -> int:
     """Pull into a folder and print it."""
+    quiet()
     from finetune.hub import pull
 
     folder = pull(args.source, Path(args.out).expanduser(), revision=args.revision, say=_say)

@@ -39,7 +39,7 @@ def export_and_ask(run: Path, folder: Path, question: str, say: Say) -> dict[str
         say(f"Ollama is left out: {exc.message}")
     else:
         tag = f"quire-demo-{run.name}"
-        hand_over(run, tag, say=say)
+        hand_over(run, tag, replace=True, say=say)  # of an earlier demonstration, whose home folder is gone
         found["ollama_answer"] = server.chat(tag, [{"role": "user", "content": question}])["message"]["content"]
         found["ask_ollama"] = ask(question, f"ollama:{tag}")
     return {**found, "seconds": round(time.perf_counter() - started, 1)}

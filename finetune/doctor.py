@@ -1,24 +1,21 @@
 """The chain from a run to its tag, link by link: where is meaning lost, and what mends it; nothing is changed."""
 
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
 from finetune import parity
-from finetune.config import home_folder
 from finetune.errors import ExportError, FinetuneError, OllamaFailed
-from finetune.gguf import write_gguf
+from finetune.gguf import kind_of, write_gguf
 from finetune.handover import compare_tag, reference_of
 from finetune.manifest import RunManifest, find_run, read_manifest
-from finetune.merge import base_folder, check_base, held_out_cost, merge, read_adapter
+from finetune.merge import NEAR, base_folder, check_base, held_out_cost, merge, read_adapter
 from finetune.modelfile import modelfile_for
 from finetune.ollama_tags import Ollama, read_records
+from finetune.scratch import scratch_folder
 from finetune.template import load as load_template
 from finetune.weights import tensors_of
-
-NEAR = 0.01  # nats a token; a merge that parts further from what was trained is told
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,11 +106,10 @@ def _base(folder: Path, manifest: RunManifest, base: str) -> Iterator[Check]:
 
 
 def _weights(folder: Path, manifest: RunManifest, base: str, gguf: Path | None, host: str) -> Iterator[Check]:
-    home_folder().mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="doctor-", dir=home_folder()) as scratch:
-        merged = Path(scratch) / "model"
+    with scratch_folder() as scratch:
+        merged = scratch / "model"
         merge(folder, merged, base=base, dtype="float32", measure=False)
-        yield from _merge_cost(folder, manifest, merged)
+        yield from _merge_cost(folder, manifest, merged, base)
         ref = reference_of(folder, merged)
         if not any(case.ended for case in ref.cases):
             yield Check(
@@ -121,17 +117,16 @@ def _weights(folder: Path, manifest: RunManifest, base: str, gguf: Path | None, 
             )
         path = gguf
         if path is None:
-            path = Path(scratch) / "model.gguf"
+            path = scratch / "model.gguf"
             write_gguf(merged, path, template=ref.template)
         modelfile = modelfile_for(ref.template, context_length=int(ref.config["max_position_embeddings"]))
-        kind = _kind(path)
-        yield from _steps("gguf", parity.compare(ref, path, kind=kind))
+        yield from _steps("gguf", parity.compare(ref, path, kind=kind_of(path)))
         yield from _tags(folder, host, lambda server, tag, kind: compare_tag(server, tag, ref, kind, modelfile))
 
 
-def _merge_cost(folder: Path, manifest: RunManifest, merged: Path) -> Iterator[Check]:
+def _merge_cost(folder: Path, manifest: RunManifest, merged: Path, base: str) -> Iterator[Check]:
     try:
-        cost = held_out_cost(folder, manifest, merged)
+        cost = held_out_cost(folder, manifest, merged, base=base)
     except ExportError as exc:
         yield Check("merge", "note", f"not measured: {exc.message}")
         return
@@ -143,13 +138,6 @@ def _merge_cost(folder: Path, manifest: RunManifest, merged: Path) -> Iterator[C
     if "original" in cost:
         sentence += f"; onto the original base KL {cost['original']['kl']:.2g}"
     yield Check("merge", "ok" if kl < NEAR else "wrong", sentence)
-
-
-def _kind(path: Path) -> str:
-    from finetune.gguf import read_header
-
-    number = int(read_header(path).get("general.file_type", 1))
-    return {0: "F32", 1: "F16", 7: "Q8_0", 14: "Q4_K_S", 15: "Q4_K_M", 32: "BF16"}.get(number, "Q4_K_M")
 
 
 def _steps(where: str, found: parity.Parity) -> Iterator[Check]:

@@ -18,6 +18,7 @@ from finetune.weights import Floats, Tensor, tensors_of
 
 KINDS = ("F32", "F16", "BF16", "Q8_0")
 FILE_TYPE = {"F32": 0, "F16": 1, "Q8_0": 7, "BF16": 32}  # general.file_type; Ollama reads it before it quantises
+MADE_BY_OLLAMA = {"Q4_K_S": 14, "Q4_K_M": 15}
 BLOCK = 32  # numbers a Q8_0 block
 ALIGNMENT = 32  # GGUF's default
 
@@ -372,3 +373,17 @@ def read_header(path: Path) -> Header:
             f"{path} cannot be read as GGUF: {exc}", "write it again with `quire finetune gguf`"
         ) from exc
     return Header(path, {name: field.contents() for name, field in reader.fields.items()})
+
+
+def kind_of(path: Path) -> str:
+    """Say how the matrices of a GGUF file are stored.
+
+    Raises UnsupportedModel for a type whose limits nobody has measured.
+    """
+    number = read_header(path).get("general.file_type", FILE_TYPE["F16"])
+    names = {value: name for name, value in (FILE_TYPE | MADE_BY_OLLAMA).items()}
+    if number not in names:
+        raise UnsupportedModel(
+            f"{path} is stored as GGUF file type {number}", f"can be compared: {', '.join(names.values())}"
+        )
+    return names[number]

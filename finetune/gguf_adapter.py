@@ -7,15 +7,16 @@ import numpy as np
 
 from finetune.errors import AlreadyThere, UnsupportedModel
 from finetune.gguf import ALIGNMENT, NAMES, add_template_keys, read_config
-from finetune.merge import read_adapter
+from finetune.merge import check_base, read_adapter
 from finetune.template import load as load_template
+from finetune.weights import tensors_of
 
 
 def write_adapter_gguf(adapter: Path, base: Path, out: Path) -> Path:
     """Write a PEFT adapter for the base model in `base` and give the path.
 
-    llama.cpp scales by alpha / rank, so the file's alpha is chosen to give the adapter's own scale. Raises AlreadyThere
-    or UnsupportedModel.
+    llama.cpp scales by alpha / rank, so the file's alpha is chosen to give the adapter's own scale. Raises AlreadyThere,
+    UnsupportedModel, or WrongBase for a base that the adapter does not fit.
     """
     from gguf import GGMLQuantizationType, GGUFWriter
 
@@ -23,6 +24,7 @@ def write_adapter_gguf(adapter: Path, base: Path, out: Path) -> Path:
         raise AlreadyThere(f"{out} is there already", "give another --out, or remove it")
     config = read_config(base)
     pairs = read_adapter(adapter)
+    check_base(pairs, tensors_of(base), adapter, base)
     if not pairs:
         raise UnsupportedModel(f"{adapter} holds no LoRA matrices", "give the adapter of a finished run")
     rank = next(iter(pairs.values())).a.shape[0]

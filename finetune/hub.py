@@ -7,17 +7,15 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
-from finetune.config import TrainConfig, home_folder
-from finetune.errors import AlreadyThere, HubFailed, UsageError
+from finetune.config import TrainConfig
+from finetune.errors import AlreadyThere, HubFailed, UnfinishedRun, UsageError
 from finetune.manifest import RunManifest, find_run, read_manifest
-from finetune.modelfile import modelfile_for
-from finetune.template import load as load_template
+from finetune.scratch import scratch_folder
 
 FILE = "quire.json"
 KEPT = ("report.json", "curves.png", "metrics.jsonl")  # of the run, beside any of the three
@@ -30,22 +28,26 @@ def push(
     *,
     what: str = "adapter",
     path: Path | None = None,
+    base: str = "",
     private: bool = True,
     say: Say = lambda line: None,
 ) -> str:
     """Put a run's adapter, merged model or GGUF with a model card on the hub or, for `file:FOLDER`, in a folder.
 
-    `path` is a merged folder or a GGUF file made before; without it, it is made now (and a GGUF goes through the gate).
-    Returns where it is. Raises AlreadyThere for a folder with something in it, HubFailed for a hub that refuses.
+    `path` is a merged folder or a GGUF file made before; without it, it is made now. A GGUF goes through the gate in both
+    cases. Returns where it is. Raises AlreadyThere for a folder with something in it, GateFailed or WrongBase for a `path`
+    of another run, HubFailed for a hub that refuses.
     """
     if what not in ("adapter", "merged", "gguf"):
         raise UsageError(f"what is {what!r}", "use adapter, merged or gguf")
+    if path is not None and what == "adapter":
+        raise UsageError("an adapter has no --path: it lies in its run", "leave it out, or say --what merged or gguf")
     folder, manifest = find_run(run), read_manifest(run)
-    home_folder().mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="push-", dir=home_folder()) as scratch:
-        stage = Path(scratch) / "files"
+    _check_target(to)
+    with scratch_folder() as scratch:
+        stage = scratch / "files"
         stage.mkdir()
-        figures = _collect(folder, manifest, what, path, stage, say)
+        figures = _collect(folder, manifest, what, path, base, stage, say)
         for name in KEPT:
             if (folder / name).is_file():
                 shutil.copyfile(folder / name, stage / name)
@@ -61,10 +63,12 @@ def _name_of(to: str) -> str:
 
 
 def _collect(
-    folder: Path, manifest: RunManifest, what: str, path: Path | None, stage: Path, say: Say
+    folder: Path, manifest: RunManifest, what: str, path: Path | None, base: str, stage: Path, say: Say
 ) -> dict[str, Any]:
     """Put the files to be pushed into `stage` and give the figures that were measured on the way."""
     adapter = folder / manifest.adapter
+    if not adapter.is_dir():
+        raise UnfinishedRun(f"the run {folder.name} has no folder {manifest.adapter}", "train it again")
     if what == "adapter":
         for source in sorted(adapter.iterdir()):
             if source.is_file() and source.name != "README.md":
@@ -72,38 +76,30 @@ def _collect(
         _forget_paths(stage / "adapter_config.json", manifest)
         return {}
     if what == "merged":
+        from finetune.handover import check_merged, proven_reference
         from finetune.merge import FILE as MERGE_FILE
         from finetune.merge import merge
 
         if path is None:
             path = stage.parent / "merged"
             say("merging the adapter into its base")
-            merge(folder, path)
+            merge(folder, path, base=base)
+        report = check_merged(folder, path)
+        proven_reference(folder, path, base=base, say=say)
         shutil.copytree(path, stage, dirs_exist_ok=True)
-        report = dict(json.loads((path / MERGE_FILE).read_text(encoding="utf-8")))
         (stage / MERGE_FILE).write_text(
             json.dumps({**report, "run": folder.name, "base": base_name(manifest)}, indent=2)
         )
         return {"held-out text": report["held_out"]}
-    from finetune.handover import export_gguf
+    from finetune.handover import check_gguf, export_gguf
 
     if path is not None:
+        made = check_gguf(folder, path, base=base, say=say)
         shutil.copyfile(path, stage / path.name)
-        template = load_template(adapter)
-        modelfile, name = modelfile_for(template, context_length=_context(path)), path.name
-        figures: dict[str, Any] = {}
     else:
-        name = f"{folder.name}-f16.gguf"
-        made = export_gguf(folder, stage / name, say=say)
-        modelfile, figures = made.modelfile, {"parity": made.parity.to_dict()}
-    (stage / "Modelfile").write_text(modelfile.to_text(f"./{name}"), encoding="utf-8")
-    return figures
-
-
-def _context(path: Path) -> int:
-    from finetune.gguf import read_header
-
-    return int(read_header(path).get("{arch}.context_length", 2048))
+        made = export_gguf(folder, stage / f"{folder.name}-f16.gguf", base=base, say=say)
+    (stage / "Modelfile").write_text(made.modelfile.to_text(f"./{made.path.name}"), encoding="utf-8")
+    return {"parity": made.parity.to_dict()}
 
 
 def base_name(manifest: RunManifest) -> str:
@@ -154,8 +150,8 @@ def card(folder: Path, manifest: RunManifest, what: str, figures: dict[str, Any]
         f"# {name}",
         "",
         f"{base_name(manifest)}, tuned by {manifest.stage.upper()} ({manifest.method}) on {manifest.created[:10]}."
-        f" Prompts follow the template `{manifest.template}`, which lies beside the weights as `template.json`"
-        " and inside a GGUF file.",
+        f" Prompts follow the template `{manifest.template}`, "
+        + ("which is inside the GGUF file." if what == "gguf" else "which lies beside the weights as `template.json`."),
         "",
         "## Data and licences",
         "",
@@ -234,11 +230,31 @@ def _how(what: str, name: str) -> list[str]:
 # -- places
 
 
+def _check_target(to: str) -> None:
+    """Raise for a place that cannot be pushed to, before anything is made."""
+    if to.startswith("file:"):
+        target = Path(to.removeprefix("file:")).expanduser()
+        if not target.name:
+            raise UsageError(f"{to} names no folder", "use file:FOLDER")
+        if target.is_dir() and any(target.iterdir()):
+            raise AlreadyThere(f"{target} is there and not empty", "give another folder, or empty it")
+        if target.exists() and not target.is_dir():
+            raise AlreadyThere(f"{target} is a file", "give another folder")
+    elif to.count("/") != 1:
+        raise UsageError(f"{to} is no name of a repository", "use OWNER/NAME, or file:FOLDER")
+
+
 def _copy(stage: Path, target: Path) -> str:
-    if target.exists() and any(target.iterdir()):
-        raise AlreadyThere(f"{target} is there and not empty", "give another folder, or empty it")
     target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copytree(stage, target, dirs_exist_ok=True)
+    part = target.with_name(target.name + ".part")
+    shutil.rmtree(part, ignore_errors=True)
+    try:
+        shutil.copytree(stage, part)
+        if target.exists():
+            target.rmdir()  # empty, else it was refused
+        part.rename(target)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
     return f"file:{target}"
 
 
@@ -247,8 +263,29 @@ def _upload(stage: Path, repo: str, private: bool, say: Say) -> str:
         api = _api()
         api.create_repo(repo, private=private, exist_ok=True)
         say(f"uploading to {repo}")
-        commit = api.upload_folder(repo_id=repo, folder_path=str(stage), commit_message="Push from quire")
+        told = {"repo_id": repo, "folder_path": str(stage), "commit_message": "Push from quire"}
+        try:
+            commit = api.upload_folder(**told)
+        except Exception as exc:
+            if "xet" not in str(exc):
+                raise
+            say("this hub takes no files by Xet; sending them the plain way")
+            with _without_xet():
+                commit = api.upload_folder(**told)
     return str(getattr(commit, "commit_url", repo))
+
+
+@contextmanager
+def _without_xet() -> Iterator[None]:
+    """Keep the hub's library from its Xet protocol, which it prefers when `hf_xet` is installed and mirrors may lack."""
+    from huggingface_hub import constants
+
+    before = constants.HF_HUB_DISABLE_XET
+    constants.HF_HUB_DISABLE_XET = True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_DISABLE_XET = before
 
 
 def _api() -> Any:

@@ -23,6 +23,7 @@ from finetune.weights import SHARD_BYTES, Floats, ShardWriter, Tensor, from_floa
 ONTO = ("dequantised", "original")
 DTYPES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
 FILE = "merge.json"  # written last: a folder with it is whole
+NEAR = 0.01  # nats a token; a merge that parts further from what was trained has lost something
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja")
 PREFIX = "base_model.model."
 
@@ -107,7 +108,7 @@ def merge(
         _write_rest(part, weights, adapter, stored)
         if measure:
             say("measuring on held-out text")
-            report.held_out = held_out_cost(run, manifest, part)
+            report.held_out = held_out_cost(run, manifest, part, base=base)
         (part / FILE).write_text(json.dumps(report.to_dict(), indent=2) + "\n", encoding="utf-8")
         part.rename(out)
     finally:
@@ -141,7 +142,12 @@ def read_adapter(folder: Path) -> dict[str, Pair]:
     path = folder / "adapter_config.json"
     if not path.is_file():
         raise UnsupportedModel(f"{folder} has no adapter_config.json", "give the folder of a finished run")
-    config = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        config = dict(json.loads(path.read_text(encoding="utf-8")))
+        rank = config["r"]
+        scale = config["lora_alpha"] / (rank**0.5 if config.get("use_rslora") else rank)
+    except (ValueError, TypeError, KeyError) as exc:
+        raise UnsupportedModel(f"{path} cannot be read: {exc}", "copy it again, or train again") from exc
     for key in (
         "use_dora",
         "modules_to_save",
@@ -154,8 +160,6 @@ def read_adapter(folder: Path) -> dict[str, Pair]:
             raise UnsupportedModel(f"{path}: {key} is set", "only plain LoRA adapters can be merged piece by piece")
     if config.get("bias", "none") != "none":
         raise UnsupportedModel(f"{path}: biases were trained", "only plain LoRA adapters can be merged piece by piece")
-    rank = config["r"]
-    scale = config["lora_alpha"] / (rank**0.5 if config.get("use_rslora") else rank)
     tensors = tensors_of(folder)
     pairs: dict[str, Pair] = {}
     for name, tensor in tensors.items():
@@ -283,7 +287,7 @@ def end_ids(model: Path, template: Template) -> list[int]:
 
 
 def held_out_cost(
-    run: str | Path, manifest: RunManifest, merged: Path, *, rows: int = 32
+    run: str | Path, manifest: RunManifest, merged: Path, *, rows: int = 32, base: str = ""
 ) -> dict[str, dict[str, float]]:
     """Measure the trained model, the merged folder and (QLoRA) the adapter on the original base, on the run's own rows.
 
@@ -296,10 +300,10 @@ def held_out_cost(
         examples = held_out_rows(run, manifest)[:rows]
     except (OSError, ExportError):
         return {}
-    trained = _log_probs(load_run(run, device="cpu").model, examples)
+    trained = _log_probs(load_run(run, device="cpu", base=base).model, examples)
     spreads = {"trained": trained, "merged": _log_probs(_plain_model(merged), examples)}
     if manifest.method == "qlora":
-        spreads["original"] = _log_probs(load_run(run, device="cpu", method="lora").model, examples)
+        spreads["original"] = _log_probs(load_run(run, device="cpu", method="lora", base=base).model, examples)
     found = {}
     for name, logs in spreads.items():
         nll = [-row[np.arange(len(t)), t] for row, (_, _, t) in zip(logs, examples, strict=True)]

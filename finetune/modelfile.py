@@ -3,10 +3,12 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from finetune.errors import UsageError
 from finetune.gguf import stops_of
 from finetune.template import Template
 
 CONTEXT = 4096  # tokens; enough for a question with its passages, and Ollama's own choice on a processor
+LEAST_CONTEXT = 256  # Ollama drops the beginning of what does not fit, without a word
 # Greedy by default: an assistant that cites should say the same twice, and 0.8 with a 1.1 penalty is what people
 # complain of ("worse in Ollama").
 SAMPLING: dict[str, float] = {"temperature": 0.0, "repeat_penalty": 1.0}
@@ -33,7 +35,11 @@ class Modelfile:
         }
 
     def to_text(self, weights: str) -> str:
-        """Write a Modelfile whose FROM is `weights`, for people who create the tag by hand."""
+        """Write a Modelfile whose FROM is `weights`, for people who create the tag by hand.
+
+        Raises UsageError for a system prompt that Ollama's own reader would cut.
+        """
+        check_system(self.system)
         lines = [f"FROM {weights}", f'TEMPLATE """{self.template}"""']
         for name, value in self.parameters().items():
             values = value if isinstance(value, list) else [value]
@@ -43,10 +49,24 @@ class Modelfile:
         return "\n".join(lines) + "\n"
 
 
+def check_system(system: str) -> None:
+    """Raise UsageError for a system prompt that Ollama's reader of Modelfiles would cut."""
+    if any(line.rstrip().endswith('"""') for line in system.splitlines()[:-1]):
+        raise UsageError(
+            'a line of the system prompt ends with """, where Ollama stops reading a Modelfile', "write it another way"
+        )
+
+
 def _quoted(text: str) -> str:
     if "\n" in text:
         return f'"""{text}"""'
-    return '"' + text.replace('"', '\\"') + '"'
+    return f'"{text}"'  # Ollama takes what stands between the outer two, and knows no backslash
+
+
+def check_context(num_ctx: int) -> None:
+    """Raise UsageError for a context that holds no question."""
+    if num_ctx < LEAST_CONTEXT:
+        raise UsageError(f"a context of {num_ctx} tokens holds no question", f"use {LEAST_CONTEXT} or more: --num-ctx")
 
 
 def modelfile_for(template: Template, *, context_length: int, num_ctx: int = CONTEXT, system: str = "") -> Modelfile:
@@ -54,4 +74,5 @@ def modelfile_for(template: Template, *, context_length: int, num_ctx: int = CON
 
     `context_length` is the longest text that the model was made for; `num_ctx` never goes beyond it.
     """
+    check_context(num_ctx)
     return Modelfile(template.to_go(), stops_of(template), min(num_ctx, context_length), system=system)

@@ -10,7 +10,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -306,21 +306,20 @@ def template_of(config: TrainConfig) -> Template:
     return named(config.template) if config.template else for_model(config.model)
 
 
-def load_run(run: str | Path, *, device: str = "auto", method: str = "") -> Loaded:
+def load_run(run: str | Path, *, device: str = "auto", method: str = "", base: str = "") -> Loaded:
     """Load a finished run for use: its base as it was trained, its adapter, tokenizer and template.
 
-    Raises NoSuchRun or UnfinishedRun.
+    `base` says where the base model is now when it has moved. Raises NoSuchRun or UnfinishedRun.
     """
     require_libraries()
     quiet_libraries()
     folder, manifest = find_run(run), read_manifest(run)
+    manifest = replace(manifest, base=base or manifest.base)
     adapter = folder / manifest.adapter
     config = run_config(manifest, device=device, method=method)
     tokenizer = load_tokenizer(str(adapter))
     template = load_template(adapter)
     if manifest.method == "full":
-        from dataclasses import replace
-
         model = load_base(replace(config, model=str(adapter), revision=""), for_training=False)
     else:
         model = load_adapter(load_base(config, for_training=False), adapter, trainable=False)

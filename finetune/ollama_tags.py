@@ -19,7 +19,7 @@ from finetune.config import home_folder
 from finetune.errors import OllamaFailed, OllamaTooOld, UsageError
 from finetune.modelfile import Modelfile
 
-QUANTIZATIONS = ("F16", "BF16", "F32", "Q8_0", "Q4_K_S", "Q4_K_M")
+QUANTIZATIONS = ("F16", "Q8_0", "Q4_K_S", "Q4_K_M")
 SAFE_FROM = (0, 17, 1)  # CVE-2026-7482: older ones can be made to write outside their folder by an import
 PIECE = 4 * 2**20  # bytes a read of an upload
 _TAG = re.compile(r"^(?:[A-Za-z0-9][A-Za-z0-9._-]*/){0,2}[A-Za-z0-9][A-Za-z0-9._-]{0,79}(?::[A-Za-z0-9_.-]{1,80})?$")
@@ -62,6 +62,16 @@ def full_tag(tag: str) -> str:
     return tag if ":" in tag.rsplit("/", 1)[-1] else tag + ":latest"
 
 
+def check_quantization(name: str) -> str:
+    """Give a quantisation's name as GGUF writes it.
+
+    Raises UsageError for one that is not handed over.
+    """
+    if name.upper() not in QUANTIZATIONS:
+        raise UsageError(f"a tag cannot be stored as {name!r}", f"use one of {', '.join(QUANTIZATIONS)}")
+    return name.upper()
+
+
 def write_record(record: TagRecord) -> Path:
     """Keep a record, in one step."""
     path = record_path(record.tag)
@@ -77,7 +87,11 @@ def read_records() -> list[dict[str, Any]]:
     found = []
     for path in sorted(models_folder().glob("*.json")):
         try:
-            found.append(dict(json.loads(path.read_text(encoding="utf-8"))))
+            record = dict(json.loads(path.read_text(encoding="utf-8")))
+            lacks = [name for name in ("tag", "base", "run", "quantization", "date") if name not in record]
+            if lacks:
+                raise ValueError(f"it lacks {', '.join(lacks)}")
+            found.append(record)
         except (OSError, ValueError, TypeError) as exc:
             found.append({"tag": urllib.parse.unquote(path.stem), "problem": f"{path} cannot be read: {exc}"})
     return found
@@ -129,8 +143,8 @@ class Ollama:
 
         Raises UsageError for a quantisation that Ollama does not make, OllamaFailed for anything it refuses.
         """
-        if quantize and quantize.upper() not in QUANTIZATIONS:
-            raise UsageError(f"Ollama does not make {quantize!r}", f"it makes {', '.join(QUANTIZATIONS)}")
+        if quantize:
+            check_quantization(quantize)
         body: dict[str, Any] = {
             "model": full_tag(tag),
             "files": {path.name: self.upload(path, say)},
@@ -185,6 +199,24 @@ class Ollama:
         told = self._json("POST", "/api/generate", body).get("logprobs") or []
         entries = told[0].get("top_logprobs") or [] if told else []
         return [(str(e["token"]), float(e["logprob"])) for e in entries]
+
+    def write(self, tag: str, prompt: str, num_predict: int) -> str:
+        """Let a tag write greedily after a raw prompt, and tell why it ended: `stop` or `length`."""
+        body = {
+            "model": tag,
+            "prompt": prompt,
+            "raw": True,
+            "stream": False,
+            "options": {"temperature": 0, "num_predict": num_predict, "seed": 0},
+        }
+        return str(self._json("POST", "/api/generate", body).get("done_reason", ""))
+
+    def copy(self, tag: str, to: str) -> None:
+        """Give a tag another name as well; a tag that had that name loses it."""
+
+        with self._client() as client, translated(self.address):
+            answer = client.post("/api/copy", json={"source": tag, "destination": to})
+        _check(answer.status_code, answer.text, f"naming {to}")
 
     def show(self, tag: str) -> dict[str, Any]:
         """Give what Ollama tells of a tag."""

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from finetune.engine import TOP, Engine, Spread
 from finetune.errors import GateFailed
-from finetune.gguf import Header, pre_tokenizer, read_config, read_header, rope, stops_of
+from finetune.gguf import ARCHITECTURE, Header, pre_tokenizer, read_config, read_header, rope, stops_of
 from finetune.modelfile import Modelfile
 from finetune.records import Message
 from finetune.template import Template
@@ -247,6 +247,12 @@ def check_keys(ref: Reference, header: Header, found: Parity) -> bool:
         "{arch}.block_count": ("shape", config["num_hidden_layers"], 0),
         "{arch}.context_length": ("shape", config["max_position_embeddings"], 0),
     }
+    architecture = ARCHITECTURE[config["architectures"][0]]
+    if header.get("general.architecture") != architecture:
+        found.differ(
+            "shape", f"the file holds a {header.get('general.architecture')!r}, the model is a {architecture!r}"
+        )
+        return False
     may_open = True
     for key, (step, value, default) in wanted.items():
         has = float(header.get(key, default))

@@ -12,7 +12,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from finetune.errors import UnsupportedModel
+from finetune.errors import ExportError, UnsupportedModel
 
 PIECE_BYTES = 32 * 2**20  # of fp32; larger pieces were not faster on a local disk
 SHARD_BYTES = 4 * 10**9  # what the hub and transformers write by default is of this order
@@ -87,7 +87,7 @@ def tensors_of(folder: Path) -> dict[str, Tensor]:
     """List the tensors of every safetensors file in a folder, in the order of the files' headers.
 
     Raises UnsupportedModel when there are none, when a shard that the index names is missing, or when weights are stored
-    in a type other than F32, F16 and BF16.
+    in a type other than F32, F16 and BF16; ExportError for a file that is not whole.
     """
     names = sorted(p.name for p in folder.glob("*.safetensors"))
     index = folder / "model.safetensors.index.json"
@@ -105,10 +105,22 @@ def tensors_of(folder: Path) -> dict[str, Tensor]:
 
 
 def _header(path: Path) -> Iterator[Tensor]:
-    with path.open("rb") as stream:
-        (length,) = struct.unpack("<Q", stream.read(8))
-        header = json.loads(stream.read(length))
-    header.pop("__metadata__", None)
+    held = path.stat().st_size
+    try:
+        with path.open("rb") as stream:
+            (length,) = struct.unpack("<Q", stream.read(8))
+            header = json.loads(stream.read(min(length, held)))
+        header.pop("__metadata__", None)
+        promised = 8 + length + max((entry["data_offsets"][1] for entry in header.values()), default=0)
+    except (struct.error, ValueError, KeyError, TypeError, AttributeError) as exc:
+        raise ExportError(
+            f"{path} is no whole safetensors file: {exc}", "copy or fetch it again, or train again"
+        ) from exc
+    if held < promised:
+        raise ExportError(
+            f"{path} is cut short: {held:,} bytes where its header promises {promised:,}",
+            "copy or fetch it again, or train again",
+        )
     for name, entry in sorted(header.items(), key=lambda item: item[1]["data_offsets"][0]):
         if entry["dtype"] not in ITEM_BYTES:
             raise UnsupportedModel(

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from finetune import gguf
 from finetune.errors import AlreadyThere, UnsupportedModel
 from finetune.gguf import pre_tokenizer, read_config, read_header, read_vocabulary, rope, write_gguf
 from tests.finetune.export_home import Tuned
@@ -198,3 +199,17 @@ def test_tensors_equal_those_of_llama_cpps_own_converter(tuned: Tuned, tmp_path:
     a, b = read_header(ours), read_header(theirs)
     for key in ("tokens", "token_type", "merges", "pre", "model"):
         assert a.get(f"tokenizer.ggml.{key}") == b.get(f"tokenizer.ggml.{key}"), key
+
+
+@pytest.mark.parametrize("kind", gguf.KINDS)
+def test_a_file_tells_how_it_is_stored(tuned: Tuned, tmp_path: Path, kind: str) -> None:
+    path = gguf.write_gguf(tuned.merged, tmp_path / "m.gguf", template=tuned.template, kind=kind)
+    assert gguf.kind_of(path) == kind
+
+
+def test_a_type_without_measured_limits_is_named(tuned: Tuned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(gguf.FILE_TYPE, "F16", 17)
+    path = gguf.write_gguf(tuned.merged, tmp_path / "m.gguf", template=tuned.template)
+    monkeypatch.undo()
+    with pytest.raises(UnsupportedModel, match="file type 17"):
+        gguf.kind_of(path)

@@ -110,3 +110,10 @@ def test_an_adapter_that_is_no_plain_lora_is_refused(tuned: Tuned, tmp_path: Pat
     path.write_text(json.dumps({**json.loads(path.read_text()), "use_dora": True}))
     with pytest.raises(UnsupportedModel, match="use_dora is set"):
         read_adapter(tmp_path / "a")
+
+
+def test_an_adapter_whose_settings_cannot_be_read_is_named(tuned: Tuned, tmp_path: Path) -> None:
+    for text in ("{", "[]", '{"r": 8}'):
+        (tmp_path / "adapter_config.json").write_text(text)
+        with pytest.raises(UnsupportedModel, match=r"adapter_config\.json cannot be read"):
+            read_adapter(tmp_path)

@@ -6,15 +6,19 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
-from finetune.errors import OllamaFailed, OllamaTooOld, UsageError
+from finetune import parity
+from finetune.errors import AlreadyThere, GateFailed, OllamaFailed, OllamaTooOld, UsageError
 from finetune.gguf import write_gguf
 from finetune.handover import hand_over, verify
 from finetune.modelfile import modelfile_for
@@ -44,6 +48,8 @@ def test_a_record_comes_back_and_its_file_stays_in_the_folder(home: Path) -> Non
     found = {r["tag"]: r for r in read_records()}
     assert found["me/mine:v1"]["quantization"] == "Q4_K_M"
     assert "cannot be read" in found["broken:latest"]["problem"]
+    (home / "models" / "broken%3Alatest.json").write_text('{"tag": "broken:latest"}')
+    assert "lacks base, run" in {r["tag"]: r for r in read_records()}["broken:latest"]["problem"]
 
 
 @pytest.mark.parametrize(
@@ -205,6 +211,104 @@ def test_ollama_killed_in_mid_create_leaves_no_tag_and_the_second_try_succeeds(t
     assert Ollama(ollama.host).tags() == {}
     assert hand_over(tuned.run, "tiny", quantize="q4_K_M", host=ollama.host).parity["passed"]
     record_path("tiny").unlink()
+
+
+def interrupt(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
+
+
+def differ(*_: object, **__: object) -> None:
+    raise GateFailed("it says something else", steps=("weights",))
+
+
+@pytest.fixture
+def qwen2(tuned_models: dict[str, Tuned], monkeypatch: pytest.MonkeyPatch) -> Tuned:
+    monkeypatch.setenv("QUIRE_HOME", str(tuned_models["qwen2"].home))
+    return tuned_models["qwen2"]
+
+
+@pytest.mark.server
+@pytest.mark.slow
+@pytest.mark.parametrize("stop", [interrupt, differ])
+def test_ollama_keeps_the_tag_it_had_when_a_later_hand_over_fails(
+    tuned_models: dict[str, Tuned], qwen2: Tuned, ollama: Server, monkeypatch: pytest.MonkeyPatch, stop: Any
+) -> None:
+    record = hand_over(qwen2.run, "tiny", host=ollama.host)
+    kept = record_path("tiny").read_text()
+    with monkeypatch.context() as patch:
+        patch.setattr(parity, "compare" if stop is differ else "difference", stop)
+        patch.setattr("finetune.handover.verify", stop)
+        with pytest.raises((GateFailed, KeyboardInterrupt)):
+            hand_over(tuned_models["phi"].run, "tiny", host=ollama.host)
+    tags = Ollama(ollama.host).tags()
+    assert list(tags) == ["tiny:latest"] and tags["tiny:latest"]["digest"] == record.digest
+    assert record_path("tiny").read_text() == kept
+    again = hand_over(tuned_models["phi"].run, "tiny", host=ollama.host)
+    tags = Ollama(ollama.host).tags()
+    assert list(tags) == ["tiny:latest"] and tags["tiny:latest"]["digest"] == again.digest != record.digest
+    weights = [p for p in (ollama.folder / "blobs").iterdir() if p.stat().st_size > 2**20]
+    assert len(weights) == 1  # those of the replaced tag are gone from the disk
+    record_path("tiny").unlink()
+
+
+@pytest.mark.server
+@pytest.mark.slow
+def test_ollama_has_no_tag_of_a_command_that_was_killed_in_the_gate(qwen2: Tuned, ollama: Server) -> None:
+    code = (
+        "import os, sys\nfrom finetune import handover\n"
+        "handover.verify = lambda *_, **__: os.kill(os.getpid(), 9)\n"
+        "handover.hand_over(sys.argv[1], 'tiny', host=sys.argv[2])"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(qwen2.run), ollama.host], check=False, timeout=120)
+    assert done.returncode == -9
+    assert "tiny:latest" not in Ollama(ollama.host).tags() and not record_path("tiny").exists()
+    hand_over(qwen2.run, "tiny", host=ollama.host)
+    assert list(Ollama(ollama.host).tags()) == ["tiny:latest"]
+    assert not list(qwen2.home.glob("scratch-*"))
+    record_path("tiny").unlink()
+
+
+@pytest.mark.server
+@pytest.mark.slow
+def test_ollama_keeps_a_model_of_the_same_name_that_is_not_ours(qwen2: Tuned, ollama: Server, tmp_path: Path) -> None:
+    server = Ollama(ollama.host)
+    path = write_gguf(qwen2.merged, tmp_path / "m.gguf", template=qwen2.template, kind="Q8_0")
+    server.create("theirs", path, modelfile_for(qwen2.template, context_length=2048))
+    before = server.tags()["theirs:latest"]["digest"]
+    said: list[str] = []
+    with pytest.raises(AlreadyThere, match=r"that quire did not hand over.*--replace"):
+        hand_over(qwen2.run, "theirs", host=ollama.host, say=said.append)
+    assert server.tags()["theirs:latest"]["digest"] == before and "merging the adapter into its base" not in said
+    record = hand_over(qwen2.run, "theirs", host=ollama.host, replace=True)
+    assert server.tags()["theirs:latest"]["digest"] == record.digest != before
+    record_path("theirs").unlink()
+
+
+@pytest.mark.server
+@pytest.mark.slow
+def test_ollama_that_does_not_end_its_answers_is_caught_as_stop(tuned: Tuned, ollama: Server, tmp_path: Path) -> None:
+    path = write_gguf(tuned.base, tmp_path / "m.gguf", template=tuned.template)  # nobody taught it to end
+    server = Ollama(ollama.host)
+    server.create("tiny", path, modelfile_for(tuned.template, context_length=2048))
+    with pytest.raises(GateFailed, match=r"stop: . of . answers of Ollama do not end"):
+        verify(server, "tiny", tuned.reference)
+
+
+@pytest.mark.server
+@pytest.mark.slow
+def test_ollama_reads_our_modelfile_as_it_was_meant(qwen2: Tuned, ollama: Server, tmp_path: Path) -> None:
+    write_gguf(qwen2.merged, tmp_path / "m.gguf", template=qwen2.template)
+    system = 'Say "yes" {{ .System }} {% if %}\nuse ``` and """ in between, and end with "this"'
+    meant = modelfile_for(qwen2.template, context_length=2048, system=system)
+    meant = replace(meant, stops=(*meant.stops, 'say "no"', "\nInstruct:"))
+    (tmp_path / "Modelfile").write_text(meant.to_text("./m.gguf"))
+    environ = {**os.environ, "OLLAMA_HOST": ollama.host, "HOME": str(tmp_path)}
+    command = ["ollama", "create", "byhand", "-f", str(tmp_path / "Modelfile")]
+    subprocess.run(command, env=environ, check=True, capture_output=True, timeout=60)
+    shown = Ollama(ollama.host).show("byhand")
+    assert shown["system"] == system and shown["template"] == meant.template
+    stops = [line.split(None, 1)[1] for line in shown["parameters"].splitlines() if line.startswith("stop")]
+    assert [json.loads(stop) for stop in stops] == list(meant.stops)
 
 
 @pytest.mark.server

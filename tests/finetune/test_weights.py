@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from finetune.errors import UnsupportedModel
+from finetune.errors import ExportError, UnsupportedModel
 from finetune.weights import ShardWriter, from_float, plan_shards, tensors_of, to_float
 
 
@@ -64,4 +64,14 @@ def test_a_missing_shard_is_named(tmp_path: Path) -> None:
 def test_weights_in_another_type_are_refused_by_name(tmp_path: Path) -> None:
     save_file({"w": torch.zeros(4, dtype=torch.uint8)}, tmp_path / "model.safetensors")
     with pytest.raises(UnsupportedModel, match="w is stored as U8"):
+        tensors_of(tmp_path)
+
+
+@pytest.mark.parametrize("size", [0, 5, 60, -1])
+def test_a_file_that_is_cut_short_is_named(tmp_path: Path, size: int) -> None:
+    path = tmp_path / "model.safetensors"
+    save_file({"a": torch.zeros(8, 8), "b": torch.zeros(4)}, path)
+    data = path.read_bytes()
+    path.write_bytes(data[:size])
+    with pytest.raises(ExportError, match=r"model\.safetensors is (cut short|no whole safetensors file).*again"):
         tensors_of(tmp_path)
