@@ -170,7 +170,7 @@ def _draw_citations(own: Session, turn: Turn) -> None:
                 st.button(
                     text.label(where),
                     key=f"cite_{turn.id}_{citation.number}",
-                    help=text.label(f"“{citation.quote[:300]}”"),
+                    help=text.label(f"“{text.shortened(citation.quote, 300)}”"),
                     on_click=state.open_page,
                     args=(own, PageRef.of(citation, passage)),
                 )

@@ -18,6 +18,7 @@ from ingest.config import IngestConfig
 from ingest.errors import IngestError
 from ingest.names import UPLOAD, file_name
 from ingest.pipeline import Cancelled, IngestReport, Progress, ingest
+from streamlit_app.text import sentence
 
 if TYPE_CHECKING:
     from ingest.embed import Embedder
@@ -313,4 +314,4 @@ def _distinct(uploads: Sequence[tuple[str, Path]]) -> list[tuple[str, Path]]:
 
 def _size(pages: int, chunks: int, notices: Sequence[str]) -> str:
     words = f"{pages} {'page' if pages == 1 else 'pages'}, {chunks} {'passage' if chunks == 1 else 'passages'}"
-    return ". ".join([words, *(notice.rstrip(".") for notice in notices)])
+    return ". ".join([words, *(sentence(notice.rstrip(".")) for notice in notices)])

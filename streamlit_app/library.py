@@ -176,7 +176,7 @@ def _draw_report(services: Services, own: Session, job: Job) -> None:
             st.caption(text.label(job.fix))
         if job.report is not None:
             for notice in job.report.notices:
-                st.caption(text.label(notice))
+                st.caption(text.label(text.sentence(notice)))
         for line in lines:
             fix = f" {text.label(f'Fix: {line.fix}.')}" if line.fix else ""
             st.markdown(
@@ -265,7 +265,7 @@ def _draw_document(services: Services, own: Session, document: Document) -> None
             _draw_remove(services, own, document)
         st.caption(text.label(_about(document)))
         for notice in document.notices:
-            st.caption(f":material/info: {text.label(notice)}")
+            st.caption(f":material/info: {text.label(text.sentence(notice))}")
 
 
 def _about(document: Document) -> str:

@@ -17,15 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from assistant.history import Feedback
+    from ingest.config import IngestConfig
     from streamlit_app.services import Services
     from streamlit_app.settings import AppConfig
-
-_KEPT = (
-    ("Copies of the PDFs", "files", "Remove the document under Library"),
-    ("Passages and vectors", "libraries", "Remove the document or the library"),
-    ("Conversations and thumbs", "conversations.sqlite", "Delete the conversation, or all of them under Settings"),
-    ("Uploads on their way", "uploads", "They go when their ingest ends"),
-)
 
 
 def draw_privacy(services: Services, own: Session, config: AppConfig, address: str | None) -> None:
@@ -36,9 +30,13 @@ def draw_privacy(services: Services, own: Session, config: AppConfig, address: s
     for paragraph in config.privacy.splitlines():
         if paragraph.strip():
             st.markdown(text.label(paragraph))
-    home = services.config.home
-    lines = [f"- **{what}** in {text.label(str(home / place))}. {how}." for what, place, how in _KEPT]
-    st.markdown("\n".join(lines))
+    st.markdown(
+        "\n".join(f"- **{what}** {text.label(where)}. {how}." for what, where, how in kept(services.ingest_config))
+    )
+    if services.ingest_config.embedder.startswith(("ollama:", "openai:")):
+        st.markdown(
+            f"To be found by their meaning, passages and questions go to the embedding model {text.label(services.ingest_config.embedder)}."
+        )
     if not services.config.keep_conversations:
         st.info("Conversations are not kept: keep_conversations is off in the settings.")
     elif not state.keeps():
@@ -53,6 +51,26 @@ def draw_privacy(services: Services, own: Session, config: AppConfig, address: s
             "The page can be reached over the network. Whoever has the password shares this library and its history."
         )
     st.caption("No usage statistics are collected, by this page or by what it is made with.")
+
+
+def kept(config: IngestConfig) -> list[tuple[str, str, str]]:
+    """Return what is kept, where, and how it goes away, with the store that is in force."""
+    home = config.home
+    passages = {
+        "sqlite": f"in {home / 'libraries'}",
+        "weaviate-embedded": f"in {home / 'weaviate'}",
+        "weaviate": f"on the Weaviate server {config.weaviate_url}",
+    }[config.store]
+    return [
+        ("Copies of the PDFs", f"in {home / 'files'}", "Remove the document under Library"),
+        ("Passages and vectors", passages, "Remove the document or the library"),
+        (
+            "Conversations and thumbs",
+            f"in {home / 'conversations.sqlite'}",
+            "Delete the conversation, or all of them under Settings",
+        ),
+        ("Uploads on their way", f"in {home / 'uploads'}", "They go when their ingest ends"),
+    ]
 
 
 def draw_settings(services: Services, own: Session) -> None:

@@ -54,6 +54,17 @@ def page_words(page: int, page_label: str) -> str:
     return f"page {page}" if page_label in ("", str(page)) else f"page {page} (printed {page_label})"
 
 
+def sentence(text: str) -> str:
+    """Return a notice with a capital first letter, as it stands behind a full stop."""
+    return text[:1].upper() + text[1:]
+
+
+def shortened(text: str, most: int) -> str:
+    """Return a text in one line of at most so many characters, cut between words with an ellipsis behind."""
+    line = " ".join(text.split())
+    return line if len(line) <= most else f"{line[:most].rsplit(' ', 1)[0]} …"
+
+
 def source_words(passage: Passage) -> str:
     """Return where a passage stands."""
     return f"{passage.document}, {page_words(passage.page, passage.page_label)}"

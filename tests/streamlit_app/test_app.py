@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from assistant.history import History
+from ingest.config import IngestConfig
+from streamlit_app.privacy import kept
 from tests.streamlit_app.pages import HEART, QUESTION, ask, button, click, labels, texts, view, words
 from tests.streamlit_app.scripted_server import ScriptedServer
 
@@ -220,6 +223,21 @@ def test_privacy_and_disclaimer_say_what_the_settings_say(home, open_page):
     view(page, "Privacy")
     assert "Kept in Bern." in words(page)
     assert str(home / "conversations.sqlite") in words(page)
+    assert f"Passages and vectors** in {home / 'libraries'}." in words(page)
+    assert "embedding model" not in words(page)
+
+
+def test_privacy_names_the_server_where_passages_and_questions_go(home, open_page):
+    config = IngestConfig(
+        home=home, store="weaviate", weaviate_url="https://weaviate.example", embedder="openai:text-embedding-3-small"
+    )
+    assert ("Passages and vectors", "on the Weaviate server https://weaviate.example") in [k[:2] for k in kept(config)]
+    assert ("Passages and vectors", f"in {home / 'weaviate'}") in [
+        k[:2] for k in kept(replace(config, store="weaviate-embedded"))
+    ]
+    (home / "quire.toml").write_text('[ingest]\nembedder = "openai:text-embedding-3-small"\nlibrary = "other"\n')
+    page = view(open_page(), "Privacy")
+    assert "passages and questions go to the embedding model openai:text-embedding-3-small" in words(page)
 
 
 def test_beyond_this_machine_the_page_wants_a_password_set(home, open_page):

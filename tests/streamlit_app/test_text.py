@@ -8,7 +8,7 @@ import re
 import pytest
 
 from assistant.citations import Span
-from streamlit_app.text import flowing, label, page_words, plain, size_words, time_words
+from streamlit_app.text import flowing, label, page_words, plain, sentence, shortened, size_words, time_words
 
 EVIL = [
     "<img src=x onerror=alert(1)>",
@@ -74,6 +74,17 @@ def test_sizes_and_times_are_said_as_people_read_them() -> None:
         "4.7 GB",
     ]
     assert [time_words(s) for s in (0.1, 42, 240, 7200)] == ["1 s", "42 s", "4 min", "2.0 h"]
+
+
+def test_a_long_quote_ends_between_words_and_says_that_it_goes_on() -> None:
+    assert shortened("one  two\nthree", 13) == "one two three"
+    assert shortened("one two three", 12) == "one two …"
+    assert shortened("onetwothree", 5) == "onetw …"
+
+
+def test_a_notice_behind_a_full_stop_begins_with_a_capital() -> None:
+    assert sentence("the text is mostly not English") == "The text is mostly not English"
+    assert sentence("") == ""
 
 
 def test_prose_flows_and_rows_of_a_table_stay_rows() -> None:
