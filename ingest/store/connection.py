@@ -35,6 +35,7 @@ class Address:
     grpc_host: str
     grpc_port: int
     grpc_secure: bool
+    embedded: bool = False  # ours, which the next command starts again
 
     @property
     def url(self) -> str:
@@ -168,7 +169,7 @@ def connect(config: IngestConfig) -> Connection:
         from ingest.store.embedded import join
 
         joined = join(config.home, linger_seconds=config.weaviate_linger_seconds)
-        address = Address("127.0.0.1", joined.http_port, False, "127.0.0.1", joined.grpc_port, False)
+        address = Address("127.0.0.1", joined.http_port, False, "127.0.0.1", joined.grpc_port, False, embedded=True)
         key, leave = joined.api_key, joined.leave
     else:
         if not config.weaviate_url:
@@ -277,9 +278,10 @@ def _translated(address: Address) -> Iterator[None]:
 
 
 def _gone(address: Address, reason: str) -> StoreUnreachable:
+    first = "it is started anew:" if address.embedded else "start it or mend WEAVIATE_URL, then"
     return StoreUnreachable(
         f"no Weaviate answers at {address.url} (gRPC {address.grpc}): {reason}",
-        "start it or mend WEAVIATE_URL, then run the command again; what was stored is kept, and it goes on from there",
+        f"{first} run the command again; what was stored is kept, and it goes on from there",
     )
 
 

@@ -718,7 +718,7 @@ def test_a_killed_keeper_of_the_embedded_weaviate_does_not_block_the_next_start(
     os.kill(info["keeper"], signal.SIGKILL)
     wait_until(lambda: not alive(info["server"]))  # Linux ends it with its keeper
     started = time.monotonic()
-    with pytest.raises(StoreUnreachable, match="run the command again"):
+    with pytest.raises(StoreUnreachable, match="it is started anew: run the command again"):
         store.search_text("apple", limit=1)
     assert time.monotonic() - started < 5
     again = open_store(config, create=False)
