@@ -50,6 +50,7 @@ class Address:
 
 def parse_address(url: str, grpc_url: str = "") -> Address:
     """Return the addresses that WEAVIATE_URL and WEAVIATE_GRPC_URL name; raises UsageError for what cannot be one."""
+    url, grpc_url = url.strip(), grpc_url.strip()
     if "://" not in url:
         url = f"{'https' if url.split(':')[0].endswith(_CLOUD) else 'http'}://{url}"
     parts = _split(url, "WEAVIATE_URL")
@@ -128,6 +129,11 @@ class Connection:
             )
         if "tenant not active" in low or "tenant is not active" in low:
             return StoreError(f"the tenant is switched off: {text[:200]}", "switch it on, or ask its administrator")
+        if "enough weaviate nodes" in low:
+            return StoreError(
+                f"the server at {self.address.url} has fewer nodes than replicas are asked for: {text[-120:]}",
+                "set weaviate_replicas to the number of its nodes at most",
+            )
         if "read-only" in low or "readonly" in low or "no space left" in low:
             return StoreError(
                 f"the server at {self.address.url} takes no writes: {text[:300]}",
@@ -299,6 +305,9 @@ def _split(url: str, name: str) -> Any:
             raise ValueError("it names no host")
     except ValueError as exc:
         raise UsageError(f"{name} is {url!r}: {exc}", "use HOST:PORT or http://HOST:PORT") from exc
+    if "@" in parts.netloc:
+        # the words themselves are not repeated: they may be a password
+        raise UsageError(f"{name} holds a user or password", "leave it out: the key goes into WEAVIATE_API_KEY")
     return parts
 
 

@@ -75,6 +75,7 @@ def alive(pid):
     [
         ("http://localhost:8080", "", Address("localhost", 8080, False, "localhost", 50051, False)),
         ("http://box", "", Address("box", 8080, False, "box", 50051, False)),
+        (" http://box:9090\n", " box:1 ", Address("box", 9090, False, "box", 1, False)),
         ("box:9090", "", Address("box", 9090, False, "box", 50051, False)),
         ("https://box/", "", Address("box", 443, True, "box", 50051, True)),
         ("https://box/v1", "grpc.box:444", Address("box", 443, True, "grpc.box", 444, True)),
@@ -92,6 +93,12 @@ def test_addresses_are_read_as_people_write_them(url, grpc_url, expected):
 def test_what_cannot_be_an_address_is_refused(url):
     with pytest.raises(UsageError, match="WEAVIATE_URL"):
         parse_address(url)
+
+
+def test_a_password_in_the_address_is_refused_and_not_repeated():
+    with pytest.raises(UsageError, match="WEAVIATE_API_KEY") as caught:
+        parse_address("https://me:hunter2@box")
+    assert "hunter2" not in str(caught.value)
 
 
 def test_collection_names_are_legal_and_differ_even_where_case_does_not_count():
@@ -347,6 +354,13 @@ def test_the_weaviate_schema_is_declared_in_full(store, config):
     store.put(*make_document("/docs/a.pdf", "apple", title="T"))
     after = client.collections.use(passages_name(config.library, 1)).config.get()
     assert [p.name for p in after.properties] == [p.name for p in declared.properties]
+
+
+@server
+def test_more_replicas_than_weaviate_has_nodes_are_refused_with_the_setting(config):
+    with pytest.raises(StoreError, match="set weaviate_replicas to the number of its nodes"):
+        open_store(replace(config, weaviate_replicas=3), create=True)
+    assert config.library not in [one.name for one in libraries(config)]
 
 
 @server
