@@ -48,6 +48,7 @@ def _usage() -> str:
 def main(argv: list[str] | None = None) -> int:
     """Run one subcommand and return its exit code: 0 done, 1 something failed and is named, 2 wrong usage."""
     argv = sys.argv[1:] if argv is None else argv
+    _open_closed_streams()
     _take_every_character(json="--json" in argv)
     if not argv or argv[0] in ("-h", "--help", "help"):
         print(_usage())
@@ -63,8 +64,7 @@ def main(argv: list[str] | None = None) -> int:
     several = sum(module == home for module, _ in COMMANDS.values()) > 1
     try:
         code = int(importlib.import_module(home).main(argv if several else argv[1:]))
-        if sys.stdout is not None:  # closed by whoever started us
-            sys.stdout.flush()  # here, where a full disk or a gone reader can still be told
+        sys.stdout.flush()  # here, where a full disk or a gone reader can still be told
         return code
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
@@ -73,11 +73,18 @@ def main(argv: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as exc:
-        if sys.stdout is not None and exc.filename is None:  # what is still buffered cannot be written either
+        if exc.filename is None:  # what is still buffered cannot be written either
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         where = f"{exc.filename}: " if exc.filename else "writing the output: "
         print(f"error: {where}{exc.strerror or exc}\n  fix: check the space and the permissions there", file=sys.stderr)
         return 1
+
+
+def _open_closed_streams() -> None:
+    """Put the null device where a stream was closed by whoever started us: the next file opened would get its number."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115, PTH123 - as long as the process
 
 
 def _take_every_character(*, json: bool) -> None:

@@ -172,6 +172,8 @@ def _mend(source: str, config: IngestConfig) -> str:
 
 def _room(home: Path) -> Iterator[Finding]:
     place = next(folder for folder in (home, *home.parents) if folder.exists())
+    if not place.is_dir():
+        yield Finding("home folder", "missing", f"{place} is a file", "set QUIRE_HOME to a folder of yours")
     free = shutil.disk_usage(place).free / 1e9
     fix = f"free some space, or set QUIRE_HOME to another disk than {place}"
     writable = os.access(place, os.W_OK)

@@ -6,6 +6,8 @@ import argparse
 import dataclasses
 import getpass
 import json
+import os
+import shutil
 import signal
 import sys
 import threading
@@ -190,7 +192,7 @@ def progress_lines(*, quiet: bool) -> Iterator[Callable[[Progress], None] | None
     if quiet:
         yield None
         return
-    terminal = sys.stderr.isatty()
+    terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"  # which knows no way back to a line's start
     last = {"time": 0.0, "document": ""}
 
     def draw(progress: Progress) -> None:
@@ -198,7 +200,7 @@ def progress_lines(*, quiet: bool) -> Iterator[Callable[[Progress], None] | None
         if terminal:
             if now - last["time"] < 0.1:  # type: ignore[operator]
                 return
-            sys.stderr.write("\r\x1b[K" + _progress_line(progress)[:110])
+            sys.stderr.write("\r\x1b[K" + _progress_line(progress)[: shutil.get_terminal_size().columns - 1])
             sys.stderr.flush()
         else:
             if progress.stage == "done" or (
@@ -291,6 +293,10 @@ def _docs_show(args: argparse.Namespace) -> int:
 
     with _library(args) as (_, store):
         document = find_document(store, args.document)
+        if args.page is not None and not 1 <= args.page <= document.pages:
+            raise IngestError(
+                f"{document.name} has no page {args.page}", f"it has {counted(document.pages, 'page')}, counted from 1"
+            )
         chunks = store.page_chunks([(document.id, args.page)]).get((document.id, args.page), []) if args.page else []
         if args.json:
             passages = [dataclasses.asdict(c) for c in chunks]

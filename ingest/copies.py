@@ -13,6 +13,8 @@ from pathlib import Path
 
 from ingest.errors import IngestError, UnreadablePDF
 
+FOLDER = "files"  # of the home folder
+USES = "uses.sqlite"  # the note of which documents use each copy
 _BLOCK = 1 << 20
 
 
@@ -20,7 +22,7 @@ class Copies:
     """Copies lie at `home/files/SHA256.pdf`, readable by their owner only; the last document to leave takes its copy along."""
 
     def __init__(self, home: Path) -> None:
-        self.folder = home / "files"
+        self.folder = home / FOLDER
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     def path(self, sha256: str) -> Path | None:
@@ -99,7 +101,7 @@ class Copies:
 
     @contextlib.contextmanager
     def _notes(self) -> Iterator[sqlite3.Connection]:
-        connection = sqlite3.connect(self.folder / "uses.sqlite", timeout=30, isolation_level=None)
+        connection = sqlite3.connect(self.folder / USES, timeout=30, isolation_level=None)
         try:
             connection.execute(
                 "CREATE TABLE IF NOT EXISTS uses"

@@ -68,7 +68,9 @@ def read_pdf(path: Path, *, password: str | None = None, max_pages: int = 20_000
     if not any(page.text.strip() for page in pages):
         raise NoTextInPDF(
             f"{path.name}: no text in {counted(len(pages), 'page')} ({_count_kinds(pages)})",
-            "it was probably scanned: run it through an OCR program first, such as ocrmypdf",
+            "it was probably scanned: run it through an OCR program first, such as ocrmypdf"
+            if any(page.kind == "scanned" for page in pages)
+            else "its pages are blank: look whether it is the file you meant",
         )
     return PDF(
         pages=pages,

@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ingest.copies import FOLDER, USES
+
 _DOCUMENTS = uuid.UUID("7f1d7e0c-3f0a-5d3c-9a52-1f6f0d6d2b11")  # namespace of document ids
 _SPELLING = "check the spelling"
 
@@ -85,6 +87,7 @@ class _Look:
     pdfs: list[Path] = field(default_factory=list)
     others: int = 0  # files of other kinds
     links: int = 0  # links to folders
+    copies: int = 0  # folders of our own copies
     closed: list[tuple[Path, str]] = field(default_factory=list)  # folders that cannot be read, and why
 
 
@@ -112,6 +115,8 @@ def _pdfs_of(folder: Path, failed: list[Failed], notices: list[str]) -> list[Pat
     shown = _printable(str(folder))
     if look.links:
         notices.append(f"{shown}: links to folders are not followed ({look.links}); name the folders themselves")
+    if look.copies:
+        notices.append(f"{shown}: left out the copies that quire keeps itself ({look.copies}), in its home folder")
     if look.pdfs and look.others:
         what = "1 file that is" if look.others == 1 else f"{look.others} files that are"
         notices.append(f"{shown}: left out {what} not named .pdf")
@@ -149,6 +154,10 @@ def _look_below(folder: Path, look: _Look) -> None:
     for path in sorted(folder.iterdir()):
         if path.is_symlink() and path.is_dir():  # not followed: they may form a ring
             look.links += 1
+        elif (
+            path.name == FOLDER and (path / USES).is_file()
+        ):  # of any home folder: each document would be there twice, named by its hash
+            look.copies += 1
         elif path.is_dir():
             try:
                 _look_below(path, look)

@@ -3,6 +3,7 @@
 import argparse
 import importlib
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -85,6 +86,25 @@ def test_output_that_cannot_be_written_is_one_clear_line() -> None:
     assert done.returncode == 1
     assert done.stderr.startswith("error: writing the output: No space left on device\n")
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a shell that closes streams")
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("words", ["chat --no-keep", "ingest absent.pdf", "libraries"])
+def test_closed_streams_do_no_harm(tmp_path: Path, closed: str, words: str) -> None:
+    from tests.documents import write_facts
+
+    environ = {**os.environ, "QUIRE_HOME": str(tmp_path / "home"), "QUIRE_MODEL": "quotes"}
+    write_facts(tmp_path / "pdfs")
+    quire = [sys.executable, "-m", "quire"]
+    if "chat" in words:
+        subprocess.run([*quire, "ingest", tmp_path / "pdfs"], env=environ, cwd=ROOT, check=True, capture_output=True)
+    line = f"{shlex.join(quire)} {words} {closed}"
+    done = subprocess.run(
+        ["sh", "-c", line], stdin=subprocess.DEVNULL, capture_output=True, env=environ, cwd=ROOT, text=True
+    )
+    assert done.returncode == ("absent" in words)
+    assert "Traceback" not in done.stdout + done.stderr
 
 
 def test_a_terminal_without_unicode_shows_question_marks_and_json_stays_utf8(tmp_path: Path) -> None:

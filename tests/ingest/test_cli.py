@@ -129,6 +129,51 @@ def test_ctrl_c_and_a_polite_kill_stop_in_a_second_and_the_next_run_goes_on(
     assert [entry["document"] for entry in report["added"]] == ["b.pdf"]
 
 
+def test_a_folder_that_holds_a_home_folder_gives_its_own_pdfs_and_not_the_copies(quire: Quire, tmp_path: Path) -> None:
+    write_facts(tmp_path / "pdfs")
+    first = json.loads(quire("ingest", str(tmp_path / "pdfs"), "--json").stdout)
+    again = json.loads(quire("ingest", str(tmp_path), "--json").stdout)  # holds home/files with a copy of each
+    assert len(first["added"]) == 2
+    assert (again["added"], again["failed"], len(again["unchanged"])) == ([], [], 2)
+    assert any("copies that quire keeps itself" in notice for notice in again["notices"])
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["docs", "show", "whales.pdf", "--page", "99"], 1, "it has 2 pages"),
+        (["docs", "show", "whales.pdf", "--page", "0", "--json"], 1, "has no page 0"),
+    ],
+)
+def test_what_cannot_be_done_is_told_with_the_way_out(filled: Quire, words: list[str], code: int, said: str) -> None:
+    done = filled(*words)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert said in done.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals")
+def test_the_moving_line_fits_a_narrow_terminal_and_a_dumb_one_gets_plain_lines(quire: Quire, tmp_path: Path) -> None:
+    import pty  # not on Windows
+
+    name = "a-report-with-quite-a-long-name-that-would-break-the-line.pdf"
+    write_pdf(tmp_path / name, ["The pump is serviced every 500 hours."])
+    for terminal, library in (("xterm", "one"), ("dumb", "two")):
+        ours, theirs = pty.openpty()
+        environ = quire.environ | {"TERM": terminal, "COLUMNS": "40"}
+        command = [sys.executable, "-m", "quire", "ingest", str(tmp_path / name), "--library", library]
+        done = subprocess.run(command, cwd=ROOT, env=environ, stdout=subprocess.DEVNULL, stderr=theirs, check=True)
+        os.close(theirs)
+        shown = os.read(ours, 65536).decode()
+        os.close(ours)
+        assert done.returncode == 0
+        if terminal == "dumb":
+            assert "\x1b" not in shown
+            assert name in shown
+        else:
+            assert "\x1b[K[1/1]" in shown
+            assert max(len(line) for line in shown.replace("\n", "\r").split("\r")) < 40 + len("\x1b[K")
+
+
 def test_a_home_that_may_only_be_read_is_listed_asked_and_talked_with(filled: Quire, tmp_path: Path) -> None:
     home = tmp_path / "home"
     shutil.copytree(filled.environ["QUIRE_HOME"], home)
