@@ -533,7 +533,10 @@ def _agreed(question: str, args: argparse.Namespace) -> bool:
     if not sys.stdin.isatty():
         raise UsageError(question.rstrip("?") + ": not done, because nobody was there to ask", "add --yes")
     print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
+    if sys.stdin.readline().strip().lower() in ("y", "yes"):
+        return True
+    print("left as it is", file=sys.stderr)
+    return False
 
 
 def _record(document: Document) -> dict[str, Any]:

@@ -114,22 +114,40 @@ def test_every_fenced_command_parses_as_it_stands(module: str) -> None:
     assert len(seen) >= 3
 
 
-@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
-def test_every_setting_of_the_ingest_table_is_one(path: Path) -> None:
+@pytest.mark.parametrize("part", ["ingest", "the assistant"])
+def test_every_setting_of_a_table_is_one_and_has_that_default(part: str) -> None:
     from dataclasses import fields
 
-    from ingest.config import ENVIRONMENT, IngestConfig
+    from assistant.config import AssistantConfig
+    from ingest.config import IngestConfig
 
-    text = path.read_text(encoding="utf-8")
-    section = re.search(r"## Settings of ingest\n(.*?)\n## ", text, re.DOTALL)
-    if section is None:
-        return
-    defaults = {field.name: field.default for field in fields(IngestConfig)}
-    for name, default in re.findall(r"^\| `(\w+)` \| (\w+) \|", section[1], re.MULTILINE):
+    text = (ROOT / "docs" / "handbook" / "07-settings.md").read_text(encoding="utf-8")
+    section = re.search(rf"## Settings of {part}\n(.*?)\n## ", text, re.DOTALL)
+    assert section is not None
+    config = IngestConfig if part == "ingest" else AssistantConfig
+    defaults = {field.name: field.default for field in fields(config)}
+    named = re.findall(r"^\| `(\w+)` \| ([\w.]+) \|", section[1], re.MULTILINE)
+    assert len(named) > 10
+    for name, default in named:
         value = defaults[name]
-        assert default == ("none" if value == "" else f"{value:g}" if isinstance(value, float) else str(value)), name
-    for variables in ENVIRONMENT.values():
-        assert all(f"{variable}" in text for variable in variables)
+        shown = (
+            f"{value:g}" if isinstance(value, float) else str(value).lower() if isinstance(value, bool) else str(value)
+        )
+        assert default == (shown or "none"), name
+    assert set(defaults) - {name for name, _ in named} - set(re.findall(r"`(\w+)`", section[1])) == {
+        name
+        for name in defaults
+        if name == "home" or name.startswith(("weaviate_url", "weaviate_grpc", "weaviate_api", "ollama", "openai"))
+    }, "in the table of the environment"
+
+
+def test_every_variable_of_the_environment_is_in_the_handbook() -> None:
+    from assistant.config import ENVIRONMENT as ASSISTANT
+    from ingest.config import ENVIRONMENT as INGEST
+
+    text = (ROOT / "docs" / "handbook" / "07-settings.md").read_text(encoding="utf-8")
+    for variables in (*INGEST.values(), *ASSISTANT.values()):
+        assert all(variable in text for variable in variables), variables
 
 
 def test_text_is_dark_on_light_on_every_page(handbook: Path) -> None:
