@@ -1,13 +1,15 @@
 """One training run from settings to manifest; the order of its steps is written in `train` and nowhere else."""
 
+import errno
 import json
 import logging
 import os
 import platform
+import shutil
 import sys
 import time
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -98,10 +100,12 @@ def _train(
     trainable = models.count_trainable(model)
     say(f"{trainable:,} of {models.count_parameters(model):,} parameters are trained")
     started = time.perf_counter()
-    trainer.train(resume_from_checkpoint=_checkpoint(folder) if resume else None)
+    with _told(folder):
+        trainer.train(resume_from_checkpoint=_checkpoint(folder) if resume else None)
     seconds = time.perf_counter() - started
     if is_main():
-        save(config, folder, model, tokenizer, template)
+        with _told(folder):
+            save(config, folder, model, tokenizer, template)
         write_report(folder, config, trainer, prepared, seconds, recorder.tokens, trainable, notices.lines)
         from finetune.watch import draw_curves
 
@@ -109,6 +113,30 @@ def _train(
         write_manifest(folder, manifest_of(config, template.name, command))
     trainer.accelerator.wait_for_everyone()
     return folder
+
+
+@contextmanager
+def _told(folder: Path) -> Iterator[None]:
+    """Tell a full card and a full disk as what they are: the libraries raise a dozen kinds, none of which says what to do."""
+    import torch
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except torch.OutOfMemoryError as exc:
+        raise TrainingFailed(
+            f"the card's memory is full: {str(exc).splitlines()[0]}",
+            "`quire finetune plan` names settings that fit: a smaller --batch-size with a larger --accumulation first",
+        ) from exc
+    except (OSError, SafetensorError, RuntimeError) as exc:
+        unwritten = isinstance(exc, SafetensorError) or "inline_container" in str(exc) or "iostream" in str(exc)
+        if not unwritten and getattr(exc, "errno", None) not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        free = shutil.disk_usage(folder).free / 2**30
+        raise TrainingFailed(
+            f"weights could not be written into {folder} ({free:.1f} GB are free there): {str(exc).splitlines()[0]}",
+            "make room, then give the same command with --resume: it goes on from the last whole checkpoint",
+        ) from exc
 
 
 class _Notices:

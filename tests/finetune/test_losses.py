@@ -22,19 +22,19 @@ def minus_log_sigma(x: float) -> float:
 
 
 @pytest.fixture(scope="module")
-def pair_trainer(
+def trainer_for(
     models: dict[str, str], preferences: list[Preference], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Any]:
-    """A pair trainer on a tiny model whose losses, beta and reference the tests set."""
+) -> Iterator[Callable[[str], Any]]:
+    """Give the pair trainer that a run with the loss named in its settings gets, on a tiny model and two pairs."""
     from finetune.models import add_adapter, load_base, load_tokenizer
     from finetune.template import for_model
     from finetune.training import Prepared, build_trainer, complete
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("QUIRE_HOME", str(tmp_path_factory.mktemp("home")))
+    def build_one(loss: str) -> Any:
         config = complete(
-            build({"stage": "dpo", "model": models["qwen2"], "device": "cpu", "method": "lora", "batch_size": 2})
-        )
+            build({"stage": "dpo", "model": models["qwen2"], "device": "cpu", "method": "lora", "batch_size": 2,
+                   "loss": loss})
+        )  # fmt: skip
         tokenizer = load_tokenizer(config.model)
         template = for_model(config.model)
         rows, report = encode_pairs(preferences[:2], template, tokenizer, max_length=256)
@@ -43,7 +43,17 @@ def pair_trainer(
             config, tmp_path_factory.mktemp("run"), model, None, tokenizer, template,
             Prepared(rows, [], report, None), lambda line: None,
         )  # fmt: skip
-        yield trainer
+        return trainer
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("QUIRE_HOME", str(tmp_path_factory.mktemp("home")))
+        yield build_one
+
+
+@pytest.fixture(scope="module")
+def pair_trainer(trainer_for: Callable[[str], Any]) -> Any:
+    """A pair trainer whose losses, beta and reference the tests set."""
+    return trainer_for("sigmoid")
 
 
 @pytest.fixture(scope="module")
@@ -141,6 +151,25 @@ def test_ipo_of_the_mean_is_told_apart_from_ipo_of_the_sum(loss_at: Callable[...
     mean, summed = loss_at("ipo", 3.0, -3.0), loss_at("ipo_sum", 3.0, -3.0)
     assert summed == pytest.approx(1.0, abs=1e-4)
     assert mean > 10  # answers of six tokens and more: (about 1 - 5)^2
+
+
+@pytest.mark.parametrize("loss", ["ipo", "ipo_sum"])
+def test_the_ipo_that_the_settings_name_is_the_one_that_trains(loss: str, trainer_for: Callable[[str], Any]) -> None:
+    """Planted fault: the sum where the mean was asked, anywhere between the settings and the trainer."""
+    import torch
+
+    trainer = trainer_for(loss)
+    rows = [trainer.train_dataset[i] for i in range(2)]
+    trainer.model.eval()
+    chosen, rejected = pair_log_probs(trainer.model, rows, pad_token_id=trainer.processing_class.pad_token_id)
+    inputs = dict(trainer.data_collator(rows))
+    inputs["ref_chosen_logps"], inputs["ref_rejected_logps"] = torch.tensor(chosen) - 3, torch.tensor(rejected) + 3
+    with torch.no_grad():
+        found = float(trainer._compute_loss(trainer.model, inputs, False))
+    # Azar et al., arXiv:2310.12036, eq. 17, beta 0.1: (h - 5)^2; the mean divides each log-ratio by its answer's tokens
+    lengths = [(len(r["chosen_ids"]), len(r["rejected_ids"])) if loss == "ipo" else (1, 1) for r in rows]
+    expected = sum((3 / c + 3 / r - 5) ** 2 for c, r in lengths) / len(rows)
+    assert found == pytest.approx(expected, abs=2e-3)
 
 
 def test_a_sum_of_losses_is_weighted(loss_at: Callable[..., float]) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from finetune.config import LABEL_LOSSES, LOSSES, build
-from finetune.errors import MissingLibrary, RunExists, UnfinishedRun, UsageError
+from finetune.errors import MissingLibrary, RunExists, TrainingFailed, UnfinishedRun, UsageError
 from finetune.manifest import FILE, read_manifest
 from finetune.records import Conversation, Preference, to_task
 from finetune.training import complete, train
@@ -216,6 +216,22 @@ def test_training_contacts_no_host(
         train(build(COMMON, {"model": models["qwen2"], "max_steps": 1}), records=conversations, say=quiet)
         time.sleep(0.3)  # TRL's report would go out from a thread
     assert hosts == []
+
+
+def test_weights_that_find_no_room_are_told_and_the_run_goes_on_later(
+    models: dict[str, str], conversations: list[Conversation], home: Path
+) -> None:
+    import resource
+
+    config = build(COMMON, {"model": models["qwen2"], "name": "cramped", "max_steps": 4, "save_every": 2})
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, limits[1]))  # the kernel refuses to write larger files
+    try:
+        with pytest.raises(TrainingFailed, match=r"(?s)could not be written into .*cramped .*with --resume"):
+            train(config, records=conversations, say=quiet)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert read_manifest(train(config, records=conversations, say=quiet, resume=True)).stage == "sft"
 
 
 def test_the_same_seed_gives_the_same_run_and_another_does_not(
