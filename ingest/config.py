@@ -134,7 +134,7 @@ def resolve_settings(
     origins: dict[str, str] = {"home": "QUIRE_HOME" if environ.get("QUIRE_HOME") else "default"}
     types = {f.name: f.type for f in fields(config_class)}
 
-    path = _toml_file(folder or Path.cwd(), home)
+    path = _toml_file(folder, home)
     if path is not None:
         for name, value in _toml_section(path, section).items():
             if name not in types or name == "home":
@@ -150,7 +150,14 @@ def resolve_settings(
     for name, value in (flags or {}).items():
         if value is not None:
             values[name], origins[name] = value, "flag"
-    config = config_class(**values)
+    try:
+        config = config_class(**values)
+    except Exception as exc:  # the class's own package says what cannot be; here it is known where that was set
+        message = str(getattr(exc, "message", ""))
+        origin = origins.get(message.partition(" ")[0], "flag")
+        if origin == "flag":  # what was just typed needs no place
+            raise
+        raise type(exc)(f"{origin}: {message}", getattr(exc, "hint", "")) from exc
     settings = [Setting(f.name, getattr(config, f.name), origins.get(f.name, "default")) for f in fields(config_class)]
     return config, settings
 
@@ -172,8 +179,10 @@ def load_config(
     return config, settings
 
 
-def _toml_file(folder: Path, home: Path) -> Path | None:
-    return next((p for p in (folder / "quire.toml", home / "quire.toml") if p.is_file()), None)
+def _toml_file(folder: Path | None, home: Path) -> Path | None:
+    # relative: the working folder may be gone, and then it holds no file
+    places = (Path("quire.toml") if folder is None else folder / "quire.toml", home / "quire.toml")
+    return next((path.absolute() for path in places if path.is_file()), None)
 
 
 def _toml_section(path: Path, section: str) -> dict[str, Any]:

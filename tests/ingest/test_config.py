@@ -76,3 +76,28 @@ def test_an_overlap_as_large_as_the_chunk_is_refused() -> None:
 def test_a_home_folder_of_nobody_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="QUIRE_HOME is '~nobody-of-that-name'"):
         load_config(environ={"QUIRE_HOME": "~nobody-of-that-name"}, folder=tmp_path)
+
+
+def test_a_value_that_cannot_be_is_told_with_the_place_it_was_set_in(tmp_path):
+    from assistant.config import load_config as load_assistant_config
+    from assistant.errors import UsageError as AssistantUsageError
+
+    path = tmp_path / "quire.toml"
+    path.write_text("[ingest]\nchunk_size = 3\n[assistant]\ntemperature = 9\n")
+    with pytest.raises(UsageError, match=r"quire.toml: chunk_size is 3 .*at least 50"):
+        load_config(environ={"QUIRE_HOME": str(tmp_path)}, folder=tmp_path)
+    with pytest.raises(AssistantUsageError, match=r"quire.toml: temperature is 9.0 .*from 0 to 1"):
+        load_assistant_config(environ={"QUIRE_HOME": str(tmp_path)}, folder=tmp_path)
+    with pytest.raises(UsageError, match=r"^QUIRE_STORE: store is 'x'"):
+        load_config(environ={"QUIRE_HOME": str(tmp_path / "h"), "QUIRE_STORE": "x"}, folder=tmp_path / "h")
+    with pytest.raises(UsageError, match=r"^chunk_size is 4 "):
+        load_config(environ={"QUIRE_HOME": str(tmp_path)}, folder=tmp_path, flags={"chunk_size": 4})
+
+
+def test_a_working_folder_that_is_gone_holds_no_settings(tmp_path, monkeypatch):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    config, _ = load_config(environ={"QUIRE_HOME": str(tmp_path)})
+    assert config.home == tmp_path
