@@ -458,10 +458,23 @@ def _libraries_remove(args: argparse.Namespace, config: IngestConfig) -> int:
         return 1
     # a tenant is removed only where the flag says so: one that is set for daily work is no wish to remove it
     config = dataclasses.replace(config, tenant=args.tenant or "")
+    tenants = _shares(config, args.name)
     remove_library(config, args.name)
-    Copies(config.home).release_library(library_key(dataclasses.replace(config, library=args.name)))
+    for tenant in tenants:
+        Copies(config.home).release_library(
+            library_key(dataclasses.replace(config, library=args.name, tenant=tenant)),
+        )
     print(json.dumps({"removed": args.name, "tenant": config.tenant}) if args.json else f"removed {what}")
     return 0
+
+
+def _shares(config: IngestConfig, library: str) -> list[str]:
+    """Return the tenants whose documents a removal takes, which is all where none is named; "" where it has none."""
+    if config.tenant or config.store == "sqlite":
+        return [config.tenant]
+    from ingest.store.tenants import list_tenants
+
+    return ["", *(list_tenants(config, library) or ())]
 
 
 def _libraries_tenants(args: argparse.Namespace, config: IngestConfig) -> int:

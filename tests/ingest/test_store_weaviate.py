@@ -502,6 +502,21 @@ def test_the_share_of_a_tenant_is_copied_into_a_file_without_tenants(tenants, co
 
 
 @server
+def test_with_a_weaviate_library_go_the_copies_of_all_its_tenants(config, settings):
+    from ingest.cli import main
+
+    write_facts(config.home / "pdfs")
+    for tenant in ("anna", "boris"):
+        ingest([str(config.home / "pdfs")], replace(config, tenant=tenant))
+    copies = config.home / "files"
+    assert len(list(copies.glob("*.pdf"))) == 2
+    assert main(["libraries", "remove", "--tenant", "anna", "--yes", config.library]) == 0
+    assert len(list(copies.glob("*.pdf"))) == 2  # boris has the same bytes
+    assert main(["libraries", "remove", "--yes", config.library]) == 0
+    assert list(copies.glob("*.pdf")) == []
+
+
+@server
 def test_flags_may_stand_before_the_library_whose_tenants_are_meant(tenants, config, settings, capsys):
     from ingest.cli import main
 
