@@ -18,7 +18,11 @@ _ROMAN = re.compile(r"\b[ivxlc]+\b")
 
 
 def margins(texts: Sequence[str]) -> list[tuple[tuple[int, int], ...]]:
-    """Return each page's character ranges of top and bottom lines that many pages share, digits masked."""
+    """Return each page's character ranges of top and bottom lines that many pages share, digits masked.
+
+    Where that would leave most pages without a body (forms, payslips: alike but for their numbers), such pages have no
+    margins, for what repeats is what they say.
+    """
     places = [_line_places(text) for text in texts]
     seen: Counter[str] = Counter()
     written = 0
@@ -28,7 +32,11 @@ def margins(texts: Sequence[str]) -> list[tuple[tuple[int, int], ...]]:
         written += bool(spans)
     needed = max(_FEWEST_PAGES, _REPEATED * written)
     running = {key for key, count in seen.items() if count >= needed}
-    return [_running_ranges(text, spans, running) for text, spans in zip(texts, places, strict=True)]
+    found = [_running_ranges(text, spans, running) for text, spans in zip(texts, places, strict=True)]
+    bare = [bool(spans) and len(ranges) == len(spans) for ranges, spans in zip(found, places, strict=True)]
+    if sum(bare) * 2 > written:
+        return [() if nothing_left else ranges for ranges, nothing_left in zip(found, bare, strict=True)]
+    return found
 
 
 def _running_ranges(text: str, spans: list[tuple[int, int]], running: set[str]) -> tuple[tuple[int, int], ...]:

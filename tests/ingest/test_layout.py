@@ -29,6 +29,17 @@ def test_a_repeated_line_in_the_middle_is_no_margin() -> None:
     assert marked(*pages) == [[], [], [], []]
 
 
+def test_pages_that_are_alike_but_for_their_numbers_keep_their_text() -> None:
+    pages = [f"Payslip {n}\nNet pay {n * 700} euros\nHours {n}" for n in range(1, 7)]
+    assert marked(*pages) == [[]] * 6
+
+
+def test_a_page_of_nothing_but_header_and_footer_among_others_has_no_body() -> None:
+    words = ["apples", "pears", "plums", "figs"]
+    pages = [f"ACME 10-K\n{w} are sold\n{n}" for n, w in enumerate(words)] + ["ACME 10-K\n9"]
+    assert marked(*pages)[-1] == ["ACME 10-K", "9"]
+
+
 def test_two_pages_are_too_few_to_repeat() -> None:
     assert marked("HEAD\none", "HEAD\ntwo") == [[], []]
 
