@@ -155,9 +155,11 @@ class Services:
             remove_document(self.settings_of(library), found.store, document)
 
     def remove_library(self, library: str) -> None:
-        """Remove a library whole and for good."""
+        """Remove a library whole and for good; raises IngestError while one of our ingests writes into it."""
         from ingest.pipeline import library_key
 
+        if any(job.active for job in self.jobs.of(library)):
+            raise IngestError(f"an ingest is writing into library {library}", "stop it under Library, then remove it")
         with self._lock:
             opened = self._libraries.pop(library, None)
         if opened is not None:

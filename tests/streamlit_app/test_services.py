@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import threading
 import time
@@ -13,6 +14,7 @@ from assistant.agent import Answer
 from assistant.config import AssistantConfig, Sampling
 from assistant.llm import ModelEntry
 from ingest.config import IngestConfig
+from ingest.errors import IngestError
 from streamlit_app.services import Question, Services
 from streamlit_app.side import model_words, tuned_words
 from tests.assistant.ollama_server import OllamaServer, ollama_binary
@@ -102,6 +104,21 @@ def test_a_removed_library_takes_its_copies_along(services, home) -> None:
     services.remove_library("default")
     assert services.library_names() == ["default"], "the one that is set can always be chosen"
     assert not list((home / "files").glob("*.pdf"))
+
+
+def test_a_library_that_an_ingest_writes_into_is_not_removed_under_it(services, tmp_path) -> None:
+    files = [write_pdf(tmp_path / f"{n}.pdf", [f"Fact number {n}: the answer is {n * 7}."]) for n in range(12)]
+    job = services.jobs.start(services.settings_of("default"), [(p.name, io.BytesIO(p.read_bytes())) for p in files])
+    assert job.active
+    with pytest.raises(IngestError, match="stop it under Library"):
+        services.remove_library("default")
+    services.jobs.stop(job)
+    end = time.monotonic() + 60
+    while job.active:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    services.remove_library("default")
+    assert services.documents("default") == []
 
 
 def test_only_the_chosen_documents_are_asked(services) -> None:
