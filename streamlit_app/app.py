@@ -24,6 +24,19 @@ if TYPE_CHECKING:
     from streamlit_app.state import Session
 
 _STYLE = Path(__file__).resolve().parent / "style.css"
+# a number in an answer opens its page as the button below the answer does, which is there for the keyboard as well
+_MARKS = """<script>
+if (!window.quireMarks) {
+  window.quireMarks = true;
+  document.addEventListener('click', event => {
+    const mark = event.target.closest('.quire-mark');
+    const message = mark && mark.closest('[data-testid="stChatMessage"]');
+    const buttons = message ? [...message.querySelectorAll('[class*="st-key-cite_"] button')] : [];
+    const button = buttons.find(one => one.innerText.trim().startsWith(mark.innerText));
+    if (button) button.click();
+  });
+}
+</script>"""
 # a picture of our own: Streamlit fetches emoji and Material icons for the tab from a font server on the internet
 _ICON = str(Path(__file__).resolve().parent / "icon.png")
 
@@ -41,6 +54,7 @@ def main() -> None:
         _draw_error(exc)
         return
     st.html(_STYLE)
+    st.html(_MARKS, unsafe_allow_javascript=True)
     own = state.session(ingest_config.library)
     if not own.allowed and not _draw_door(own, config, address):
         return
