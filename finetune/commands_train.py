@@ -103,8 +103,11 @@ def _command() -> list[str]:
 
 
 def say(line: str) -> None:
-    """Tell progress on stderr: stdout belongs to results."""
-    print(line, file=sys.stderr, flush=True)
+    """Tell progress on stderr, for all processes of a run together: stdout belongs to results."""
+    from finetune.training import is_main
+
+    if is_main():
+        print(line, file=sys.stderr, flush=True)
 
 
 def _print_json(value: Any) -> None:
@@ -174,6 +177,10 @@ def run_stage(args: argparse.Namespace) -> int:
 
 
 def _tell_run(folder: Path, *, as_json: bool) -> None:
+    from finetune.training import is_main
+
+    if not is_main():  # the first process tells for all
+        return
     report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
     if as_json:
         _print_json({"run": folder.name, "folder": str(folder), **report})

@@ -458,6 +458,27 @@ def test_a_run_killed_after_ten_steps_and_resumed_equals_twenty_in_one_go(
 
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
+def test_the_command_of_two_processes_speaks_once_and_a_second_one_is_refused(
+    models: dict[str, str], conversations: list[Conversation], tmp_path: Path
+) -> None:
+    rows = [{"prompt": question, "completion": answer} for question, answer in table(conversations) * 2]
+    (tmp_path / "rows.json").write_text(json.dumps(rows))
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", "quire",
+               "finetune", "sft", str(tmp_path / "rows.json"), "--model", models["phi"], "--name", "twice", "--method",
+               "lora", "--device", "cpu", "--max-steps", "1", "--batch-size", "2"]  # fmt: skip
+    root = Path(__file__).parents[2]
+    env = {**os.environ, "QUIRE_HOME": str(tmp_path), "OMP_NUM_THREADS": "1"}
+    found = subprocess.run(command, cwd=root, env=env, capture_output=True, text=True, timeout=600)
+    assert found.returncode == 0, found.stderr[-3000:]
+    assert found.stdout.count("twice: 1 steps") == 1
+    assert found.stderr.count("training rows") == 1
+    again = subprocess.run(command, cwd=root, env=env, capture_output=True, text=True, timeout=600)
+    assert again.returncode != 0
+    assert again.stderr.count("error: the run twice is finished") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1500)
 @pytest.mark.parametrize("stage", ["sft", "dpo"])
 def test_two_processes_equal_one_at_the_same_global_batch(
     stage: str, models: dict[str, str], conversations: list[Conversation], tmp_path: Path
