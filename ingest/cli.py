@@ -322,7 +322,7 @@ def _docs_remove(args: argparse.Namespace) -> int:
     from ingest.pipeline import find_document, remove_document
 
     with _library(args) as (config, store):
-        documents = [find_document(store, name) for name in args.documents]
+        documents = [find_document(store, name, whole=True) for name in args.documents]
         names = ", ".join(_clean(d.name) for d in documents)
         if not _agreed(f"Remove {names} from library {config.library!r}?", args):
             return 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -10,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
+from unicodedata import normalize
 
 import numpy as np
 
@@ -134,14 +136,26 @@ def library_key(config: IngestConfig) -> str:
     )
 
 
-def find_document(store: Store, name_or_id: str) -> Document:
-    """Return the document of that display name, id, or unique beginning of a name; raises UnknownDocument."""
+def find_document(store: Store, name_or_id: str, *, whole: bool = False) -> Document:
+    """Return the document of that display name, id, path or link, or, unless `whole`, of that unique part of a name.
+
+    Raises UnknownDocument.
+    """
     documents = store.documents()
-    exact = [d for d in documents if name_or_id in (d.name, d.id, d.source)]
-    close = [d for d in documents if name_or_id.lower() in d.name.lower()]
-    found = exact or (close if len(close) == 1 else [])
+    asked = normalize("NFC", name_or_id)  # names from a Mac hold an accent as a character of its own
+    places = [name_or_id]
+    with contextlib.suppress(OSError):  # the working folder is gone
+        places.append(os.path.abspath(name_or_id))  # noqa: PTH100 - of a link to a file, not of what it leads to
+    exact = [d for d in documents if asked == normalize("NFC", d.name) or d.id == name_or_id or d.source in places]
+    close = [d for d in documents if asked.lower() in normalize("NFC", d.name).lower()]
+    found = exact or (close if len(close) == 1 and not whole else [])
     if found:
         return found[0]
+    if close and whole:
+        raise UnknownDocument(
+            f"the library holds no document of the name {name_or_id!r}",
+            "give the whole name: " + ", ".join(d.name for d in close[:5]),
+        )
     if close:
         raise UnknownDocument(
             f"{name_or_id!r} fits {len(close)} documents", "name one: " + ", ".join(d.name for d in close[:5])

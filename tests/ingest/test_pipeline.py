@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from unicodedata import normalize
 
 import numpy as np
 import pytest
@@ -215,6 +216,19 @@ def test_a_document_is_found_by_name_id_or_a_part_that_fits_one(config: IngestCo
         find_document(store, ".pdf")
     with pytest.raises(UnknownDocument, match="docs list"):
         find_document(store, "sharks")
+    with pytest.raises(UnknownDocument, match="give the whole name: whales"):  # what is removed is gone
+        find_document(store, "whal", whole=True)
+    assert find_document(store, "whales.pdf", whole=True) == whales
+
+
+def test_a_document_is_found_by_its_path_and_by_its_name_in_either_spelling_of_an_accent(
+    config: IngestConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    split = normalize("NFD", "Übersicht.pdf")
+    ingest([str(write_pdf(tmp_path / "sub" / split, ["The rent is 1,250 euros a month."]))], config)
+    monkeypatch.chdir(tmp_path)
+    for name in ("Übersicht.pdf", split, f"sub/{split}", f"./sub/../sub/{split}"):
+        assert find_document(opened(config), name, whole=True).pages == 1
 
 
 def test_a_document_in_another_language_is_ingested_with_a_warning(config: IngestConfig, tmp_path: Path) -> None:
