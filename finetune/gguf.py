@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from finetune.errors import AlreadyThere, UnsupportedModel
 from finetune.template import Template
-from finetune.weights import Floats, Tensor, tensors_of
+from finetune.weights import Floats, Tensor, check_space, tensors_of
 
 KINDS = ("F32", "F16", "BF16", "Q8_0")
 FILE_TYPE = {"F32": 0, "F16": 1, "Q8_0": 7, "BF16": 32}  # general.file_type; Ollama reads it before it quantises
@@ -88,6 +88,7 @@ def write_gguf(
     config = read_config(model)
     tensors = gguf_tensors(model, config)
     vocabulary = read_vocabulary(model, rows=tensors["token_embd.weight"].shape[0])
+    check_space(out, sum(_nbytes(tensor, stored_kind(tensor, kind)) for tensor in tensors.values()))
     part = out.with_name(out.name + ".part")
     out.parent.mkdir(parents=True, exist_ok=True)
     try:

@@ -244,12 +244,21 @@ def _check_target(to: str) -> None:
         raise UsageError(f"{to} is no name of a repository", "use OWNER/NAME, or file:FOLDER")
 
 
+def _copy_files(origin: Path, target: Path) -> None:
+    """Copy a folder up to the first file that cannot be; `shutil.copytree` goes on and tells of every one."""
+    for source in sorted(origin.rglob("*")):
+        if source.is_file():
+            to = target / source.relative_to(origin)
+            to.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, to)
+
+
 def _copy(stage: Path, target: Path) -> str:
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(target.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     try:
-        shutil.copytree(stage, part)
+        _copy_files(stage, part)
         if target.exists():
             target.rmdir()  # empty, else it was refused
         part.rename(target)
@@ -308,7 +317,7 @@ def pull(source: str, out: Path, *, revision: str = "", say: Say = lambda line: 
             origin = Path(source.removeprefix("file:")).expanduser()
             if not origin.is_dir():
                 raise HubFailed(f"there is no folder {origin}", "give the folder that was pushed to")
-            shutil.copytree(origin, part)
+            _copy_files(origin, part)
         else:
             say(f"fetching {source}")
             with translated(source):

@@ -18,7 +18,17 @@ from finetune.hub import fetched_model
 from finetune.manifest import RunManifest, find_run, read_manifest
 from finetune.template import Template
 from finetune.template import load as load_template
-from finetune.weights import SHARD_BYTES, Floats, ShardWriter, Tensor, from_float, plan_shards, tensors_of
+from finetune.weights import (
+    ITEM_BYTES,
+    SHARD_BYTES,
+    Floats,
+    ShardWriter,
+    Tensor,
+    check_space,
+    from_float,
+    plan_shards,
+    tensors_of,
+)
 
 ONTO = ("dequantised", "original")
 DTYPES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
@@ -94,6 +104,7 @@ def merge(
     report = MergeReport(str(folder), str(weights), onto if manifest.method == "qlora" else "original", stored)
     part = out.with_name(out.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
+    check_space(out, sum(t.size for t in tensors.values()) * ITEM_BYTES[stored])
     part.mkdir(parents=True)
     try:
         for number, total, path, shard in _shards(part, tensors, stored, shard_bytes):
@@ -237,8 +248,6 @@ def _shards(
     names = ["model.safetensors"]
     if len(shards) > 1:
         names = [f"model-{i + 1:05d}-of-{len(shards):05d}.safetensors" for i in range(len(shards))]
-        from finetune.weights import ITEM_BYTES
-
         index = {
             "metadata": {"total_size": sum(t.size * ITEM_BYTES[dtype] for t in tensors.values())},
             "weight_map": {t.name: name for name, shard in zip(names, shards, strict=True) for t in shard},

@@ -1,6 +1,7 @@
 """The tensors of a safetensors folder, read and written in pieces, so that memory is bound by a piece and not by a model."""
 
 import json
+import shutil
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -161,6 +162,17 @@ class ShardWriter:
         self._stream.close()
         if kind is None and position != self._end:
             raise AssertionError(f"{self.path}: {position} bytes written, its header promises {self._end}")
+
+
+def check_space(out: Path, nbytes: int) -> None:
+    """Raise ExportError when a file or folder of this size cannot be written where `out` is to be."""
+    place = next(folder for folder in out.absolute().parents if folder.is_dir())
+    free = shutil.disk_usage(place).free
+    if free < nbytes:
+        raise ExportError(
+            f"{out} needs {nbytes / 1e9:,.2f} GB, and {free / 1e9:,.2f} GB are free in {place}",
+            "make room, or name a folder on another disk (scratch files go to QUIRE_HOME)",
+        )
 
 
 def plan_shards(tensors: Mapping[str, Tensor], dtype: str, shard_bytes: int = SHARD_BYTES) -> list[list[Tensor]]:

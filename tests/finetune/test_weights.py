@@ -1,6 +1,7 @@
 """Reading and writing safetensors in pieces."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from finetune.errors import ExportError, UnsupportedModel
-from finetune.weights import ShardWriter, from_float, plan_shards, tensors_of, to_float
+from finetune.weights import ShardWriter, check_space, from_float, plan_shards, tensors_of, to_float
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
@@ -75,3 +76,13 @@ def test_a_file_that_is_cut_short_is_named(tmp_path: Path, size: int) -> None:
     path.write_bytes(data[:size])
     with pytest.raises(ExportError, match=r"model\.safetensors is (cut short|no whole safetensors file).*again"):
         tensors_of(tmp_path)
+
+
+def test_a_disk_without_room_is_told_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: whole._replace(free=999_999_999))
+    check_space(tmp_path / "new" / "m.gguf", 999_999_999)
+    with pytest.raises(ExportError, match=r"m\.gguf needs 1\.50 GB, and 1\.00 GB are free in .*make room"):
+        check_space(tmp_path / "new" / "m.gguf", 1_500_000_000)
