@@ -19,6 +19,7 @@ from assistant.llm import ModelEntry
 PORT = 11434
 _CONNECT_SECONDS = 2.0
 _RESOLVE_SECONDS = 0.5
+_ON_TRIAL = "quire-unproven:"  # what `quire finetune ollama` has not yet compared with the trained model
 _DOCKER = "http://host.docker.internal:11434"
 
 
@@ -143,13 +144,19 @@ def failure(status: int, text: str, base: str) -> ModelError:
 
 
 def chat_models(config: AssistantConfig, *, quick: bool = False) -> list[dict[str, Any]]:
-    """Return Ollama's models that can chat, newest first; [] where no server answers."""
+    """Return Ollama's models that can chat, newest first, none that is on trial; [] where no server answers."""
     try:
         base = reach(config, quick=quick)
         models = request(base, "GET", "/api/tags").get("models") or []
     except ModelError:
         return []
-    return [model for model in models if isinstance(model, dict) and "completion" in _capabilities(base, model)]
+    return [
+        model
+        for model in models
+        if isinstance(model, dict)
+        and not str(model.get("name")).startswith(_ON_TRIAL)
+        and "completion" in _capabilities(base, model)
+    ]
 
 
 def first_chat_model(config: AssistantConfig) -> str | None:

@@ -154,6 +154,21 @@ def test_ollama_models_are_listed_and_the_first_is_the_default(ollama, tmp_path)
 
 @needs_ollama
 @pytest.mark.server
+def test_ollama_models_on_trial_are_neither_listed_nor_the_default(ollama, gguf, tmp_path):
+    from finetune.handover import trial_tag
+    from finetune.ollama_tags import Ollama
+
+    config = AssistantConfig(home=tmp_path, ollama_host=ollama.base)
+    with trial_tag(Ollama(ollama.base), "animals:latest") as trial:
+        ollama.create(trial, gguf)  # the newest
+        assert trial in Ollama(ollama.base).tags()
+        assert {entry.name for entry in list_models(config)} == {"ollama:tiny:latest", "quotes"}
+        assert choose_model(config) == ("ollama:tiny:latest", "")
+    assert trial not in Ollama(ollama.base).tags()
+
+
+@needs_ollama
+@pytest.mark.server
 def test_ollama_offers_a_tag_that_was_handed_over_while_the_assistant_runs(ollama, gguf, tmp_path, monkeypatch):
     from finetune.ollama_tags import Ollama, TagRecord, write_record
 
