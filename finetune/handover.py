@@ -269,6 +269,7 @@ def adopt(server: Ollama, trial: str, record: TagRecord) -> Path:
         if replaced:
             server.copy(record.tag, old)
         server.copy(trial, record.tag)
+        path.touch()  # a page that looked between the two steps looks again
     except BaseException:
         if before is None:
             path.unlink(missing_ok=True)

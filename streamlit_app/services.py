@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -78,6 +79,7 @@ class Services:
         self._pulls: dict[str, Pull] = {}
         self._running: dict[str, Running] = {}  # conversation id: its answer on the way
         self._history: History | None = None
+        self._tuned: set[tuple[str, int]] = set()  # the records when the models were last asked for
         self._model_list = _Kept(self._list_models, [ModelEntry("quotes", note="excerpts, no model")])
         self._findings: _Kept[list[Finding]] = _Kept(self._find, [])
         threading.Thread(target=self._warm, daemon=True, name="warm").start()
@@ -174,8 +176,20 @@ class Services:
     # models
 
     def models(self) -> list[ModelEntry]:
-        """Return what can answer; asked for again in the background when it is older than some seconds."""
+        """Return what can answer; asked for again in the background when it is older than some seconds.
+
+        It is waited for when a tuned model was handed over or removed since.
+        """
+        if self._tuned != self._tuned_records():
+            self._model_list.expire()
         return self._model_list.value()
+
+    def _tuned_records(self) -> set[tuple[str, int]]:
+        found = set()
+        for path in (self.config.home / "models").glob("*.json"):
+            with contextlib.suppress(OSError):  # removed meanwhile
+                found.add((path.name, path.stat().st_mtime_ns))
+        return found
 
     def default_model(self) -> str:
         """Return the model that is set, else Ollama's first, else quotes."""
@@ -297,6 +311,7 @@ class Services:
             opened.store.close()
 
     def _list_models(self) -> list[ModelEntry]:
+        self._tuned = self._tuned_records()  # before the question: a tag that comes meanwhile is asked for again
         entries = list_models(self.config)
         if self.config.model and self.config.model not in {entry.name for entry in entries}:
             entries.insert(0, ModelEntry(self.config.model, note="set by QUIRE_MODEL or quire.toml"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Literal
 
 from assistant.config import CONTROLS, Control
@@ -137,7 +138,10 @@ def model_words(entry: ModelEntry) -> str:
 
 def tuned_words(record: dict[str, object]) -> str:
     """Return what a record of a training run says: base, data and date."""
-    parts = [f"{name} {record[name]}" for name in ("base", "data", "date") if record.get(name)]
+    told = dict(record)
+    if isinstance(data := record.get("data"), dict):  # hashes by file
+        told["data"] = ", ".join(PurePath(name).name for name in data)
+    parts = [f"{name} {told[name]}" for name in ("base", "data", "date") if told.get(name)]
     return f"Tuned here: {', '.join(parts)}." if parts else "Tuned here."
 
 

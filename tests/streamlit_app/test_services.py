@@ -164,6 +164,11 @@ def test_the_picker_lists_what_a_real_ollama_has_and_marks_what_was_tuned_here(t
             "Tuned here: base qwen2.5:0.5b, data answers.jsonl, date 2026-11-20."
         )
         assert services.default_model().startswith("ollama:tiny")
+        server.create("tiny-later", tmp_path / "tiny.gguf")
+        record = {"tag": "tiny-later", "base": "qwen2.5:0.5b", "data": {"/home/me/a.json": "12ab", "b": "34cd"}}
+        (home / "models" / "tiny-later.json").write_text(json.dumps(record))
+        later = {entry.name: entry for entry in services.models()}["ollama:tiny-later:latest"]  # at once
+        assert tuned_words(later.tuned) == "Tuned here: base qwen2.5:0.5b, data a.json, b."
         pull = services.pull("no-such-model-anywhere")
         end = time.monotonic() + 60
         while not pull.finished:
