@@ -90,7 +90,7 @@ def _train(
     notices = _Notices(say)
     tokenizer = models.load_tokenizer(config.model, config.revision)
     template = models.template_of(config)
-    prepared = prepare(config, template, tokenizer, records)
+    prepared = prepare(config, template, tokenizer, records, say=say)
     for line in _row_lines(prepared):
         say(line)
     model, reference = load_models(config)
@@ -229,20 +229,27 @@ def require_data(config: TrainConfig) -> None:
         require(name)
 
 
-def prepare(config: TrainConfig, template: Any, tokenizer: Any, records: Sequence[Record] | None = None) -> Prepared:
+def prepare(
+    config: TrainConfig,
+    template: Any,
+    tokenizer: Any,
+    records: Sequence[Record] | None = None,
+    *,
+    say: Say = logger.info,
+) -> Prepared:
     """Read, split and encode the data of a run."""
     task: Any = {"sft": "sft", "pair": "preference", "free": "preference", "label": "label"}[config.family]
     shares: list[Share] = []
     if records is not None:
         given = list(records)
     elif config.weights:
-        given, shares = read_mixture(config, task)
+        given, shares = read_mixture(config, task, say=say)
     else:
-        given = read_records(config.data, task)
+        given = read_records(config.data, task, say=say)
     if config.max_rows:
         given = given[: config.max_rows]
     if config.eval_data:
-        train_records, held = given, read_records(config.eval_data, task)
+        train_records, held = given, read_records(config.eval_data, task, say=say)
     else:
         train_records, held = split(given, held_out=config.eval_share, seed=config.seed)
         if config.eval_share and not held:
@@ -254,13 +261,14 @@ def prepare(config: TrainConfig, template: Any, tokenizer: Any, records: Sequenc
     return Prepared(rows, held_rows, report, held_report, shares)
 
 
-def read_records(names: Sequence[str], task: Any) -> list[Record]:
-    """Read data files or hub names, whatever their format, as records for a task; rows left out are logged."""
+def read_records(names: Sequence[str], task: Any, *, say: Say = logger.info) -> list[Record]:
+    """Read data files or hub names as records for a task; says what each was taken for, and logs rows left out."""
     from finetune.sources import load
 
     found: list[Record] = []
     for name in names:
         source = load(name, task=task)
+        say(f"{name}: {source.format}, {source.kept:,} of {source.rows:,} rows")
         if source.problems:
             said = [f"row {problem.row}: {problem.problem}" for problem in source.problems[:3]]
             more = f" and {len(source.problems) - 3} more" if len(source.problems) > 3 else ""
@@ -269,9 +277,9 @@ def read_records(names: Sequence[str], task: Any) -> list[Record]:
     return found
 
 
-def read_mixture(config: TrainConfig, task: Any) -> tuple[list[Record], list[Share]]:
+def read_mixture(config: TrainConfig, task: Any, *, say: Say = logger.info) -> tuple[list[Record], list[Share]]:
     """Read data files and mix them by the run's weights; gives the records and the realised shares."""
-    parts = {name: read_records([name], task) for name in config.data}
+    parts = {name: read_records([name], task, say=say) for name in config.data}
     mixture = mix(parts, dict(zip(config.data, map(float, config.weights), strict=True)), seed=config.seed)
     return mixture.records, mixture.shares
 

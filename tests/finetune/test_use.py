@@ -200,7 +200,9 @@ def test_a_run_is_used_from_another_folder_than_it_was_trained_in(
 def test_a_short_run_shows_its_last_loss(world: Any, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["sft", world["rows"], "--model", world["model"], "--name", "short", "--max-steps", "3", "--json", *FLAGS]
     assert main([*command, "--learning-rate", "1e-2", "--batch-size", "6"]) == 0
-    loss = printed(capsys)["loss"]
+    caught = capsys.readouterr()
+    assert f"{world['rows']}: alpaca, 6 of 6 rows" in caught.err  # what it was taken for
+    loss = json.loads(caught.out)["loss"]
     assert loss["last"] < loss["first"]
     steps = [line["step"] for line in read_metrics(world["home"] / "runs" / "short") if "loss" in line]
     assert steps == [1, 3]  # log_every is 10
