@@ -54,7 +54,7 @@ class IngestConfig:
     weaviate_replicas: int = 1  # copies of each shard, given at creation
     weaviate_shards: int = 0  # shards of a collection, given at creation; 0 = the server's choice
     weaviate_consistency: str = "QUORUM"  # ONE | QUORUM | ALL
-    weaviate_linger_seconds: float = 30.0  # how long the embedded server waits for the next command after the last
+    weaviate_linger_seconds: float = 0.0  # how long the embedded server waits for another command after the last
     ollama_host: str = ""  # address of Ollama; empty = the usual places are tried
     openai_base_url: str = ""  # OpenAI-compatible endpoint for embeddings
     openai_api_key: str = ""  # its key

@@ -592,7 +592,7 @@ def embedded_config(tmp_path):
     offer = embedded.download_offer()
     if offer is not None:
         pytest.skip(f"the embedded Weaviate is not there: {offer}")
-    return IngestConfig(home=tmp_path, store="weaviate-embedded", weaviate_linger_seconds=0)
+    return IngestConfig(home=tmp_path, store="weaviate-embedded")
 
 
 def server_info(config):
@@ -605,7 +605,7 @@ from pathlib import Path
 from ingest.config import IngestConfig
 from ingest.store import open_store
 from tests.ingest.store_examples import IDENTITY, make_varied
-config = IngestConfig(home=Path(sys.argv[1]), store="weaviate-embedded", weaviate_linger_seconds=0)
+config = IngestConfig(home=Path(sys.argv[1]), store="weaviate-embedded")
 store = open_store(config, create=True)
 store.set_identity(IDENTITY)
 there = {document.name for document in store.documents()}
