@@ -30,7 +30,7 @@ def claim(config: TrainConfig, *, resume: bool) -> Iterator[Path]:
         _lock(held, config.name)
         open_run(config.name, resume=resume)  # again: the holder before us may have finished meanwhile
         if trained_on(folder):
-            _same_settings(config, folder)
+            same_settings(config, folder)
         (folder / "config.toml").write_text(to_toml(config), encoding="utf-8")
         try:
             yield folder
@@ -70,8 +70,8 @@ def _lock(held: IO[str], name: str) -> None:
     held.flush()
 
 
-def _same_settings(config: TrainConfig, folder: Path) -> None:
-    """Refuse settings under which a resumed run would equal no run at all."""
+def same_settings(config: TrainConfig, folder: Path) -> None:
+    """Refuse settings, completed, other than a run was started with: resumed or taken for done, it would equal no run at all."""
     path = folder / "config.toml"
     before = read_recipe(str(path)) if path.is_file() else {}
     now = config.to_dict()
@@ -83,5 +83,5 @@ def _same_settings(config: TrainConfig, folder: Path) -> None:
     if other:
         raise UsageError(
             f"the run {config.name} was started with other settings: {'; '.join(other)}",
-            "resume it with those it was started with, or choose another --name",
+            "give those it was started with, or choose another --name",
         )

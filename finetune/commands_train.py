@@ -234,8 +234,9 @@ def _assignments(items: Sequence[str], stage: str) -> dict[str, Any]:
 
 def run_all(args: argparse.Namespace) -> int:
     """Check both data sets, train SFT, then DPO from it; nothing trains while a data set has nothing to train on."""
+    from finetune.claim import same_settings
     from finetune.manifest import FILE
-    from finetune.training import train
+    from finetune.training import complete, train
 
     recipes = {
         "sft": read_recipe(args.sft_recipe) if args.sft_recipe else {},
@@ -256,6 +257,7 @@ def run_all(args: argparse.Namespace) -> int:
     for config in (sft, dpo):
         folder = runs_folder() / config.name
         if args.resume and (folder / FILE).is_file():
+            same_settings(complete(config), folder)
             say(f"{config.name}: finished before")
         else:
             train(config, command=_command(), resume=args.resume and folder.is_dir(), say=say)

@@ -11,11 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from finetune.claim import same_settings
 from finetune.config import TrainConfig, build, runs_folder
 from finetune.errors import UsageError
 from finetune.manifest import FILE, find_run, read_manifest
 from finetune.records import Record
-from finetune.training import train
+from finetune.training import complete, train
 from finetune.watch import read_metrics
 
 logger = logging.getLogger(__name__)
@@ -82,6 +83,7 @@ def sweep(
         folder = runs_folder() / config.name
         said = ", ".join(f"{key} {getattr(config, key)}" for key in variations)
         if (folder / FILE).is_file():
+            same_settings(complete(config), folder)
             say(f"{number}/{len(configs)} {said}: finished before")
         else:
             say(f"{number}/{len(configs)} {said}")

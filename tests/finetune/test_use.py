@@ -93,6 +93,9 @@ def test_a_sweep_ranks_by_held_out_rows_and_resumes(world: Any, capsys: pytest.C
     assert printed(capsys) == table
     for run, when in times.items():
         assert (world["home"] / "runs" / run / "manifest.json").stat().st_mtime_ns == when
+    command[command.index("--max-steps") + 1] = "3"  # runs of two steps are no part of a sweep of three
+    assert main(command) == 2
+    assert "was started with other settings: max_steps was 2, is 3" in capsys.readouterr().err
 
 
 def test_a_sweep_without_held_out_rows_is_refused(world: Any, capsys: pytest.CaptureFixture[str]) -> None:
