@@ -22,10 +22,22 @@ if TYPE_CHECKING:
 
 _LOOK_SECONDS = 0.1  # at least this often the drawing thread asks whether somebody clicked something
 _MOST_CHARACTERS = 20_000  # of one question
-# whoever had scrolled up and asks is taken to the answer; from the end on Streamlit follows it by itself
+_QUICK_SECONDS = 2.0  # an answer may be whole before the browser has drawn that it began
+# Whoever had scrolled up and asks is taken to the answer, at its beginning and once more when it stands there whole;
+# from the end on Streamlit follows it by itself. Whoever touches the page in between is left where they are.
+_BEGINS = """<script>
+window.quireFollows = true;
+for (const kind of ['wheel', 'touchmove', 'keydown', 'pointerdown'])
+  document.addEventListener(kind, () => { window.quireFollows = false; }, { once: true, passive: true });
+</script>"""
 _TO_THE_END = """<script>
-{ const main = document.querySelector('[data-testid="stAppScrollToBottomContainer"]');
-  if (main) main.scrollTo({ top: main.scrollHeight }); }
+{ const go = () => {
+    const main = document.querySelector('[data-testid="stAppScrollToBottomContainer"]');
+    if (main && window.quireFollows) main.scrollTo({ top: main.scrollHeight });
+  };
+  go();
+  setTimeout(go, 300);  // the page may still be drawing
+}
 </script>"""
 
 
@@ -42,6 +54,10 @@ def draw_chat(services: Services, own: Session, documents: list[Document]) -> No
         _draw_turn(services, own, turn, place)
     if own.talk.problem:
         st.warning(text.label(f"This conversation could not be kept: {own.talk.problem}"))
+    if own.arrived:
+        own.arrived = False
+        quick = bool(own.talk.turns) and own.talk.turns[-1].answer.usage.seconds < _QUICK_SECONDS
+        st.html((_BEGINS if quick else "") + _TO_THE_END, unsafe_allow_javascript=True)
     if own.generation is not None:
         _draw_generation(services, own, own.generation)
 
@@ -306,7 +322,7 @@ def _draw_generation(services: Services, own: Session, generation: Generation) -
     import streamlit as st
 
     if generation.done and generation.trouble is None:
-        own.generation = None  # its answer is the last turn by now
+        own.generation, own.arrived = None, True  # its answer is the last turn by now
         state.remember(own, kept=False)
         st.rerun()
     with st.chat_message("user"):
@@ -318,7 +334,7 @@ def _draw_generation(services: Services, own: Session, generation: Generation) -
             return
         st.button("Stop", key="stop", icon=":material/stop_circle:", shortcut="Esc", on_click=generation.stop)
         notices = st.empty()
-        st.html(_TO_THE_END, unsafe_allow_javascript=True)
+        st.html(_BEGINS + _TO_THE_END, unsafe_allow_javascript=True)
         _follow(generation, words, notices)
     st.rerun()
 

@@ -126,6 +126,7 @@ class Session:
     editing: str = ""  # id of the turn whose question is being edited
     removing: str = ""  # id of what waits for a second click
     generation: Generation | None = None
+    arrived: bool = False  # an answer is whole since the last drawing
     library_page: int = 0
     uploads: int = 0  # counts drops: another key empties the uploader, so that bytes leave memory
     ratings: dict[str, tuple[int, str]] = field(default_factory=dict)  # turn id: thumb, edit
