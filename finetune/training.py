@@ -182,6 +182,8 @@ def complete(config: TrainConfig) -> TrainConfig:
     if not (values.get("model") or config.model):
         raise _no_model()
     model = values["model"] = _from_anywhere(str(values.get("model") or config.model))
+    values["data"] = tuple(map(_from_anywhere, config.data))
+    values["eval_data"] = tuple(map(_from_anywhere, config.eval_data))
     if not config.parent and config.stage == "dpo":
         values["reference"] = "base"
     if config.optimizer.startswith("paged") and _on_cpu(config):
@@ -196,10 +198,10 @@ def complete(config: TrainConfig) -> TrainConfig:
     return build(config.to_dict(), values)
 
 
-def _from_anywhere(model: str) -> str:
-    """Give the whole path of a model's folder: a finished run is used from other folders than it was trained in."""
-    path = Path(model).expanduser()
-    return str(path.resolve()) if path.is_dir() else model
+def _from_anywhere(name: str) -> str:
+    """Give the whole path of a model or a data file: a finished run is used from other folders than it was trained in."""
+    path = Path(name).expanduser()
+    return str(path.resolve()) if path.exists() else name
 
 
 def _on_cpu(config: TrainConfig) -> bool:

@@ -1,6 +1,7 @@
 """Using runs: commands from a data file to an answer, sweeps that resume, comparisons and scores, as a person types them."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,8 @@ import pytest
 
 from finetune.cli import main
 from finetune.errors import UsageError
+from finetune.manifest import read_manifest
+from finetune.merge import held_out_rows
 from finetune.records import Conversation, Preference
 from finetune.sweep import parse_variations
 from finetune.watch import read_metrics
@@ -193,11 +196,13 @@ def test_a_wrong_path_costs_no_name(world: Any, capsys: pytest.CaptureFixture[st
 def test_a_run_is_used_from_another_folder_than_it_was_trained_in(
     world: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    model = Path(world["model"])
-    monkeypatch.chdir(model.parent)
-    assert main(["sft", world["rows"], "--model", model.name, "--name", "near", "--max-steps", "1", *FLAGS]) == 0
+    model, near = Path(world["model"]), Path(world["model"]).parent
+    shutil.copy(world["rows"], near / "rows.json")
+    monkeypatch.chdir(near)
+    assert main(["sft", "rows.json", "--model", model.name, "--name", "near", "--max-steps", "1", *FLAGS]) == 0
     monkeypatch.chdir(tmp_path)
     assert main(["generate", "near", "hi", "--max-new-tokens", "1", "--device", "cpu"]) == 0
+    assert held_out_rows("near", read_manifest("near"))
 
 
 def test_a_short_run_shows_its_last_loss(world: Any, capsys: pytest.CaptureFixture[str]) -> None:
