@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -30,7 +32,9 @@ class OllamaServer:
             "OLLAMA_KEEP_ALIVE": "10m",
         }
         with self.log.open("wb") as log:
-            self.process = subprocess.Popen([ollama_binary(), "serve"], env=environ, stdout=log, stderr=log)
+            self.process = subprocess.Popen(
+                [ollama_binary(), "serve"], env=environ, stdout=log, stderr=log, start_new_session=True
+            )
         for _ in range(200):
             try:
                 servers.request(self.base, "GET", "/api/version", seconds=1)
@@ -63,7 +67,11 @@ class OllamaServer:
     def stop(self, *, at_once: bool = False) -> None:
         """End the server; `at_once` kills it as a crash would."""
         if self.process.poll() is None:
-            self.process.kill() if at_once else self.process.terminate()
+            if not at_once:
+                self.process.terminate()
+                self.process.wait(timeout=20)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)  # with the runners, which outlive a killed server
         self.process.wait(timeout=20)
 
 

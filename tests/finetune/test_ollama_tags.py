@@ -4,6 +4,7 @@ import http.server
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -137,7 +138,11 @@ class Server:
     def start(self) -> None:
         environ = {**os.environ, "OLLAMA_HOST": self.host, "OLLAMA_MODELS": str(self.folder), "HOME": str(self.folder)}
         self.process = subprocess.Popen(
-            ["ollama", "serve"], env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            ["ollama", "serve"],
+            env=environ,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
         )
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline:
@@ -150,7 +155,7 @@ class Server:
 
     def kill(self) -> None:
         if self.process is not None:
-            self.process.kill()
+            os.killpg(self.process.pid, signal.SIGKILL)  # with the runners, which outlive a killed server
             self.process.wait(10)
             self.process = None
 
@@ -166,7 +171,6 @@ def ollama(tmp_path: Path) -> Iterator[Server]:
 
 
 @pytest.mark.server
-@pytest.mark.slow
 @pytest.mark.parametrize("quantize", ["", "q8_0", "q4_K_M"])
 def test_ollama_takes_a_run_answers_and_lets_it_go(tuned: Tuned, ollama: Server, quantize: str) -> None:
     record = hand_over(tuned.run, "tiny", quantize=quantize, host=ollama.host)
@@ -183,7 +187,6 @@ def test_ollama_takes_a_run_answers_and_lets_it_go(tuned: Tuned, ollama: Server,
 
 
 @pytest.mark.server
-@pytest.mark.slow
 def test_ollama_renders_what_training_rendered(tuned: Tuned, ollama: Server, tmp_path: Path) -> None:
     from finetune.parity import CONVERSATIONS
 
@@ -197,7 +200,6 @@ def test_ollama_renders_what_training_rendered(tuned: Tuned, ollama: Server, tmp
 
 
 @pytest.mark.server
-@pytest.mark.slow
 def test_ollama_killed_in_mid_create_leaves_no_tag_and_the_second_try_succeeds(tuned: Tuned, ollama: Server) -> None:
     def kill_at(line: str) -> None:
         if line.startswith(("quantizing", "parsing", "verifying")):
@@ -228,7 +230,6 @@ def qwen2(tuned_models: dict[str, Tuned], monkeypatch: pytest.MonkeyPatch) -> Tu
 
 
 @pytest.mark.server
-@pytest.mark.slow
 @pytest.mark.parametrize("stop", [interrupt, differ])
 def test_ollama_keeps_the_tag_it_had_when_a_later_hand_over_fails(
     tuned_models: dict[str, Tuned], qwen2: Tuned, ollama: Server, monkeypatch: pytest.MonkeyPatch, stop: Any
@@ -269,7 +270,6 @@ def test_ollama_has_no_tag_of_a_command_that_was_killed_in_the_gate(qwen2: Tuned
 
 
 @pytest.mark.server
-@pytest.mark.slow
 def test_ollama_keeps_a_model_of_the_same_name_that_is_not_ours(qwen2: Tuned, ollama: Server, tmp_path: Path) -> None:
     server = Ollama(ollama.host)
     path = write_gguf(qwen2.merged, tmp_path / "m.gguf", template=qwen2.template, kind="Q8_0")
@@ -285,7 +285,6 @@ def test_ollama_keeps_a_model_of_the_same_name_that_is_not_ours(qwen2: Tuned, ol
 
 
 @pytest.mark.server
-@pytest.mark.slow
 def test_ollama_that_does_not_end_its_answers_is_caught_as_stop(tuned: Tuned, ollama: Server, tmp_path: Path) -> None:
     path = write_gguf(tuned.base, tmp_path / "m.gguf", template=tuned.template)  # nobody taught it to end
     server = Ollama(ollama.host)
@@ -295,7 +294,6 @@ def test_ollama_that_does_not_end_its_answers_is_caught_as_stop(tuned: Tuned, ol
 
 
 @pytest.mark.server
-@pytest.mark.slow
 def test_ollama_reads_our_modelfile_as_it_was_meant(qwen2: Tuned, ollama: Server, tmp_path: Path) -> None:
     write_gguf(qwen2.merged, tmp_path / "m.gguf", template=qwen2.template)
     system = 'Say "yes" {{ .System }} {% if %}\nuse ``` and """ in between, and end with "this"'
@@ -312,7 +310,6 @@ def test_ollama_reads_our_modelfile_as_it_was_meant(qwen2: Tuned, ollama: Server
 
 
 @pytest.mark.server
-@pytest.mark.slow
 def test_ollama_compared_by_its_log_probabilities_agrees(tuned: Tuned, ollama: Server, tmp_path: Path) -> None:
     from finetune.parity import compare_served
 
@@ -324,7 +321,6 @@ def test_ollama_compared_by_its_log_probabilities_agrees(tuned: Tuned, ollama: S
 
 
 @pytest.mark.server
-@pytest.mark.slow
 def test_ollama_is_not_asked_for_what_it_does_not_make(tuned: Tuned, ollama: Server) -> None:
     with pytest.raises(UsageError, match="Q4_K_M"):
         hand_over(tuned.run, "tiny", quantize="q5_K_M", host=ollama.host)
