@@ -52,7 +52,8 @@ def _first_line(words: list[str], environ: dict[str, str]) -> tuple[float, float
     assert process.stdout is not None
     process.stdout.readline()
     seconds = time.perf_counter() - started
-    process.stdout.read()
+    with process.stdout:
+        process.stdout.read()
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
