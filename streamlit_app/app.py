@@ -79,9 +79,14 @@ def _draw(services: Services, own: Session, config: AppConfig, address: str | No
     _resume_once(services, own)
     names = services.library_names()  # first: it notices a library that another process removed
     documents = _documents(services, own)
-    if state.value("view", None) is None:
-        state.show(state.VIEWS[0])
-    st.segmented_control("View", state.VIEWS, key="view", required=True, label_visibility="collapsed")
+    own.view = st.segmented_control(
+        "View",
+        state.VIEWS,
+        default=own.view,
+        key=f"view_{own.views_shown}",
+        required=True,
+        label_visibility="collapsed",
+    )
     warning = log.notice(services.config)
     if warning:
         st.warning(text.label(warning), icon=":material/visibility:")
@@ -90,7 +95,7 @@ def _draw(services: Services, own: Session, config: AppConfig, address: str | No
         st.info(text.label(own.message))
         own.message = ""
     side.draw_side(services, own, documents, names)
-    view = state.view()
+    view = own.view
     if view == "Ask":
         chat.draw_input(services, own, documents, config)
     if own.page is not None and view in ("Ask", "Library"):

@@ -21,7 +21,7 @@ def draw_first_run(services: Services, own: Session) -> None:
     st.markdown("#### Three steps to your first answer")
     with st.container(border=True):
         st.markdown("**1. A document.** The library is empty. Drop PDFs in or paste links.")
-        st.button("Put documents in", key="first_documents", type="primary", on_click=state.show, args=("Library",))
+        st.button("Put documents in", key="first_documents", type="primary", on_click=state.show, args=(own, "Library"))
     with st.container(border=True):
         if models:
             st.markdown(f"**2. A model.** {text.label(models[0])} is ready; choose another at the side.")

@@ -283,7 +283,7 @@ def _open(own: Session, document: Document) -> None:
 
 def _ask_only(own: Session, document: Document) -> None:
     own.chosen = (document.id,)
-    state.show("Ask")
+    state.show(own, "Ask")
 
 
 def _draw_remove(services: Services, own: Session, document: Document) -> None:

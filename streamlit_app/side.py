@@ -323,7 +323,7 @@ def _draw_conversations(services: Services, own: Session) -> None:
 def _resume(services: Services, own: Session, conversation_id: str) -> None:
     try:
         state.resume(own, services.history, conversation_id, services.running(conversation_id))
-        state.show("Ask")
+        state.show(own, "Ask")
     except AssistantError as exc:
         own.message = str(exc)
 

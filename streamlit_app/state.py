@@ -120,6 +120,8 @@ class Session:
 
     library: str
     talk: Talk
+    view: str = VIEWS[0]
+    views_shown: int = 0  # counts views opened otherwise than by the control above the page
     allowed: bool = False  # the password was given, or none is needed
     page: PageRef | None = None
     zoom: float = 1.0
@@ -187,18 +189,14 @@ def asked_for() -> str:
     return str(st.query_params.get("c", ""))
 
 
-def view() -> str:
-    """Return the name of the view that is open."""
-    import streamlit as st
+def show(own: Session, name: str) -> None:
+    """Open another view.
 
-    return str(st.session_state.get("view") or VIEWS[0])
-
-
-def show(name: str) -> None:
-    """Open another view."""
-    import streamlit as st
-
-    st.session_state["view"] = name
+    The control that chooses views becomes a new one: what the browser still has to say of the old one (the view before,
+    sent along with whatever is clicked meanwhile) would otherwise open that view again.
+    """
+    own.view = name
+    own.views_shown += 1
 
 
 def value(name: str, default: Any) -> Any:

@@ -8,6 +8,8 @@ from typing import Any
 
 from streamlit.testing.v1 import AppTest
 
+from streamlit_app import state
+
 QUESTION = "How heavy is the heart of a blue whale?"
 HEART = "Its heart weighs about 180 kilograms."
 
@@ -52,7 +54,7 @@ def click(page: AppTest, part: str) -> AppTest:
 
 def view(page: AppTest, name: str) -> AppTest:
     """Open another view."""
-    page.session_state["view"] = name
+    state.show(page.session_state["quire"], name)
     page.run()
     assert not page.exception, page.exception
     return page

@@ -18,11 +18,15 @@ class ScriptedServer:
     """Answers every chat request with what `script` makes of its messages.
 
     `silence` is waited before the first word, `pause` before each word. `sent` counts words over all requests, `left`
-    is set once a client hung up before the end.
+    is set once a client hung up before the end. Requests to embed several texts are answered one for each release of
+    `embeddings`, so that an ingest takes as long as a test needs.
     """
 
-    def __init__(self, script: Callable[[Messages], str], *, pause: float = 0.0, silence: float = 0.0) -> None:
+    def __init__(
+        self, script: Callable[[Messages], str] = lambda _: "", *, pause: float = 0.0, silence: float = 0.0
+    ) -> None:
         self.script, self.pause, self.silence = script, pause, silence
+        self.embeddings = threading.Semaphore(0)
         self.sent = 0
         self.requests: list[dict[str, Any]] = []
         self.left = threading.Event()
@@ -40,7 +44,7 @@ class ScriptedServer:
                 own.requests.append(body)
                 self.close_connection = True
                 try:
-                    own._answer(self, body)
+                    own._embed(self, body["input"]) if self.path.endswith("/embeddings") else own._answer(self, body)
                 except OSError:
                     own.left.set()
 
@@ -66,21 +70,10 @@ class ScriptedServer:
         words = re.findall(r"\s*\S+", self.script(body["messages"]))
         if not body.get("stream"):
             message = {"role": "assistant", "content": "".join(words)}
-            data = json.dumps(
-                {
-                    "id": "1",
-                    "object": "chat.completion",
-                    "created": 0,
-                    "model": "scripted",
-                    "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
-                    "usage": {"prompt_tokens": 10, "completion_tokens": len(words), "total_tokens": 10 + len(words)},
-                }
-            ).encode()
-            handler.send_response(200)
-            handler.send_header("Content-Type", "application/json")
-            handler.send_header("Content-Length", str(len(data)))
-            handler.end_headers()
-            handler.wfile.write(data)
+            usage = {"prompt_tokens": 10, "completion_tokens": len(words), "total_tokens": 10 + len(words)}
+            choice = {"index": 0, "message": message, "finish_reason": "stop"}
+            whole = {"id": "1", "object": "chat.completion", "created": 0, "model": "scripted"}
+            _whole(handler, {**whole, "choices": [choice], "usage": usage})
             return
         handler.send_response(200)
         handler.send_header("Content-Type", "text/event-stream")
@@ -98,6 +91,13 @@ class ScriptedServer:
         self._event(handler, {}, finish="stop")
         _chunk(handler, b"data: [DONE]\n\n")
         handler.wfile.write(b"0\r\n\r\n")
+
+    def _embed(self, handler: BaseHTTPRequestHandler, texts: list[str]) -> None:
+        while len(texts) > 1 and not self.embeddings.acquire(timeout=0.05):
+            if self.dying.is_set():
+                return
+        rows = [[len(text), *(text.count(letter) for letter in "aeiou"), 1.0] for text in texts]
+        _whole(handler, {"data": [{"index": place, "embedding": row} for place, row in enumerate(rows)]})
 
     def _still_there(self, handler: BaseHTTPRequestHandler, seconds: float) -> bool:
         """Wait, and say whether the client is still on the line: it sends nothing more, so anything to read is its end."""
@@ -121,6 +121,15 @@ class ScriptedServer:
             "choices": [{"index": 0, "delta": delta, "finish_reason": finish}],
         }
         _chunk(handler, f"data: {json.dumps(chunk)}\n\n".encode())
+
+
+def _whole(handler: BaseHTTPRequestHandler, answer: dict[str, Any]) -> None:
+    data = json.dumps(answer).encode()
+    handler.send_response(200)
+    handler.send_header("Content-Type", "application/json")
+    handler.send_header("Content-Length", str(len(data)))
+    handler.end_headers()
+    handler.wfile.write(data)
 
 
 def _chunk(handler: BaseHTTPRequestHandler, data: bytes) -> None:

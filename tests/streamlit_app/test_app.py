@@ -18,7 +18,7 @@ def test_a_newcomer_is_led_through_document_model_and_question(empty_home, open_
     assert "Three steps to your first answer" in words(page)
     assert page.chat_input[0].disabled
     click(page, "Put documents in")
-    assert page.session_state["view"] == "Library"
+    assert page.session_state["quire"].view == "Library"
     assert "Nothing is in this library yet" in words(page)
 
 
@@ -62,7 +62,7 @@ def test_what_no_document_answers_is_refused_without_a_citation(home, open_page)
 def test_a_question_of_chosen_documents_uses_no_other(home, open_page):
     page = view(open_page(), "Library")
     click(page, "Ask only this")  # bridges.pdf, the first by name
-    assert page.session_state["view"] == "Ask"
+    assert page.session_state["quire"].view == "Ask"
     ask(page, QUESTION)
     assert not any("whales.pdf" in label for label in labels(page) if label.startswith("["))
 

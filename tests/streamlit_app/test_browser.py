@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import random
 import re
 import time
 from pathlib import Path
@@ -276,29 +275,20 @@ def test_a_model_is_fetched_by_a_real_ollama_with_progress_and_then_answers(
 
 
 def test_a_long_ingest_goes_on_without_the_tab_and_shows_its_state_on_return(tmp_path: Path) -> None:
-    draw = random.Random(7)  # no two passages alike: equal ones are embedded once
-    words = [
-        "whale",
-        "sea",
-        "ship",
-        "ice",
-        "song",
-        "north",
-        "harbour",
-        "wind",
-        "keeper",
-        "lamp",
-        "granite",
-        "tide",
-        "captain",
-        "crew",
-        "reef",
-        "storm",
+    pages = [
+        "\n".join(f"Ship {page}, day {day}: the crew saw {day * 37 + page} seals." for day in range(60))
+        for page in range(100)
     ]
-    pages = [" ".join(draw.choice(words) + draw.choice([".", ",", "", "", ""]) for _ in range(430)) for _ in range(70)]
     long = write_pdf(tmp_path / "long.pdf", pages)
     with (
-        app(tmp_path / "home", tmp_path, QUIRE_MODEL="quotes") as url,
+        ScriptedServer() as embedder,
+        app(
+            tmp_path / "home",
+            tmp_path,
+            QUIRE_MODEL="quotes",
+            QUIRE_EMBEDDER="openai:scripted",
+            OPENAI_BASE_URL=embedder.url,
+        ) as url,
         browser(tmp_path / "profile") as context,
     ):
         page = context.new_page()
@@ -314,11 +304,10 @@ def test_a_long_ingest_goes_on_without_the_tab_and_shows_its_state_on_return(tmp
         other.goto(url)
         open_view(other, "Library")
         other.get_by_text("long.pdf: embedding").wait_for()
-        bar = other.get_by_role("progressbar")
-        first = int(bar.get_attribute("aria-valuenow") or 0)
+        first = int(other.get_by_role("progressbar").get_attribute("aria-valuenow") or 0)
+        embedder.embeddings.release(10)  # more than one step of the bar
         other.wait_for_function(
-            f"() => {{const b = document.querySelector('[role=progressbar]'); "
-            f"return !b || Number(b.getAttribute('aria-valuenow')) > {first}}}"
+            f"() => Number(document.querySelector('[role=progressbar]').getAttribute('aria-valuenow')) > {first}"
         )
         # a second tab is not held up by it
         third = context.new_page()
@@ -326,6 +315,7 @@ def test_a_long_ingest_goes_on_without_the_tab_and_shows_its_state_on_return(tmp
         third.goto(url)
         third.get_by_text("Three steps to your first answer").wait_for()
         assert time.monotonic() - started < 10
+        embedder.embeddings.release(1000)
         other.get_by_text("1 added").wait_for(timeout=120_000)
         other.get_by_text("default: 1 document").wait_for()
 
