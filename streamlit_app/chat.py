@@ -39,6 +39,19 @@ _TO_THE_END = """<script>
   setTimeout(go, 300);  // the page may still be drawing
 }
 </script>"""
+# an answer that came at once is read from its question on, one that was seen growing goes on being read at its end
+_TO_THE_QUESTION = """<script>
+{ const go = () => {
+    const main = document.querySelector('[data-testid="stAppScrollToBottomContainer"]');
+    const asked = main && [...main.querySelectorAll('[data-testid="stChatMessage"]')].at(-2);
+    if (!asked || !window.quireFollows) return;
+    const top = asked.getBoundingClientRect().top - main.getBoundingClientRect().top + main.scrollTop - 70;
+    main.scrollTo({ top: Math.min(top, main.scrollHeight - main.clientHeight) });
+  };
+  go();
+  for (const wait of [300, 800]) setTimeout(go, wait);  // the page may still be drawing
+}
+</script>"""
 
 
 def draw_chat(services: Services, own: Session, documents: list[Document]) -> None:
@@ -57,7 +70,7 @@ def draw_chat(services: Services, own: Session, documents: list[Document]) -> No
     if own.arrived:
         own.arrived = False
         quick = bool(own.talk.turns) and own.talk.turns[-1].answer.usage.seconds < _QUICK_SECONDS
-        st.html((_BEGINS if quick else "") + _TO_THE_END, unsafe_allow_javascript=True)
+        st.html(_BEGINS + _TO_THE_QUESTION if quick else _TO_THE_END, unsafe_allow_javascript=True)
     if own.generation is not None:
         _draw_generation(services, own, own.generation)
 

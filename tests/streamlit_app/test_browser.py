@@ -367,6 +367,26 @@ def test_the_newest_question_and_its_answer_are_in_sight(tmp_path: Path, home: P
             )
 
 
+def test_an_answer_that_came_at_once_is_shown_from_its_question_on(tmp_path: Path, home: Path) -> None:
+    with (
+        app(home, tmp_path, QUIRE_MODEL="quotes") as url,
+        browser(tmp_path / "profile", height=430) as context,
+    ):
+        page = context.new_page()
+        page.goto(url)
+        page.get_by_text("What would you like to know?").wait_for()
+        for number in range(1, 3):
+            ask(page, f"How heavy is the heart of a blue whale, number {number}?")
+            page.get_by_role("button", name="Again").wait_for()
+            page.wait_for_function(
+                "() => { const all = [...document.querySelectorAll('.quire-text')].map(e => e.getBoundingClientRect());"
+                f" return all.length === {2 * number} && all.at(-2).top > 0 && all.at(-2).top < 160 }}",
+                timeout=20_000,
+            )
+            page.wait_for_timeout(1500)  # and it stays there
+            assert 0 < page.locator(".quire-text").nth(2 * number - 2).bounding_box()["y"] < 160
+
+
 @pytest.mark.parametrize("width", [1280, 390])
 def test_nothing_is_wider_than_the_window(tmp_path: Path, home: Path, width: int) -> None:
     with (
