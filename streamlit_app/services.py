@@ -75,6 +75,7 @@ class Services:
         self._lock = threading.RLock()
         self._embedder: Embedder | None = None
         self._libraries: dict[str, Library] = {}
+        self._removals = 0  # counts removed libraries: one that was being opened meanwhile must not be kept
         self._models: dict[str, tuple[float, Model]] = {}
         self._pulls: dict[str, Pull] = {}
         self._running: dict[str, Running] = {}  # conversation id: its answer on the way
@@ -109,6 +110,7 @@ class Services:
         with self._lock:
             if name in self._libraries:
                 return self._libraries[name]
+            removals = self._removals
         config = self.settings_of(name)
         try:
             store = open_store(config, create=False)
@@ -123,6 +125,9 @@ class Services:
             store.close()
             raise
         with self._lock:
+            if self._removals != removals:
+                store.close()
+                return self.library(name)
             if name in self._libraries:  # another visitor was faster
                 store.close()
             else:
@@ -162,12 +167,18 @@ class Services:
 
         if any(job.active for job in self.jobs.of(library)):
             raise IngestError(f"an ingest is writing into library {library}", "stop it under Library, then remove it")
+        self._forget(library)
+        remove_library(self.ingest_config, library)
+        with self._lock:
+            self._removals += 1
+            self._forget(library)  # whoever opened it before its files were gone
+        Copies(self.ingest_config.home).release_library(library_key(self.settings_of(library)))
+
+    def _forget(self, library: str) -> None:
         with self._lock:
             opened = self._libraries.pop(library, None)
         if opened is not None:
             opened.store.close()
-        remove_library(self.ingest_config, library)
-        Copies(self.ingest_config.home).release_library(library_key(self.settings_of(library)))
 
     def copy_of(self, document: Document) -> Path | None:
         """Return where the copy of a document lies, None where it lies on another machine."""

@@ -106,6 +106,22 @@ def test_a_removed_library_takes_its_copies_along(services, home) -> None:
     assert not list((home / "files").glob("*.pdf"))
 
 
+def test_a_library_that_is_removed_while_it_is_being_opened_is_not_kept_open(services, monkeypatch) -> None:
+    for thread in threading.enumerate():
+        if thread.name == "warm":
+            thread.join()  # it opens the library too
+    embedder = services.embedder()
+
+    def removed_meanwhile():
+        monkeypatch.setattr(services, "embedder", lambda: embedder)
+        services.remove_library("default")
+        return embedder
+
+    services._forget("default")
+    monkeypatch.setattr(services, "embedder", removed_meanwhile)
+    assert services.documents("default") == []
+
+
 def test_a_library_that_an_ingest_writes_into_is_not_removed_under_it(services, tmp_path) -> None:
     files = [write_pdf(tmp_path / f"{n}.pdf", [f"Fact number {n}: the answer is {n * 7}."]) for n in range(12)]
     job = services.jobs.start(services.settings_of("default"), [(p.name, io.BytesIO(p.read_bytes())) for p in files])
