@@ -162,7 +162,7 @@ def _passages(config: IngestConfig) -> Iterator[Finding]:
 
 def _mend(source: str, config: IngestConfig) -> str:
     """Return the command that writes a document anew; nothing else is as sure to bring all of it back."""
-    from ingest.names import UPLOAD
+    from ingest.files.names import UPLOAD
 
     if source.startswith(UPLOAD):
         return "put the file into the web page once more"

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from assistant.ranking import PageEvidence, score_pages
 from assistant.relevance import read_question, relevance
-from ingest.chunks import Chunk
+from ingest.text.chunks import Chunk
 from ingest.store import Hit, Store
 
 RRF_K = 10  # with the weights below beat each leg alone and RRF at 60 with equal weights: docs/retrieval.md

@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ingest.chunks import Chunk
+from ingest.text.chunks import Chunk
 from ingest.config import IngestConfig, load_config
 from ingest.store import Document, Identity, Store, libraries, open_store, remove_library
 
@@ -262,7 +262,7 @@ def _vocabulary() -> list[str]:
 
 
 def _stores_here(config: IngestConfig) -> list[str]:
-    from ingest.store.embedded import download_offer
+    from ingest.store.weaviate.embedded import download_offer
 
     if config.weaviate_url:
         return ["sqlite", "weaviate"]

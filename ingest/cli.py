@@ -157,7 +157,7 @@ def offer_download(config: IngestConfig, *, agreed: bool) -> None:
     """Fetch the embedded Weaviate's binary where it is wanted and absent, but only when the person agreed."""
     if config.store != "weaviate-embedded":
         return
-    from ingest.store.embedded import download_binary, download_offer
+    from ingest.store.weaviate.embedded import download_binary, download_offer
 
     offer = download_offer()
     if offer is None:
@@ -449,7 +449,7 @@ def _libraries_list(args: argparse.Namespace, config: IngestConfig) -> int:
 
 
 def _libraries_remove(args: argparse.Namespace, config: IngestConfig) -> int:
-    from ingest.copies import Copies
+    from ingest.files.copies import Copies
     from ingest.pipeline import library_key
     from ingest.store import remove_library
 
@@ -472,13 +472,13 @@ def _shares(config: IngestConfig, library: str) -> list[str]:
     """Return the tenants whose documents a removal takes, which is all where none is named; "" where it has none."""
     if config.tenant or config.store == "sqlite":
         return [config.tenant]
-    from ingest.store.tenants import list_tenants
+    from ingest.store.weaviate.tenants import list_tenants
 
     return ["", *(list_tenants(config, library) or ())]
 
 
 def _libraries_tenants(args: argparse.Namespace, config: IngestConfig) -> int:
-    from ingest.store.tenants import list_tenants
+    from ingest.store.weaviate.tenants import list_tenants
 
     _need_weaviate(config)
     found = list_tenants(config, args.name)
@@ -496,7 +496,7 @@ def _libraries_tenants(args: argparse.Namespace, config: IngestConfig) -> int:
 
 
 def _libraries_deactivate(args: argparse.Namespace, config: IngestConfig) -> int:
-    from ingest.store.tenants import deactivate_tenant
+    from ingest.store.weaviate.tenants import deactivate_tenant
 
     _need_weaviate(config)
     if not args.tenant:

@@ -15,9 +15,9 @@ from unicodedata import normalize
 
 import numpy as np
 
-from ingest.chunks import Chunk, embedding_text
+from ingest.text.chunks import Chunk, embedding_text
 from ingest.config import IngestConfig
-from ingest.copies import Copies
+from ingest.files.copies import Copies
 from ingest.embed import Embedder, load_embedder, mostly_english
 from ingest.errors import (
     EmbedderUnavailable,
@@ -27,11 +27,11 @@ from ingest.errors import (
     UnknownDocument,
 )
 from ingest.journal import Journal, text_key
-from ingest.links import fetch_link
-from ingest.names import UPLOAD, display_names, file_name
-from ingest.parsing import Job, Parsed, parse_all
+from ingest.files.links import fetch_link
+from ingest.files.names import UPLOAD, display_names, file_name
+from ingest.pdf.workers import Job, Parsed, parse_all
 from ingest.pdf import decrypted_copy
-from ingest.sources import Candidate, Failed, collect, sha256_of
+from ingest.files.sources import Candidate, Failed, collect, sha256_of
 from ingest.store import Document, Identity, Store, Vectors, miscounted, open_store
 
 _SLICE = 256  # chunks embedded between two savings: at worst these are embedded twice after a kill

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, BinaryIO, Literal
 
 from ingest.config import IngestConfig
 from ingest.errors import IngestError
-from ingest.names import UPLOAD, file_name
+from ingest.files.names import UPLOAD, file_name
 from ingest.pipeline import Cancelled, IngestReport, Progress, ingest
 from streamlit_app.text import sentence
 

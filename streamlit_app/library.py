@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from assistant.errors import AssistantError
 from ingest.counting import counted
 from ingest.errors import IngestError
-from ingest.sources import is_link
+from ingest.files.sources import is_link
 from streamlit_app import state, text
 from streamlit_app.state import PageRef, Session
 

@@ -18,7 +18,7 @@ from assistant.history import History
 from assistant.library import Library, check_embedder
 from assistant.llm import Model, ModelEntry, choose_model, list_models, load_model
 from ingest.config import IngestConfig
-from ingest.copies import Copies
+from ingest.files.copies import Copies
 from ingest.errors import IngestError, StoreError
 from ingest.pipeline import remove_document
 from ingest.store import Document, LibrarySummary, libraries, open_store, remove_library

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ingest.chunks import Chunk
+from ingest.text.chunks import Chunk
 from ingest.config import IngestConfig
 from ingest.errors import StoreError, UsageError
 

@@ -20,7 +20,7 @@ from assistant.config import AssistantConfig
 from assistant.llm import quotes_model, wrap
 from assistant.retrieve import Passage
 from assistant.sentences import words
-from ingest.chunks import Chunk
+from ingest.text.chunks import Chunk
 from ingest.store import Document, Hit
 
 CAPEX = (

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assistant.retrieve import PASSAGE_CHARACTERS, merge, rank_pages, search, whole_page
-from ingest.chunks import Chunk
+from ingest.text.chunks import Chunk
 from ingest.store import Hit
 from tests.assistant.helpers import PagesStore, WordEmbedder
 

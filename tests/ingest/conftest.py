@@ -37,7 +37,7 @@ class Server:
 @pytest.fixture(scope="session")
 def weaviate_server(tmp_path_factory):
     """Start a Weaviate from the cached binary, else take WEAVIATE_URL, else skip with the reason."""
-    from ingest.store.embedded import download_offer, join
+    from ingest.store.weaviate.embedded import download_offer, join
 
     offer = download_offer()
     if offer is not None:

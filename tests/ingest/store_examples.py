@@ -7,7 +7,7 @@ import uuid
 import numpy as np
 from numpy.typing import NDArray
 
-from ingest.chunks import Chunk
+from ingest.text.chunks import Chunk
 from ingest.store import Document, Identity
 
 WORDS = ("apple", "river", "engine", "lantern", "copper", "meadow", "violin", "harbour")

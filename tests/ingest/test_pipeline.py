@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from ingest.config import IngestConfig
-from ingest.copies import Copies
+from ingest.files.copies import Copies
 from ingest.embed import load_embedder
 from ingest.errors import IdentityMismatch, UnknownDocument
 from ingest.pipeline import Cancelled, Progress, find_document, ingest, reindex, remove_document

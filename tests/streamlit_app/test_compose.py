@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from ingest.store.embedded import VERSION
+from ingest.store.weaviate.embedded import VERSION
 
 ROOT = Path(__file__).parents[2]
 SERVICES = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]

@@ -20,12 +20,12 @@ from hypothesis import strategies as st
 from ingest.config import IngestConfig
 from ingest.errors import SchemaTooNew, StoreError, UsageError
 from ingest.store import libraries, open_store, remove_library
-from ingest.store.matrix import BLOCK, Matrix
+from ingest.store.sqlite.matrix import BLOCK, Matrix
 from ingest.store.sqlite import SCHEMA_VERSION, index_folder, library_path
 from tests.ingest.store_examples import IDENTITY, embed, make_document
 from tests.rights import bound
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ingest.copies import Copies
+from ingest.files.copies import Copies
 from ingest.errors import IngestError, UnreadablePDF
 
 

@@ -6,7 +6,7 @@ import pytest
 from pypdf import PdfReader, PdfWriter
 from pypdf.generic import DictionaryObject, NameObject, NumberObject
 
-from ingest.metadata import clean_title, read_metadata
+from ingest.pdf.pypdf import clean_title, read_metadata
 from tests.ingest import pdfs
 
 

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-from ingest.pdfium import Line
+from ingest.pdf.pdfium import Line
 
 _EDGE_LINES = 4  # lines at either end of a page among which headers and footers are looked for
 _FEWEST_PAGES = 3  # below this nothing can be said to repeat

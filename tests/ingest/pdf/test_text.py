@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.pagetext import normalise, origins
+from ingest.pdf.text import normalise, origins
 
 ALPHABET = "ab A-1.\r\n\t\xa0\xad\ufffe\x00\x04\x7fe\u0301\u0302\u212b\u1112\u1161\u11abか\u3099😀\ud800"
 

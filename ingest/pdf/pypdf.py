@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ingest.errors import UnreadablePDF
-from ingest.pdfium import password_error
+from ingest.pdf.pdfium import password_error
 
 log = logging.getLogger(__name__)
 

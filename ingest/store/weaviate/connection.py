@@ -172,7 +172,7 @@ def connect(config: IngestConfig) -> Connection:
     Raises StoreUnreachable, or StoreError for a wrong key, a wrong gRPC port, a server too old, or one of another kind.
     """
     if config.store == "weaviate-embedded":
-        from ingest.store.embedded import join
+        from ingest.store.weaviate.embedded import join
 
         joined = join(config.home, linger_seconds=config.weaviate_linger_seconds)
         address = Address("127.0.0.1", joined.http_port, False, "127.0.0.1", joined.grpc_port, False, embedded=True)

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ingest import errors
-from ingest.chunks import Chunk, page_heading, split
+from ingest.text.chunks import Chunk, page_heading, split
 from ingest.config import IngestConfig
 from ingest.errors import IngestError, ParserLimit, UnreadablePDF
 from ingest.pdf import PDF, Page, read_pdf
@@ -254,7 +254,7 @@ def _start(memory_mb: int) -> subprocess.Popen[bytes]:
     root = str(Path(__file__).resolve().parent.parent)
     code = (
         "import sys; root = sys.argv[1]; root in sys.path or sys.path.insert(0, root); "
-        "from ingest.parsing import serve; serve(int(sys.argv[2]))"
+        "from ingest.pdf.workers import serve; serve(int(sys.argv[2]))"
     )
     return subprocess.Popen(
         [sys.executable, "-P", "-c", code, root, str(memory_mb)],

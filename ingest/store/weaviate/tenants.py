@@ -6,8 +6,8 @@ from typing import Any
 
 from ingest.config import IngestConfig
 from ingest.errors import StoreError
-from ingest.store.connection import connect
-from ingest.store.schema import absent, check_tenant, collections_of, records_name
+from ingest.store.weaviate.connection import connect
+from ingest.store.weaviate.schema import absent, check_tenant, collections_of, records_name
 
 
 def list_tenants(config: IngestConfig, library: str) -> dict[str, bool] | None:

@@ -343,6 +343,6 @@ def test_embedding_leaves_nothing_of_usage_statistics_behind(tmp_path):
     kept = {name: value for name, value in os.environ.items() if name not in ("CI", "GITHUB_ACTIONS", "TF_BUILD")}
     for name in [name for name in kept if name.startswith(("ORT_", "XDG_", "QUIRE_"))]:
         del kept[name]
-    environ = {**kept, "HOME": str(tmp_path / "person"), "PYTHONPATH": str(Path(__file__).parents[2])}
+    environ = {**kept, "HOME": str(tmp_path / "person"), "PYTHONPATH": str(Path(__file__).parents[3])}
     subprocess.run([sys.executable, "-c", code, tmp_path / "home"], env=environ, check=True, timeout=120)
     assert [path.name for path in tmp_path.iterdir()] == ["home"]

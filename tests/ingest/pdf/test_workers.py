@@ -13,14 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from ingest.chunks import split
+from ingest.text.chunks import split
 from ingest.config import IngestConfig
 from ingest.errors import IngestError, NoTextInPDF, ParserLimit, PasswordRequired, UnreadablePDF
-from ingest.parsing import Job, Parsed, parse, parse_all
+from ingest.pdf.workers import Job, Parsed, parse, parse_all
 from ingest.pdf import read_pdf
 from tests.ingest import pdfs
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 CONFIG = IngestConfig(home=Path("unused"), chunk_size=200, chunk_overlap=20, parse_seconds=60)
 posix = pytest.mark.skipif(os.name != "posix", reason="signals and /proc")
 linux = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="the limit of memory needs Linux")
@@ -114,7 +114,7 @@ def children() -> list[int]:
             command = stat.with_name("cmdline").read_bytes()
         except OSError:
             continue
-        if int(fields[1]) == os.getpid() and fields[0] != "Z" and b"ingest.parsing" in command:
+        if int(fields[1]) == os.getpid() and fields[0] != "Z" and b"ingest.pdf.workers" in command:
             found.append(int(stat.parent.name))
     return found
 
@@ -228,7 +228,7 @@ def test_a_folder_that_shadows_modules_is_not_searched(
 
 
 def test_a_worker_imports_nothing_heavy() -> None:
-    code = "import sys, ingest.parsing; print([m for m in sys.argv[1:] if m in sys.modules])"
+    code = "import sys, ingest.pdf.workers; print([m for m in sys.argv[1:] if m in sys.modules])"
     heavy = ["torch", "onnxruntime", "langchain_core", "weaviate", "streamlit", "numpy", "tokenizers", "pypdf"]
     done = subprocess.run([sys.executable, "-c", code, *heavy], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -1,6 +1,6 @@
 import pytest
 
-from ingest.names import display_names, file_name
+from ingest.files.names import display_names, file_name
 
 
 @pytest.mark.parametrize(

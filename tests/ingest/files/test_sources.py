@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from ingest.sources import collect
+from ingest.files.sources import collect
 
 
 def test_a_folder_gives_its_pdfs_in_a_stable_order_and_counts_the_rest(tmp_path: Path) -> None:

@@ -8,7 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from ingest import layout, metadata, pagetext, pdfium
+from ingest.pdf import layout
+from ingest.pdf import pypdf as metadata
+from ingest.pdf import text as pagetext
+from ingest.pdf import pdfium
 from ingest.counting import counted
 from ingest.errors import NoTextInPDF, ParserLimit, PasswordRequired, UnreadablePDF
 

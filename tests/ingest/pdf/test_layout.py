@@ -1,7 +1,7 @@
 """Which lines run on every page, and which are headings."""
 
-from ingest.layout import body_size, headings, margins
-from ingest.pdfium import Line
+from ingest.pdf.layout import body_size, headings, margins
+from ingest.pdf.pdfium import Line
 
 
 def marked(*texts: str) -> list[list[str]]:

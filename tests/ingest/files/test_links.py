@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from ingest.errors import IngestError, LinkRefused
-from ingest.links import Resolver, display_name, fetch_link, inward_reason
+from ingest.files.links import Resolver, display_name, fetch_link, inward_reason
 
 PDF = b"%PDF-1.4\n1 0 obj<<>>endobj\n%%EOF\n"
 ONLY_THIS = (ipaddress.ip_network("127.0.0.1/32"),)  # the guard stays on for every other loopback address

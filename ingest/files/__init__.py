@@ -1,0 +1,1 @@
+"""What was given to files on this disk: paths, links, uploads and the stored PDFs."""

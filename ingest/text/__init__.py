@@ -1,0 +1,1 @@
+"""The only text analysis of the project: words, sentences, languages and chunks."""
