@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from assistant import log
+from assistant.conversations import log
 from assistant.config import AssistantConfig
 from assistant.config import load_config as load_assistant_config
 from assistant.errors import AssistantError

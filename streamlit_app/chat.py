@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from assistant.agent import Answer
+from assistant.answering.agent import Answer
 from assistant.errors import AssistantError
-from assistant.history import History, Turn, as_json, as_markdown
+from assistant.conversations.history import History, Turn, as_json, as_markdown
 from ingest.counting import counted
 from streamlit_app import first_run, state, text
 from streamlit_app.services import Question

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from assistant.agent import Agent, Answer, Done, Found, Notice, Token
+from assistant.answering.agent import Agent, Answer, Done, Found, Notice, Token
 from assistant.errors import AssistantError
 from ingest.errors import IngestError
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from assistant import log
+from assistant.conversations import log
 from assistant.errors import AssistantError
 from ingest.counting import counted
 from ingest.errors import IngestError
@@ -16,7 +16,7 @@ from streamlit_app.state import Session
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from assistant.history import Feedback
+    from assistant.conversations.history import Feedback
     from ingest.config import IngestConfig
     from streamlit_app.services import Services
     from streamlit_app.settings import AppConfig
@@ -87,7 +87,7 @@ def draw_settings(services: Services, own: Session) -> None:
 def _draw_feedback(services: Services) -> None:
     import streamlit as st
 
-    from assistant import feedback
+    from assistant.conversations import feedback
 
     try:
         rows = services.history().feedback()

@@ -10,12 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from assistant import log
-from assistant.agent import Agent, Answer
+from assistant.conversations import log
+from assistant.answering.agent import Agent, Answer
 from assistant.config import AssistantConfig, Sampling
 from assistant.errors import AssistantError
-from assistant.history import History
-from assistant.library import Library, check_embedder
+from assistant.conversations.history import History
+from assistant.retrieval.library import Library, check_embedder
 from assistant.llm import Model, ModelEntry, choose_model, list_models, load_model
 from ingest.config import IngestConfig
 from ingest.files.copies import Copies
@@ -28,7 +28,7 @@ from streamlit_app.jobs import Jobs
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from assistant.doctor import Finding
+    from assistant.cli.doctor import Finding
     from ingest.embed import Embedder
     from streamlit_app.state import Running
 
@@ -329,7 +329,7 @@ class Services:
         return entries
 
     def _find(self) -> list[Finding]:
-        from assistant.doctor import findings
+        from assistant.cli.doctor import findings
 
         return findings(self.ingest_config, self.config)
 
@@ -354,7 +354,7 @@ class Services:
                 library.embedder.embed_query("warm")
                 library.store.search_text("warm", limit=1)
             if name != "quotes":
-                import assistant.graph  # noqa: F401 - brings LangChain, which takes 1.6 s
+                import assistant.answering.graph  # noqa: F401 - brings LangChain, which takes 1.6 s
             if name.startswith(("ollama:", "openai:")):
                 self.model(name).build(self.config.sampling)  # imports the client; asks nothing of a model
         except (AssistantError, IngestError) as exc:

@@ -6,8 +6,8 @@ import html
 import re
 from collections.abc import Sequence
 
-from assistant.citations import Span
-from assistant.retrieve import Passage
+from assistant.answering.citations import Span
+from assistant.retrieval.search import Passage
 
 _MARK = re.compile(r"\[(\d+)\]")
 # 55 characters: lines of prose are longer, cells and headings mostly shorter

@@ -12,9 +12,9 @@ import pypdf
 import pypdfium2
 import pytest
 
-from assistant.agent import Agent
+from assistant.answering.agent import Agent
 from assistant.config import AssistantConfig
-from assistant.library import open_library
+from assistant.retrieval.library import open_library
 from assistant.llm import quotes_model
 from ingest.config import IngestConfig
 from ingest.pipeline import ingest

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from assistant.budget import Count, estimate_tokens
+from assistant.answering.budget import Count, estimate_tokens
 from assistant.config import AssistantConfig, Sampling
 from assistant.errors import AssistantError, UsageError
 
@@ -119,7 +119,7 @@ def quotes_model(config: AssistantConfig) -> Model:
     """Return the model that needs no model: it quotes the passages of its prompt."""
 
     def build(_: Sampling) -> BaseChatModel:
-        from assistant.quotes_model import QuotesModel
+        from assistant.answering.quotes_model import QuotesModel
 
         return QuotesModel()
 

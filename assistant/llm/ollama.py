@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from assistant.budget import estimate_tokens
+from assistant.answering.budget import estimate_tokens
 from assistant.config import AssistantConfig, Sampling
 from assistant.errors import AssistantError, ModelAbsent, ModelInterrupted, ModelUnreachable, UsageError
 from assistant.llm import Model, servers

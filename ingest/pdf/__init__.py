@@ -51,7 +51,7 @@ def read_pdf(path: Path, *, password: str | None = None, max_pages: int = 20_000
     """Read a file by PDFium, or by pypdf where PDFium refuses it.
 
     The empty password is tried, then `password`. Raises PasswordRequired, NoTextInPDF, ParserLimit (too many pages or
-    characters) or UnreadablePDF. A hostile file can also hang or exhaust memory: see ingest.parsing.
+    characters) or UnreadablePDF. A hostile file can also hang or exhaust memory: see ingest.pdf.workers.
     """
     check_file(path)
     try:

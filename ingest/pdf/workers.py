@@ -251,7 +251,7 @@ def _exchange(process: subprocess.Popen[bytes], request: dict[str, Any]) -> dict
 def _start(memory_mb: int) -> subprocess.Popen[bytes]:
     # -P: no folder of the user is searched for modules, whatever lies in it. The root comes first only where quire is
     # not installed.
-    root = str(Path(__file__).resolve().parent.parent)
+    root = str(Path(__file__).resolve().parents[2])
     code = (
         "import sys; root = sys.argv[1]; root in sys.path or sys.path.insert(0, root); "
         "from ingest.pdf.workers import serve; serve(int(sys.argv[2]))"

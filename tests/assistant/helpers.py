@@ -15,11 +15,11 @@ from langchain_core.language_models.chat_models import generate_from_stream
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 
-from assistant.agent import Agent
+from assistant.answering.agent import Agent
 from assistant.config import AssistantConfig
 from assistant.llm import quotes_model, wrap
-from assistant.retrieve import Passage
-from assistant.sentences import words
+from assistant.retrieval.search import Passage
+from assistant.answering.sentences import words
 from ingest.text.chunks import Chunk
 from ingest.store import Document, Hit
 

@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from assistant.history import History
+from assistant.conversations.history import History
 from ingest.config import IngestConfig
 from streamlit_app.privacy import kept
 from tests.streamlit_app.pages import HEART, QUESTION, ask, button, click, labels, texts, view, words

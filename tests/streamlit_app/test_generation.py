@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from assistant.agent import Agent, Answer
+from assistant.answering.agent import Agent, Answer
 from assistant.config import AssistantConfig
 from assistant.errors import AssistantError
 from assistant.llm import load_model

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from assistant.agent import Answer
+from assistant.answering.agent import Answer
 from assistant.config import AssistantConfig, Sampling
 from assistant.llm import ModelEntry
 from ingest.config import IngestConfig

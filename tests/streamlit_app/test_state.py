@@ -6,10 +6,10 @@ import threading
 
 import pytest
 
-from assistant.agent import Answer
-from assistant.citations import Citation
+from assistant.answering.agent import Answer
+from assistant.answering.citations import Citation
 from assistant.errors import HistoryError
-from assistant.history import History
+from assistant.conversations.history import History
 from streamlit_app.state import PageRef, Session, Talk, turn_page, zoom
 from tests.assistant.helpers import passage
 

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from assistant.citations import Span
+from assistant.answering.citations import Span
 from streamlit_app.text import flowing, label, page_words, plain, sentence, shortened, size_words, time_words
 
 EVIL = [

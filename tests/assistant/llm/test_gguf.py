@@ -3,11 +3,11 @@ import time
 
 import pytest
 
-from assistant.agent import Agent, Done, Token
+from assistant.answering.agent import Agent, Done, Token
 from assistant.config import AssistantConfig, Sampling
 from assistant.errors import ModelAbsent, ModelError, PromptTooLong
 from assistant.llm import load_model
-from assistant.prompt import Message
+from assistant.answering.prompt import Message
 from tests.assistant.helpers import PagesStore, WordEmbedder
 from tests.assistant.tiny import write_gguf
 
@@ -69,7 +69,7 @@ def test_the_window_is_capped_by_the_models_own(path):
 
 
 def test_a_prompt_over_the_window_is_an_error_and_not_a_cut(path):
-    from assistant.graph import complete
+    from assistant.answering.graph import complete
 
     chat = make_agent(path).model.build(Sampling(max_tokens=2))
     with pytest.raises(PromptTooLong, match="exceeds the available context size"):

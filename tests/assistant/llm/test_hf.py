@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from assistant.agent import Agent, Done, Token
+from assistant.answering.agent import Agent, Done, Token
 from assistant.config import AssistantConfig, Sampling
 from assistant.errors import ModelAbsent, ModelError
 from assistant.llm import load_model

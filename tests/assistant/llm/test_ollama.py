@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from assistant.agent import Agent, Done, Notice, Token
+from assistant.answering.agent import Agent, Done, Notice, Token
 from assistant.config import AssistantConfig, Sampling
 from assistant.errors import ModelAbsent, ModelUnreachable, UsageError
 from assistant.llm import choose_model, list_models, load_model, servers

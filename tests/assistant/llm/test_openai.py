@@ -4,7 +4,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from assistant.agent import Agent, Done, Token
+from assistant.answering.agent import Agent, Done, Token
 from assistant.config import AssistantConfig, Sampling
 from assistant.errors import AssistantError, ModelError, ModelUnreachable, UsageError
 from assistant.llm import load_model

@@ -1,0 +1,1 @@
+"""From passages to a cited answer: agent, prompt, evidence budget, citations, quotes."""

@@ -1,0 +1,1 @@
+"""What is kept of conversations: history, feedback, log."""

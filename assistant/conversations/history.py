@@ -1,0 +1,324 @@
+"""Keeps conversations and what people thought of the answers in one SQLite file under the home folder; plain JSON, no pickles."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+import threading
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from assistant.answering.agent import Answer, Usage
+from assistant.answering.citations import Citation, Span
+from assistant.config import Sampling
+from assistant.errors import HistoryError, UnknownConversation, UsageError
+from assistant.answering.prompt import Message
+from assistant.retrieval.search import Passage
+
+SCHEMA = 1
+FILE = "conversations.sqlite"
+_TITLE_CHARACTERS = 80
+
+_TABLES = """
+CREATE TABLE conversations (
+    id TEXT PRIMARY KEY, title TEXT NOT NULL, library TEXT NOT NULL, created_at TEXT NOT NULL, updated_at TEXT NOT NULL
+) STRICT;
+CREATE TABLE turns (
+    id TEXT PRIMARY KEY,
+    conversation_id TEXT NOT NULL REFERENCES conversations(id) ON DELETE CASCADE,
+    position INTEGER NOT NULL,
+    created_at TEXT NOT NULL,
+    answer TEXT NOT NULL,
+    UNIQUE (conversation_id, position)
+) STRICT;
+CREATE TABLE feedback (
+    id TEXT PRIMARY KEY,
+    conversation_id TEXT REFERENCES conversations(id) ON DELETE CASCADE,
+    turn_id TEXT UNIQUE,
+    created_at TEXT NOT NULL,
+    thumb INTEGER NOT NULL CHECK (thumb IN (-1, 1)),
+    edit TEXT NOT NULL,
+    answer TEXT NOT NULL
+) STRICT;
+"""
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """One conversation's line in the list."""
+
+    id: str
+    title: str
+    library: str
+    created_at: str  # ISO 8601, UTC
+    updated_at: str
+    turns: int
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One question with its answer, in its place."""
+
+    id: str
+    position: int  # 0-based
+    created_at: str
+    answer: Answer
+
+
+@dataclass(frozen=True)
+class Feedback:
+    """What a person thought of one answer; `edit` is the better answer they wrote, "" for none."""
+
+    id: str
+    created_at: str
+    thumb: int  # 1 up, -1 down
+    edit: str
+    answer: Answer
+
+
+class History:
+    """The conversations of one home folder; safe to use from several threads and processes."""
+
+    def __init__(self, home: Path) -> None:
+        self.path = home / FILE
+        self._lock = threading.RLock()
+        try:
+            home.mkdir(parents=True, exist_ok=True)
+            new = not self.path.exists()
+            self._db = sqlite3.connect(self.path, timeout=10, check_same_thread=False, isolation_level=None)
+            if new:
+                self.path.chmod(0o600)  # questions are private
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA foreign_keys = ON")
+            self._db.execute("PRAGMA secure_delete = ON")  # deleted means gone from the file as well
+            self._prepare()
+        except (OSError, sqlite3.Error) as exc:
+            raise HistoryError(
+                f"cannot open {self.path}: {exc}",
+                "check the folder's permissions, or move the file away; `quire chat --no-keep` does without it",
+            ) from exc
+
+    def close(self) -> None:
+        """Close the file; calling it twice does nothing."""
+        self._db.close()
+
+    # conversations
+
+    def start(self, library: str, *, title: str = "", conversation_id: str = "") -> str:
+        """Begin a conversation and return its id, a new one where none is given."""
+        conversation_id, now = conversation_id or uuid.uuid4().hex, _now()
+        with self._change() as db:
+            db.execute("INSERT INTO conversations VALUES (?, ?, ?, ?, ?)", (conversation_id, title, library, now, now))
+        return conversation_id
+
+    def add(self, conversation_id: str, answer: Answer) -> Turn:
+        """Append a turn; a conversation without a title gets its first question as one."""
+        turn_id, now = uuid.uuid4().hex, _now()
+        with self._change() as db:
+            self._known(conversation_id)
+            (position,) = db.execute(
+                "SELECT coalesce(max(position) + 1, 0) FROM turns WHERE conversation_id = ?", (conversation_id,)
+            ).fetchone()
+            db.execute(
+                "INSERT INTO turns VALUES (?, ?, ?, ?, ?)", (turn_id, conversation_id, position, now, dump(answer))
+            )
+            db.execute(
+                "UPDATE conversations SET updated_at = ?, title = CASE title WHEN '' THEN ? ELSE title END WHERE id = ?",
+                (now, _title(answer.question), conversation_id),
+            )
+        return Turn(turn_id, position, now, answer)
+
+    def cut(self, conversation_id: str, position: int) -> None:
+        """Remove the turns from `position` on, for asking again or asking otherwise."""
+        with self._change() as db:
+            self._known(conversation_id)
+            db.execute("DELETE FROM turns WHERE conversation_id = ? AND position >= ?", (conversation_id, position))
+
+    def conversations(self) -> list[Conversation]:
+        """Return all conversations, the one used last first."""
+        rows = self._read(
+            "SELECT c.*, (SELECT count(*) FROM turns t WHERE t.conversation_id = c.id) FROM conversations c"
+            " ORDER BY updated_at DESC, id"
+        )
+        return [Conversation(*row) for row in rows]
+
+    def conversation(self, conversation_id: str) -> Conversation:
+        """Return one conversation by its id or a unique beginning of it; raises UnknownConversation."""
+        found = [c for c in self.conversations() if conversation_id and c.id.startswith(conversation_id)]
+        if len(found) != 1:
+            raise UnknownConversation(
+                f"{len(found)} conversations have an id that begins with {conversation_id!r}"
+                if found
+                else f"no conversation has an id that begins with {conversation_id!r}",
+                "`quire chat --list` shows them all",
+            )
+        return found[0]
+
+    def turns(self, conversation_id: str) -> list[Turn]:
+        """Return the turns of a conversation in order."""
+        self._known(conversation_id)
+        rows = self._read(
+            "SELECT id, position, created_at, answer FROM turns WHERE conversation_id = ? ORDER BY position",
+            (conversation_id,),
+        )
+        return [Turn(turn_id, position, created, load(answer)) for turn_id, position, created, answer in rows]
+
+    def rename(self, conversation_id: str, title: str) -> None:
+        """Give a conversation another title."""
+        if not title.strip():
+            raise UsageError("the title is empty", "give a few words")
+        with self._change() as db:
+            self._known(conversation_id)
+            db.execute("UPDATE conversations SET title = ? WHERE id = ?", (_title(title), conversation_id))
+
+    def delete(self, conversation_id: str) -> None:
+        """Delete a conversation with its turns and the feedback on them."""
+        with self._change() as db:
+            self._known(conversation_id)
+            db.execute("DELETE FROM conversations WHERE id = ?", (conversation_id,))
+
+    def delete_all(self) -> int:
+        """Delete everything that is kept here and return how many conversations went."""
+        count = len(self.conversations())
+        with self._change() as db:
+            db.execute("DELETE FROM conversations")
+            db.execute("DELETE FROM feedback")
+        return count
+
+    # feedback
+
+    def rate(
+        self,
+        answer: Answer,
+        thumb: int,
+        *,
+        edit: str = "",
+        conversation_id: str | None = None,
+        turn_id: str | None = None,
+    ) -> str:
+        """Store a thumb (1 up, -1 down) and perhaps a better answer; a second one on the same turn replaces the first."""
+        if thumb not in (-1, 1):
+            raise UsageError(f"a thumb is {thumb!r}", "use 1 for up, -1 for down")
+        feedback_id = uuid.uuid4().hex
+        with self._change() as db:
+            if turn_id is not None:
+                db.execute("DELETE FROM feedback WHERE turn_id = ?", (turn_id,))
+            db.execute(
+                "INSERT INTO feedback VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (feedback_id, conversation_id, turn_id, _now(), thumb, edit.strip(), dump(answer)),
+            )
+        return feedback_id
+
+    def feedback(self) -> list[Feedback]:
+        """Return all feedback, oldest first."""
+        rows = self._read("SELECT id, created_at, thumb, edit, answer FROM feedback ORDER BY created_at, rowid")
+        return [Feedback(i, created, thumb, edit, load(answer)) for i, created, thumb, edit, answer in rows]
+
+    # inside
+
+    def _prepare(self) -> None:
+        (version,) = self._db.execute("PRAGMA user_version").fetchone()
+        if version > SCHEMA:
+            raise HistoryError(f"{self.path} has schema {version}, and this quire knows {SCHEMA}", "update quire")
+        if version == 0:
+            with self._change() as db:
+                (version,) = db.execute("PRAGMA user_version").fetchone()
+                if version == 0:  # no other process was faster
+                    for statement in _TABLES.split(";\n"):
+                        db.execute(statement)
+                    db.execute(f"PRAGMA user_version = {SCHEMA}")
+
+    @contextlib.contextmanager
+    def _change(self) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            try:
+                self._db.execute("BEGIN IMMEDIATE")
+                try:
+                    yield self._db
+                except BaseException:
+                    self._db.execute("ROLLBACK")
+                    raise
+                self._db.execute("COMMIT")
+            except sqlite3.Error as exc:
+                raise HistoryError(f"{self.path}: {exc}", "is the disk full or the file in use?") from exc
+
+    def _read(self, statement: str, values: Sequence[Any] = ()) -> list[Any]:
+        with self._lock:
+            try:
+                return self._db.execute(statement, values).fetchall()
+            except sqlite3.Error as exc:
+                raise HistoryError(f"{self.path}: {exc}", "is the disk full or the file in use?") from exc
+
+    def _known(self, conversation_id: str) -> None:
+        if not self._read("SELECT 1 FROM conversations WHERE id = ?", (conversation_id,)):
+            raise UnknownConversation(
+                f"there is no conversation {conversation_id!r}", "`quire chat --list` shows them all"
+            )
+
+
+def dump(answer: Answer) -> str:
+    """Return an answer as JSON text, whole."""
+    return json.dumps(asdict(answer), ensure_ascii=False)
+
+
+def load(text: str) -> Answer:
+    """Return the answer that `dump` wrote."""
+    value = json.loads(text)
+    sampling = value["sampling"]
+    return Answer(
+        **{
+            **value,
+            "citations": tuple(Citation(**citation) for citation in value["citations"]),
+            "passages": tuple(
+                Passage(**{**passage, "margins": tuple((a, b) for a, b in passage["margins"])})
+                for passage in value["passages"]
+            ),
+            "notices": tuple(value["notices"]),
+            "usage": Usage(**value["usage"]),
+            "unsupported": tuple(Span(**span) for span in value["unsupported"]),
+            "invented": tuple(value["invented"]),
+            "messages": tuple(Message(**message) for message in value["messages"]),
+            "sampling": None if sampling is None else Sampling(**{**sampling, "stop": tuple(sampling["stop"])}),
+        }
+    )
+
+
+def as_json(conversation: Conversation, turns: Sequence[Turn]) -> str:
+    """Return a conversation as one JSON object for keeping."""
+    shown = [{"created_at": turn.created_at, **turn.answer.as_dict()} for turn in turns]
+    return json.dumps({**asdict(conversation), "turns": shown}, ensure_ascii=False, indent=2) + "\n"
+
+
+def as_markdown(conversation: Conversation, turns: Sequence[Turn]) -> str:
+    """Return a conversation as Markdown for reading: questions, answers, sources."""
+    lines = [
+        f"# {conversation.title or 'Conversation'}",
+        "",
+        f"Library {conversation.library}, {conversation.created_at}",
+        "",
+    ]
+    for turn in turns:
+        answer = turn.answer
+        lines += [f"## {answer.question}", "", answer.text, ""]
+        if answer.interrupted:
+            lines += [f"*not complete: {answer.interrupted}*", ""]
+        lines += [
+            f"- [{c.number}] {c.document}, page {c.page}: “{' '.join(c.quote.split())}”" for c in answer.citations
+        ]
+        lines += [""] if answer.citations else []
+        lines += [f"*{answer.model}, {turn.created_at}*", ""]
+    return "\n".join(lines)
+
+
+def _title(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= _TITLE_CHARACTERS else line[: _TITLE_CHARACTERS - 1] + "…"
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -1,0 +1,93 @@
+"""Writes a run of `quire eval answers` as one HTML page: scores first, then each failure beside its evidence page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from html import escape
+from typing import Any
+
+from assistant.evaluation.evaluate import METRICS
+from ingest.counting import counted
+
+PageText = Callable[[str, int], str]  # (document, page) -> text of the page, "" where it is not there
+
+_STYLE = """body{font:16px/1.5 system-ui,sans-serif;max-width:72rem;margin:2rem auto;padding:0 1rem;color:#222}
+table{border-collapse:collapse}td,th{padding:.2rem .8rem;border-bottom:1px solid #ccc;text-align:left}
+td.n{text-align:right}.failure{border-top:2px solid #999;padding:1rem 0;display:grid;grid-template-columns:1fr 1fr;gap:1.5rem}
+pre{white-space:pre-wrap;background:#f4f4f0;padding:.6rem;max-height:24rem;overflow:auto;font-size:13px}
+h3{grid-column:1/3;margin:0}@media(max-width:40rem){.failure{display:block}}"""
+
+
+def failures(row: dict[str, Any]) -> list[str]:
+    """Return in words what is wrong with one line of a run; [] for a good one."""
+    found = []
+    if row["false_refusal"]:
+        found.append("refused, though the documents hold the answer")
+    if row["right_refusal"] is False:
+        found.append("answered, though the documents do not hold the answer")
+    if row["numeric_match"] is False:
+        found.append("the expected number is not in the answer")
+    if row["judged_correct"] is False:
+        found.append("the judge finds it wrong")
+    if row["judged_faithful"] is False:
+        found.append("the judge finds it not supported")
+    if row["cited_page"] is False:
+        found.append("no evidence page is cited")
+    if row["quotes_verbatim"] is not None and row["quotes_verbatim"] < 1:
+        found.append("a quote is not verbatim")
+    if row["citations_true"] is not None and row["citations_true"] < 1:
+        found.append("a citation was invented")
+    return found
+
+
+def html(summary: dict[str, Any], rows: Sequence[dict[str, Any]], page_text: PageText) -> str:
+    """Return the page; every text in it is escaped, and it loads nothing from anywhere."""
+    failed = [(row, wrong) for row in rows if (wrong := failures(row))]
+    parts = [
+        "<!doctype html><html lang=en><meta charset=utf-8>",
+        f"<title>{escape(summary['model'])}</title><style>{_STYLE}</style>",
+        f"<h1>{escape(summary['model'])} on {counted(summary['questions'], 'question')}, scope {escape(summary['scope'])}</h1>",
+        _scores(summary),
+        f"<h2>{len(failed)} of {counted(len(rows), 'answer')} with a failure</h2>",
+        *(_failure(row, wrong, page_text) for row, wrong in failed),
+        "</html>",
+    ]
+    return "\n".join(parts)
+
+
+def _scores(summary: dict[str, Any]) -> str:
+    lines = ["<table><tr><th>score<th>mean<th>95 % interval<th>n<th>what"]
+    for name, score in summary["scores"].items():
+        lines.append(
+            f"<tr><td>{escape(name)}<td class=n>{score['mean']:.3f}<td>{score['low']:.3f} to {score['high']:.3f}"
+            f"<td class=n>{score['n']}<td>{escape(METRICS[name])}"
+        )
+    threshold = summary["threshold"]
+    lines.append("</table>")
+    lines.append(
+        f"<p>Threshold {threshold['value']}: {_percent(threshold['false_refusals'])} of the answerable questions lie "
+        f"below it, and {_percent(threshold['right_refusals'])} of the unanswerable ones.</p>"
+    )
+    return "\n".join(lines)
+
+
+def _failure(row: dict[str, Any], wrong: Sequence[str], page_text: PageText) -> str:
+    evidence = row["evidence"] if row["answerable"] else []
+    pages = "".join(
+        f"<p>evidence: {escape(e['document'])}, page {e['page']}</p><pre>{escape(page_text(e['document'], e['page']))}</pre>"
+        for e in evidence
+    )
+    quotes = "".join(
+        f"<p>[{c['number']}] {escape(c['document'])}, page {c['page']}</p><pre>{escape(c['quote'])}</pre>"
+        for c in row["citations"]
+    )
+    kind = "" if row["answerable"] else " (asked of documents that do not hold the answer)"
+    return (
+        f"<div class=failure><h3>{escape(row['id'])}: {escape('; '.join(wrong))}{kind}</h3>"
+        f"<div><p><b>{escape(row['question'])}</b></p><p>expected: {escape(row['expected'])}</p>"
+        f"<pre>{escape(row['answer'])}</pre>{quotes}</div><div>{pages}</div></div>"
+    )
+
+
+def _percent(share: float | None) -> str:
+    return "none" if share is None else f"{share:.1%}"

@@ -1,0 +1,149 @@
+import json
+import sqlite3
+import stat
+import threading
+
+import pytest
+
+from assistant.config import Sampling
+from assistant.errors import HistoryError, UnknownConversation, UsageError
+from assistant.conversations.feedback import kto, pairs
+from assistant.conversations.history import FILE, SCHEMA, History, as_json, as_markdown, dump, load
+from tests.assistant.helpers import make_agent, scripted
+
+QUESTION = "What is the diameter of the moon?"
+
+
+def an_answer(text: str = "Its diameter is 3,474 kilometres [1][7]."):
+    return make_agent(scripted(text)).ask(QUESTION, sampling=Sampling(stop=("END",), seed=3))
+
+
+def test_an_answer_comes_back_whole():
+    answer = an_answer()
+    assert load(dump(answer)) == answer
+
+
+def test_turns_come_back_in_order_after_closing(tmp_path):
+    history = History(tmp_path)
+    conversation = history.start("default")
+    answers = [an_answer(), an_answer("Nobody lives there [1].")]
+    for answer in answers:
+        history.add(conversation, answer)
+    history.close()
+    again = History(tmp_path)
+    assert [turn.answer for turn in again.turns(conversation)] == answers
+    (listed,) = again.conversations()
+    assert (listed.title, listed.turns, listed.library) == (QUESTION, 2, "default")
+
+
+def test_a_conversation_is_renamed_cut_exported_and_deleted(tmp_path):
+    history = History(tmp_path)
+    conversation = history.start("default")
+    history.add(conversation, an_answer())
+    history.add(conversation, an_answer("Nobody lives there [1]."))
+    history.rename(conversation, "  The \n moon ")
+    assert history.conversation(conversation[:6]).title == "The moon"
+    history.cut(conversation, 1)
+    kept, turns = history.conversation(conversation), history.turns(conversation)
+    assert [turn.position for turn in turns] == [0]
+    exported = json.loads(as_json(kept, turns))
+    assert exported["turns"][0]["citations"][0]["document"] == "moon.pdf"
+    assert "- [1] moon.pdf, page 1: “Its diameter is 3,474 kilometres.”" in as_markdown(kept, turns)
+    history.delete(conversation)
+    assert history.conversations() == []
+    with pytest.raises(UnknownConversation, match="--list"):
+        history.turns(conversation)
+
+
+def test_deleting_a_conversation_takes_its_feedback_and_its_words_from_the_disk(tmp_path):
+    history = History(tmp_path)
+    conversation = history.start("default")
+    turn = history.add(conversation, an_answer())
+    history.rate(turn.answer, -1, edit="xylophone", conversation_id=conversation, turn_id=turn.id)
+    history.delete(conversation)
+    assert history.feedback() == []
+    history.close()
+    assert b"xylophone" not in b"".join(path.read_bytes() for path in tmp_path.iterdir())
+
+
+def test_a_second_thumb_on_a_turn_replaces_the_first(tmp_path):
+    history = History(tmp_path)
+    conversation = history.start("default")
+    turn = history.add(conversation, an_answer())
+    history.rate(turn.answer, 1, conversation_id=conversation, turn_id=turn.id)
+    history.rate(turn.answer, -1, edit="Better.", conversation_id=conversation, turn_id=turn.id)
+    assert [(row.thumb, row.edit) for row in history.feedback()] == [(-1, "Better.")]
+
+
+def test_feedback_without_a_kept_conversation_stands_alone(tmp_path):
+    history = History(tmp_path)
+    history.rate(an_answer(), 1)
+    assert [row.answer.question for row in history.feedback()] == [QUESTION]
+
+
+def test_a_thumb_is_up_or_down(tmp_path):
+    with pytest.raises(UsageError, match="use 1 for up"):
+        History(tmp_path).rate(an_answer(), 0)
+
+
+def test_feedback_becomes_pairs_and_kto_rows_with_the_messages_as_sent(tmp_path):
+    history = History(tmp_path)
+    edited, praised = an_answer(), an_answer("Nobody lives there [1].")
+    history.rate(edited, -1, edit="3,474 km [1]")
+    history.rate(praised, 1)
+    sent = [{"role": message.role, "content": message.content} for message in edited.messages]
+    assert "<passages>" in sent[1]["content"]
+    assert list(pairs(history.feedback())) == [
+        {
+            "prompt": sent,
+            "chosen": [{"role": "assistant", "content": "3,474 km [1]"}],
+            "rejected": [{"role": "assistant", "content": "Its diameter is 3,474 kilometres [1]."}],
+        }
+    ]
+    assert [(row["completion"][0]["content"], row["label"]) for row in kto(history.feedback())] == [
+        ("Its diameter is 3,474 kilometres [1].", False),
+        ("3,474 km [1]", True),
+        ("Nobody lives there [1].", True),
+    ]
+
+
+def test_quotes_are_no_training_rows(tmp_path):
+    history = History(tmp_path)
+    history.rate(make_agent().ask(QUESTION), -1, edit="Better.")
+    assert list(pairs(history.feedback())) == list(kto(history.feedback())) == []
+
+
+def test_the_file_is_the_owners_only_and_carries_its_version(tmp_path):
+    History(tmp_path).close()
+    assert stat.S_IMODE((tmp_path / FILE).stat().st_mode) == 0o600
+    with sqlite3.connect(tmp_path / FILE) as db:
+        assert db.execute("PRAGMA user_version").fetchone() == (SCHEMA,)
+    db.close()
+
+
+def test_a_newer_file_and_a_broken_file_are_refused_with_a_hint(tmp_path):
+    History(tmp_path).close()
+    db = sqlite3.connect(tmp_path / FILE)
+    db.execute("PRAGMA user_version = 99")
+    db.close()
+    with pytest.raises(HistoryError, match="update quire"):
+        History(tmp_path)
+    (tmp_path / FILE).write_bytes(b"not a database at all, but long enough to look" * 10)
+    with pytest.raises(HistoryError, match="move the file away"):
+        History(tmp_path)
+
+
+def test_two_threads_and_two_connections_write_side_by_side(tmp_path):
+    first, second = History(tmp_path), History(tmp_path)
+    conversation, answer = first.start("default"), an_answer()
+
+    def write(history):
+        for _ in range(20):
+            history.add(conversation, answer)
+
+    threads = [threading.Thread(target=write, args=(history,)) for history in (first, first, second)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [turn.position for turn in second.turns(conversation)] == list(range(60))

@@ -1,0 +1,102 @@
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from assistant.retrieval.search import PASSAGE_CHARACTERS, merge, rank_pages, search, whole_page
+from ingest.text.chunks import Chunk
+from ingest.store import Hit
+from tests.assistant.helpers import PagesStore, WordEmbedder
+
+PAGE = "".join(f"Sentence {n:02d} stands here. " for n in range(200))
+
+
+def chunk(start: int, end: int, *, page: int = 1, document: str = "a") -> Chunk:
+    return Chunk(f"{document}{page}-{start}", document, f"{document}.pdf", page, str(page), start, end, PAGE[start:end])
+
+
+def test_the_page_of_the_best_chunk_comes_first_and_no_page_comes_twice():
+    one, two, other = chunk(0, 100), chunk(100, 200), chunk(0, 100, page=2)
+    pages = rank_pages([Hit(one, 9.0)], [Hit(two, 0.9), Hit(one, 0.8), Hit(other, 0.7)])
+    assert [(page.best.page, page.score) for page in pages] == [(1, 0.9), (2, 0.7)]
+    assert {c.id for c in (pages[0].best, *pages[0].others)} == {one.id, two.id}
+
+
+def test_the_vector_leg_weighs_more_than_the_text_leg():
+    text, vector = chunk(0, 100, page=1), chunk(0, 100, page=2)
+    assert [page.best.page for page in rank_pages([Hit(text, 9.0)], [Hit(vector, 0.5)])] == [2, 1]
+
+
+def test_both_legs_together_beat_one():
+    both, alone = chunk(0, 100, page=1), chunk(0, 100, page=2)
+    pages = rank_pages([Hit(both, 1.0)], [Hit(alone, 0.9), Hit(both, 0.8)])
+    assert [page.best.page for page in pages] == [1, 2]
+
+
+def test_scores_lie_between_0_and_1_whatever_the_legs_say():
+    pages = rank_pages(
+        [Hit(chunk(0, 9, page=1), 123.0)], [Hit(chunk(0, 9, page=2), -0.4), Hit(chunk(0, 9, page=3), 1.2)]
+    )
+    assert all(0 <= page.score <= 1 for page in pages)
+
+
+def test_nothing_found_is_an_empty_list():
+    assert rank_pages([], []) == []
+    assert search(PagesStore({}), WordEmbedder(), "anything") == []
+
+
+def test_the_best_chunk_grows_by_its_neighbours_and_stays_verbatim():
+    chunks = [chunk(start, start + 500) for start in range(0, 4000, 425)]
+    grown = merge(chunks[4], [], chunks)
+    assert grown.text == PAGE[grown.start : grown.end]
+    assert grown.start <= chunks[4].start
+    assert chunks[4].end < grown.end
+    assert len(grown.text) <= PASSAGE_CHARACTERS
+
+
+def test_what_the_search_found_beside_the_best_chunk_is_taken_before_other_neighbours():
+    chunks = [chunk(start, start + 500) for start in range(0, 2000, 425)]
+    assert merge(chunks[2], [chunks[1]], chunks).start == chunks[1].start
+    assert merge(chunks[2], [chunks[3]], chunks).end == chunks[3].end
+
+
+def test_text_that_does_not_touch_is_never_joined():
+    assert merge(chunk(0, 100), [chunk(300, 400)], []).text == PAGE[:100]
+
+
+@given(st.lists(st.tuples(st.integers(10, 300), st.integers(0, 9)), min_size=1, max_size=12), st.data())
+def test_a_merged_passage_is_always_the_pages_own_text(pieces, data):
+    chunks, end = [], 9
+    for length, overlap in pieces:
+        chunks.append(chunk(end - overlap, end - overlap + length))
+        end = chunks[-1].end
+    best = data.draw(st.sampled_from(chunks))
+    grown = merge(best, [], chunks)
+    assert grown.text == PAGE[grown.start : grown.end]
+    assert grown.start <= best.start <= best.end <= grown.end
+
+
+def test_white_space_that_was_cut_away_between_neighbours_does_not_part_them():
+    first, second = chunk(0, 24), replace(chunk(25, 50), text=PAGE[25:50])
+    grown = merge(first, [], [first, second])
+    assert grown.text == PAGE[:24] + "\n" + PAGE[25:50]
+    assert whole_page([second, first]).text == grown.text
+
+
+def test_margins_move_with_the_text():
+    first = chunk(0, 100)
+    second = replace(chunk(80, 200), margins=((100, 120),))
+    assert merge(first, [], [first, second]).margins == ((180, 200),)
+
+
+def test_a_whole_page_is_all_of_its_chunks():
+    page = whole_page([chunk(400, 900), chunk(0, 500), chunk(850, 1400)])
+    assert page.text == PAGE[:1400]
+
+
+@pytest.mark.parametrize("k", [1, 2, 4])
+def test_a_search_gives_at_most_k_passages_with_ranks(k):
+    found = search(PagesStore(), WordEmbedder(), "moon dividends plant equipment", k=k)
+    assert [passage.rank for passage in found] == list(range(1, len(found) + 1))
+    assert 1 <= len(found) <= k
