@@ -12,12 +12,12 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from finetune import parity
+from finetune.export import parity
 from finetune.errors import OllamaFailed
-from finetune.gguf import KINDS, write_gguf
-from finetune.handover import compare_tag, merged_folder, reference_of
-from finetune.modelfile import modelfile_for
-from finetune.ollama_tags import Ollama
+from finetune.export.gguf import KINDS, write_gguf
+from finetune.export.handover import compare_tag, merged_folder, reference_of
+from finetune.export.modelfile import modelfile_for
+from finetune.export.ollama import Ollama
 
 HEAD = ("run", "type", "positions", "same first choice", "mean KL", "worst KL", "greedy equal", "ended", "passed")
 

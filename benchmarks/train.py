@@ -32,7 +32,7 @@ def settings(cuda: bool, stage: str) -> dict[str, Any]:
 
 def make_base(folder: Path, cuda: bool) -> str:
     """Write the model of this machine: tiny, or of Qwen2.5-1.5B's shape with random bf16 weights."""
-    from finetune.tiny import make_tiny
+    from finetune.demo.tiny import make_tiny
 
     base = make_tiny(folder / "base", "qwen2")
     if cuda:
@@ -68,9 +68,9 @@ def texts(shared: dict[str, Any]) -> list[tuple[str, str, str]]:
 def ours(stage: str, base: str, folder: Path, shared: dict[str, Any]) -> dict[str, Any]:
     """Train with this package and give its figures."""
     from finetune.config import build
-    from finetune.records import Conversation, Message, Preference
-    from finetune.training import peak_memory_bytes, train
-    from finetune.watch import read_metrics
+    from finetune.data.records import Conversation, Message, Preference
+    from finetune.train.run import peak_memory_bytes, train
+    from finetune.train.watch import read_metrics
 
     os.environ["QUIRE_HOME"] = str(folder / "home")
     rows = texts(shared)
@@ -114,8 +114,8 @@ def theirs(stage: str, base: str, folder: Path, shared: dict[str, Any]) -> dict[
     from peft import LoraConfig
     from transformers import AutoTokenizer, BitsAndBytesConfig, TrainerCallback
 
-    from finetune.template import named
-    from finetune.training import peak_memory_bytes
+    from finetune.templates.template import named
+    from finetune.train.run import peak_memory_bytes
 
     tokenizer = AutoTokenizer.from_pretrained(base)
     tokenizer.chat_template = named("chatml").to_jinja()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from finetune.records import Conversation, Message, Preference
+from finetune.data.records import Conversation, Message, Preference
 from tests.finetune.hub_stand_in import Hub
 
 SOUNDS = {"cow": "moo", "dog": "woof", "cat": "meow", "duck": "quack", "lion": "roar", "horse": "neigh"}
@@ -26,7 +26,7 @@ def one_thread() -> None:
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory, one_thread: None) -> dict[str, str]:
     """Tiny models by kind."""
-    from finetune.tiny import make_tiny
+    from finetune.demo.tiny import make_tiny
 
     folder = tmp_path_factory.mktemp("models")
     return {kind: str(make_tiny(folder / kind, kind)) for kind in ("qwen2", "phi")}

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from finetune.parity import Reference
-from finetune.records import Conversation
-from finetune.template import Template
+from finetune.export.parity import Reference
+from finetune.data.records import Conversation
+from finetune.templates.template import Template
 
 TEMPLATES = {"qwen2": "chatml", "phi": "phi-2"}
 
@@ -32,10 +32,10 @@ def make_tuned(kind: str, home: Path, base: str, conversations: list[Conversatio
     import json
 
     from finetune.config import build
-    from finetune.handover import reference_of
-    from finetune.merge import merge
-    from finetune.template import named
-    from finetune.training import train
+    from finetune.export.handover import reference_of
+    from finetune.export.merge import merge
+    from finetune.templates.template import named
+    from finetune.train.run import train
 
     data = home / "animals.json"
     rows = [{"instruction": c.messages[0].content, "input": "", "output": c.messages[1].content} for c in conversations]

@@ -155,8 +155,8 @@ def test_ollama_models_are_listed_and_the_first_is_the_default(ollama, tmp_path)
 @needs_ollama
 @pytest.mark.server
 def test_ollama_models_on_trial_are_neither_listed_nor_the_default(ollama, gguf, tmp_path):
-    from finetune.handover import trial_tag
-    from finetune.ollama_tags import Ollama
+    from finetune.export.handover import trial_tag
+    from finetune.export.ollama import Ollama
 
     config = AssistantConfig(home=tmp_path, ollama_host=ollama.base)
     with trial_tag(Ollama(ollama.base), "animals:latest") as trial:
@@ -170,7 +170,7 @@ def test_ollama_models_on_trial_are_neither_listed_nor_the_default(ollama, gguf,
 @needs_ollama
 @pytest.mark.server
 def test_ollama_offers_a_tag_that_was_handed_over_while_the_assistant_runs(ollama, gguf, tmp_path, monkeypatch):
-    from finetune.ollama_tags import Ollama, TagRecord, write_record
+    from finetune.export.ollama import Ollama, TagRecord, write_record
 
     monkeypatch.setenv("QUIRE_HOME", str(tmp_path))
     agent = make_agent(ollama, tmp_path)

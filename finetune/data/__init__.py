@@ -1,0 +1,1 @@
+"""Data sets to rows that a trainer takes: reading, checking, splitting, mixing, encoding."""

@@ -1,0 +1,111 @@
+"""Rendered rows with the loss mask in colour, for the terminal and as HTML: what is trained, and where the end token stands."""
+
+import html
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from finetune.data.records import Conversation, Label, Message, Preference, Record, Text
+from finetune.templates.template import Segment, Template
+
+_RESET, _DIM, _TRAINED, _END = "\x1b[0m", "\x1b[2m", "\x1b[32m", "\x1b[30;42m"
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One sequence as a model sees it: `tokens` and `trained` count tokens, None without a tokenizer."""
+
+    title: str
+    segments: tuple[Segment, ...]
+    tokens: int | None
+    trained: int | None
+
+    @property
+    def caption(self) -> str:
+        """Say what is shown, and how many of its tokens are trained."""
+        return self.title if self.tokens is None else f"{self.title}: {self.trained} of {self.tokens} tokens trained"
+
+
+def views(record: Record, template: Template, tokenizer: Any = None) -> list[View]:
+    """Lay out a record as the sequences it is trained as: two for a preference, one otherwise."""
+    where = f"row {record.row}"
+    match record:
+        case Text():
+            segments = (Segment(record.text, "content", True), Segment(template.end_token, "end", True))
+            encoded = template.encode_text(tokenizer, record.text) if tokenizer else None
+            counts = (len(encoded.input_ids), sum(encoded.loss_mask)) if encoded else (None, None)
+            return [View(where, segments, *counts)]
+        case Conversation():
+            return [_view(where, record.messages, 0, template, tokenizer)]
+        case Label():
+            word = "wanted" if record.label else "unwanted"
+            return [
+                _view(f"{where}, {word}", record.prompt + record.completion, len(record.prompt), template, tokenizer)
+            ]
+        case Preference():
+            start = len(record.prompt)
+            return [
+                _view(f"{where}, chosen", record.prompt + record.chosen, start, template, tokenizer),
+                _view(f"{where}, rejected", record.prompt + record.rejected, start, template, tokenizer),
+            ]
+
+
+def _view(title: str, messages: Sequence[Message], start: int, template: Template, tokenizer: Any) -> View:
+    """Show messages; answers before position `start` belong to a preference's prompt and are not trained."""
+    segments = template.segments(messages)
+    if start:
+        prompt = template.segments(messages[:start], add_generation_prompt=True)
+        segments = [s._replace(trained=s.trained and n >= len(prompt)) for n, s in enumerate(segments)]
+    if tokenizer is None:
+        return View(title, tuple(segments), None, None)
+    mask = template.encode(tokenizer, messages).loss_mask
+    untrained = len(template.encode_prompt(tokenizer, messages[:start])) if start else 0
+    return View(title, tuple(segments), len(mask), sum(mask[untrained:]))
+
+
+def _visible(text: str) -> str:
+    """Replace control characters, so that a row cannot steer the terminal; line ends stay."""
+    return "".join(c if c in "\n\t" or (c.isprintable() or c == " ") else f"\\x{ord(c):02x}" for c in text)
+
+
+def terminal(shown: Iterable[View], *, colour: bool) -> str:
+    """Write views for a terminal: trained text green, the end token on green; without colour in ⟦⟧."""
+    blocks = []
+    for view in shown:
+        parts = [f"── {view.caption} ──\n"]
+        for segment in view.segments:
+            text = _visible(segment.text)
+            if not colour:
+                parts.append(f"⟦{text}⟧" if segment.trained else text)
+            elif segment.trained:
+                parts.append(f"{_END if segment.kind == 'end' else _TRAINED}{text}{_RESET}")
+            else:
+                parts.append(f"{_DIM}{text}{_RESET}" if segment.kind != "content" else text)
+        blocks.append("".join(parts))
+    return "\n".join(blocks)
+
+
+_STYLE = """\
+body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:60rem;padding:0 1rem;color:#1a1a1a;background:#fff}
+pre{white-space:pre-wrap;overflow-wrap:anywhere;border:1px solid #bbb;border-radius:6px;padding:1rem}
+.scaffold,.end{color:#595959}.content{color:#1a1a1a}
+.trained{background:#c9efd0;color:#0b3d17}.end.trained{background:#0b5d1e;color:#fff;font-weight:bold}
+"""
+
+
+def as_html(shown: Iterable[View], *, title: str) -> str:
+    """Write views as one HTML page that loads nothing and runs nothing; every text of the data is escaped."""
+    blocks = []
+    for view in shown:
+        spans = "".join(
+            f'<span class="{segment.kind}{" trained" if segment.trained else ""}">{html.escape(segment.text)}</span>'
+            for segment in view.segments
+        )
+        blocks.append(f"<h2>{html.escape(view.caption)}</h2>\n<pre>{spans}</pre>")
+    name = html.escape(title)
+    return (
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{name}</title>\n'
+        f"<style>\n{_STYLE}</style></head>\n<body><h1>{name}</h1>\n"
+        '<p><span class="content trained">Trained text</span>, <span class="end trained">end token</span>, '
+        '<span class="scaffold">the template\'s own text</span>.</p>\n' + "\n".join(blocks) + "\n</body></html>\n"
+    )

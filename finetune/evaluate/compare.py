@@ -1,0 +1,110 @@
+"""The same prompts to a base model and to runs trained from it, side by side, as HTML and JSON."""
+
+import html
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from finetune.errors import UsageError
+from finetune.evaluate.generate import answer
+from finetune.runs.manifest import find_run, read_manifest
+from finetune.train.load import Loaded, load_plain, load_run
+from finetune.data.records import Message
+
+Comparison = dict[str, Any]
+PROMPTS = ("prompt", "question", "instruction", "turns")
+
+
+def lineage(run: str | Path) -> list[str]:
+    """Give a run with its parents before it, oldest first."""
+    found = [str(find_run(run))]
+    while parent := read_manifest(found[0]).parent:
+        found.insert(0, str(find_run(parent)))
+    return found
+
+
+def read_prompts(path: Path) -> list[str]:
+    """Read prompts: one a line, or from JSON Lines the `prompt`, `question`, `instruction` or first of `turns` of each.
+
+    Raises UsageError for a file that is not there, and for a row without such a field.
+    """
+    if not path.is_file():
+        raise UsageError(f"there is no file {path}", "give a text file with one prompt a line, or JSON Lines")
+    if path.suffix.lower() not in (".jsonl", ".ndjson", ".json"):
+        return [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    from finetune.data.sources.readers import read_rows
+
+    found = []
+    for row in read_rows(path):
+        prompt = next((row.values[name] for name in PROMPTS if row.values.get(name)), None)
+        prompt = prompt[0] if isinstance(prompt, list) and prompt else prompt
+        if not isinstance(prompt, str):
+            why = row.fault or f"no prompt in {', '.join(row.values)}"
+            raise UsageError(f"{path}, line {row.line}: {why}", f"name the prompt as one of {', '.join(PROMPTS)}")
+        found.append(prompt)
+    return found
+
+
+def compare_runs(
+    runs: Sequence[str | Path], prompts: Sequence[str], *, max_new_tokens: int = 128, device: str = "auto"
+) -> Comparison:
+    """Answer each prompt with the base and with each run, greedily; one run stands for its whole lineage.
+
+    Models are loaded one after the other, so that memory holds one at a time.
+    """
+    if not prompts:
+        raise UsageError("there is nothing to compare", "give --prompt TEXT, or --prompts FILE")
+    names = lineage(runs[0]) if len(runs) == 1 else [str(find_run(run)) for run in runs]
+    manifest = read_manifest(names[0])
+    loaders: list[tuple[str, Callable[[], Loaded]]] = [
+        ("base", lambda: _base(names[0], manifest.base, device)),
+        *((Path(name).name, lambda name=name: load_run(name, device=device)) for name in names),
+    ]
+    answers: list[dict[str, Any]] = [{"prompt": prompt, "answers": {}} for prompt in prompts]
+    for name, loader in loaders:
+        loaded = loader()
+        for row in answers:
+            found = answer(loaded, (Message("user", row["prompt"]),), max_new_tokens=max_new_tokens)
+            row["answers"][name] = {"text": found.text, "finish": found.finish, "tokens": found.tokens}
+        del loaded
+    return {"base": manifest.base, "models": [name for name, _ in loaders], "prompts": answers}
+
+
+def _base(run: str, base: str, device: str) -> Loaded:
+    """Load the untuned base with the run's template, so that every column saw the same text."""
+    from finetune.templates.template import load
+
+    plain = load_plain(base, device=device)
+    return Loaded(plain.model, plain.tokenizer, load(find_run(run) / read_manifest(run).adapter), base)
+
+
+PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Comparison</title>
+<style>body{{font:16px/1.5 system-ui;margin:2rem;color:#222}}table{{border-collapse:collapse;width:100%}}
+td,th{{border:1px solid #ccc;padding:.6rem;vertical-align:top;text-align:left;white-space:pre-wrap}}
+small{{color:#666}}</style><h1>Comparison</h1><p>{base}</p><table><tr><th>prompt</th>{heads}</tr>{rows}</table></html>
+"""
+
+
+def to_html(comparison: Comparison) -> str:
+    """Write a comparison as one page that needs nothing else."""
+    models = comparison["models"]
+    rows = []
+    for row in comparison["prompts"]:
+        cells = [f"<td>{html.escape(row['prompt'])}</td>"]
+        for name in models:
+            found = row["answers"][name]
+            note = f"{found['tokens']} tokens, {found['finish']}"
+            cells.append(f"<td>{html.escape(found['text'])}\n<small>{note}</small></td>")
+        rows.append(f"<tr>{''.join(cells)}</tr>")
+    heads = "".join(f"<th>{html.escape(name)}</th>" for name in models)
+    return PAGE.format(base=html.escape(comparison["base"]), heads=heads, rows="".join(rows))
+
+
+def write_comparison(comparison: Comparison, folder: Path) -> tuple[Path, Path]:
+    """Write compare.html and compare.json into a folder and give both paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    page, data = folder / "compare.html", folder / "compare.json"
+    page.write_text(to_html(comparison), encoding="utf-8")
+    data.write_text(json.dumps(comparison, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return page, data

@@ -1,0 +1,70 @@
+"""A LoRA adapter written as GGUF: the second way to hand a run on, on top of a base that is there already."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from finetune.errors import AlreadyThere, UnsupportedModel
+from finetune.export.gguf import ALIGNMENT, NAMES, add_template_keys, read_config
+from finetune.export.merge import check_base, read_adapter
+from finetune.templates.template import load as load_template
+from finetune.export.safetensors_io import tensors_of
+
+
+def write_adapter_gguf(adapter: Path, base: Path, out: Path) -> Path:
+    """Write a PEFT adapter for the base model in `base` and give the path.
+
+    llama.cpp scales by alpha / rank, so the file's alpha is chosen to give the adapter's own scale. Raises AlreadyThere,
+    UnsupportedModel, or WrongBase for a base that the adapter does not fit.
+    """
+    from gguf import GGMLQuantizationType, GGUFWriter
+
+    if out.exists():
+        raise AlreadyThere(f"{out} is there already", "give another --out, or remove it")
+    config = read_config(base)
+    pairs = read_adapter(adapter)
+    check_base(pairs, tensors_of(base), adapter, base)
+    if not pairs:
+        raise UnsupportedModel(f"{adapter} holds no LoRA matrices", "give the adapter of a finished run")
+    rank = next(iter(pairs.values())).a.shape[0]
+    scale = next(iter(pairs.values())).scale
+    part = out.with_name(out.name + ".part")
+    try:
+        writer: Any = GGUFWriter(
+            part, {"Qwen2ForCausalLM": "qwen2", "PhiForCausalLM": "phi2"}[config["architectures"][0]]
+        )
+        writer.add_type("adapter")
+        writer.add_string("adapter.type", "lora")
+        writer.add_float32("adapter.lora.alpha", scale * rank)
+        writer.add_file_type(0)
+        add_template_keys(writer, load_template(adapter), "")
+        tensors = []
+        for name, pair in pairs.items():
+            for suffix, tensor in (("lora_a", pair.a), ("lora_b", pair.b)):
+                tensors.append(tensor)
+                writer.add_tensor_info(
+                    f"{_gguf_name(name, config)}.{suffix}",
+                    tensor.shape,
+                    np.dtype(np.float32),
+                    tensor.size * 4,
+                    GGMLQuantizationType.F32,
+                )
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_ti_data_to_file()
+        stream = writer.fout[0]
+        for tensor in tensors:
+            stream.write(b"\0" * (-stream.tell() % ALIGNMENT))
+            stream.write(tensor.read().tobytes())
+        stream.write(b"\0" * (-stream.tell() % ALIGNMENT))
+        writer.close()
+        part.replace(out)
+    finally:
+        part.unlink(missing_ok=True)
+    return out
+
+
+def _gguf_name(name: str, config: dict[str, Any]) -> str:
+    _, _, number, stem = name.removesuffix(".weight").split(".", 3)
+    return f"blk.{number}.{NAMES[config['architectures'][0]][stem]}.weight"

@@ -1,0 +1,1 @@
+"""The run folder: its manifest, who may write it, scratch space."""

@@ -1,0 +1,1 @@
+"""Chat templates and the languages they are exported to."""

@@ -1,0 +1,135 @@
+"""The two languages a template is exported in: Jinja for transformers and GGUF files, Go for Ollama's
+TEMPLATE.
+"""
+
+from finetune.errors import TemplateError
+from finetune.templates.template import CONTEXT_SLOT, SLOT, Template
+
+
+def _quoted(text: str) -> str:
+    """Write a Jinja string literal; Jinja reads the escapes of Python."""
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n").replace("\t", "\\t")
+    return f"'{escaped}'"
+
+
+def _out(*parts: str) -> str:
+    """Write one Jinja output of the non-empty parts, which are expressions."""
+    given = [part for part in parts if part not in ("", "''")]
+    return "{{ " + " + ".join(given) + " }}" if given else ""
+
+
+def jinja(template: Template, *, generation_markers: bool = False) -> str:
+    """Write `template` as one line of Jinja, so that no setting for white space changes its text."""
+    return (
+        _jinja_system(template)
+        + "{% for message in turns %}{% if message['role'] == 'user' %}"
+        + _jinja_user(template)
+        + "{% elif message['role'] == 'assistant' %}"
+        + _jinja_answer(template, generation_markers)
+        + "{% endif %}{% endfor %}"
+    )
+
+
+def _jinja_system(template: Template) -> str:
+    def default(value: str | None) -> str:
+        return "{% set system = " + ("none" if value is None else _quoted(value)) + " %}"
+
+    with_context = ""
+    if template.default_system_with_context is not None:
+        with_context = (
+            "{% elif messages[0]['context'] %}"
+            + default(template.default_system_with_context)
+            + "{% set turns = messages %}"
+        )
+    return (
+        "{% if messages[0]['role'] == 'system' %}"
+        "{% set system = messages[0]['content'] %}{% set turns = messages[1:] %}"
+        + with_context
+        + "{% else %}"
+        + default(template.default_system)
+        + "{% set turns = messages %}{% endif %}"
+    )
+
+
+def _jinja_user(template: Template) -> str:
+    before, _, after = template.system.partition(SLOT)
+    block = (
+        "{% if loop.first and system is not none %}" + _out(_quoted(before), "system", _quoted(after)) + "{% endif %}"
+    )
+    start = _out(_quoted(template.start))
+    if start and not template.start_every_turn:
+        start = "{% if loop.first %}" + start + "{% endif %}"
+    opening, _, closing = template.user.partition(SLOT)
+    content = "message['content']"
+    joined = "{% if message['context'] %}" + _out(_quoted("\n\n"), "message['context']") + "{% endif %}"
+    inside = block if template.system_in_user else ""
+    plain = _out(_quoted(opening)) + inside + _out(content) + joined + _out(_quoted(closing))
+    if template.user_with_context is not None:
+        head, _, rest = template.user_with_context.partition(SLOT)
+        middle, _, tail = rest.partition(CONTEXT_SLOT)
+        special = _out(_quoted(head)) + inside + _out(content, _quoted(middle), "message['context']", _quoted(tail))
+        without = _out(_quoted(opening)) + inside + _out(content, _quoted(closing))
+        plain = "{% if message['context'] %}" + special + "{% else %}" + without + "{% endif %}"
+    prompt = _out(_quoted(template.generation_prompt))
+    if prompt:
+        prompt = "{% if add_generation_prompt or not loop.last %}" + prompt + "{% endif %}"
+    return start + ("" if template.system_in_user else block) + plain + prompt
+
+
+def _jinja_answer(template: Template, generation_markers: bool) -> str:
+    answer = _out(
+        _quoted(template.answer_lead),
+        "message['content']",
+        _quoted(template.answer_trail + template.end_token),
+    )
+    if generation_markers:
+        answer = "{% generation %}" + answer + "{% endgeneration %}"
+    return answer + _out(_quoted(template.after_answer))
+
+
+def go(template: Template) -> str:
+    """Write `template` as a Go TEMPLATE over `.Messages`.
+
+    Raises TemplateError for a template whose own text holds `{{`. A message's context is part of its content
+    there.
+    """
+    own = (template.system, template.user, template.generation_prompt, template.start, template.answer_lead,
+           template.answer_trail, template.end_token, template.after_answer, template.default_system or "")  # fmt: skip
+    if any("{{" in text for text in own):
+        raise TemplateError(f"template {template.name!r} holds '{{{{', which Go reads as a command", "change its text")
+    return (
+        _go_default(template)
+        + "{{ range $i, $m := .Messages }}"
+        + '{{ if eq $m.Role "system" }}'
+        + _go_system(template)
+        + '{{ else if eq $m.Role "user" }}'
+        + _go_user(template)
+        + '{{ else if eq $m.Role "assistant" }}'
+        + f"{template.answer_lead}{{{{ $m.Content }}}}{template.answer_trail}{template.end_token}{template.after_answer}"
+        + "{{ end }}{{ end }}"
+    )
+
+
+def _go_default(template: Template) -> str:
+    start = "" if template.system_in_user else template.start
+    if template.default_system is None:
+        return start
+    text = template.system.replace(SLOT, template.default_system)
+    return start + '{{ if .Messages }}{{ if ne (index .Messages 0).Role "system" }}' + text + "{{ end }}{{ end }}"
+
+
+def _go_system(template: Template) -> str:
+    block = template.system.replace(SLOT, "{{ $m.Content }}")
+    if template.system_in_user:
+        return template.start + template.user.partition(SLOT)[0] + block
+    return block
+
+
+def _go_user(template: Template) -> str:
+    opening, _, closing = template.user.partition(SLOT)
+    if template.system_in_user:
+        # the system turn already wrote the opening of the user turn that follows it
+        opening = (
+            '{{ if or (ne $i 1) (ne (index $.Messages 0).Role "system") }}' + template.start + opening + "{{ end }}"
+        )
+    return f"{opening}{{{{ $m.Content }}}}{closing}{template.generation_prompt}"

@@ -1,0 +1,1 @@
+"""SFT and preference training, from a loaded base to a finished run."""

@@ -1,0 +1,315 @@
+"""What a training run will need before anything loads: memory by stage, trainable parameters, time, and whether it fits.
+
+Weights, adapters, gradients and optimiser states are counted exactly from the model's shape; activations follow from
+what one layer keeps for its backward pass, measured in tests/finetune/train/test_plan.py. GB means 2**30 bytes, as cards
+are sold.
+"""
+
+import json
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from finetune.config import TrainConfig
+from finetune.errors import UsageError
+from finetune.train.architectures import Shape, shape_of
+
+GB = 2**30
+STAGES = ("sft", "dpo", "dpo_two_models", "orpo", "ppo")
+# bytes a 4-bit weight costs: half a byte, an 8-bit scale for each 64 weights, a 32-bit one for each 256 scales
+NF4_BYTES = 0.5 + 1 / 64 + 4 / (64 * 256)
+# values a decoder layer keeps for its backward pass, per token, in units of hidden and of intermediate width, by bytes
+# of a value; counted over autograd's saved tensors (torch 2.13, transformers 5.23, sdpa, LoRA on all linears). In 16
+# bits norms and residuals are kept in fp32 as well, hence more.
+KEPT = {("qwen2", 4): (7, 4), ("qwen2", 2): (13, 4), ("phi", 4): (7, 5), ("phi", 2): (10, 5)}
+LOSS_TILE = (4096, 32768)  # positions and vocabulary entries that TRL projects at a time
+CONTEXT_BYTES = 0.6 * GB  # CUDA context and allocator slack
+USABLE = 0.95  # share of a card's memory that a run may take: fragments and the display take the rest
+UTILISATION = 0.35  # of a card's bf16 peak that training reaches; an assumption, printed with the estimate
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Bytes that one stage needs at its peak, by what they hold."""
+
+    weights: float
+    adapters: float
+    gradients: float
+    optimizer: float
+    activations: float
+    overhead: float
+
+    @property
+    def total(self) -> float:
+        """Give the sum in bytes."""
+        return self.weights + self.adapters + self.gradients + self.optimizer + self.activations + self.overhead
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """A device: its memory in GB, peak bf16 or fp16 TFLOP/s (0: not known), and name."""
+
+    name: str
+    memory_gb: float
+    tflops: float = 0.0
+    bf16: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The answer of `make_plan`."""
+
+    shape: Shape
+    config: TrainConfig
+    stage: str
+    trainable: int
+    stages: dict[str, Memory]
+    card: Card
+    tokens_per_second: float
+    seconds: float
+    tokens: float
+    changes: list[str]
+
+    @property
+    def memory_gb(self) -> float:
+        """Give the peak memory of the planned stage in GB."""
+        return self.stages[self.stage].total / GB
+
+    @property
+    def fits(self) -> bool:
+        """Say whether the peak lies within the usable memory of the card."""
+        return self.memory_gb <= self.card.memory_gb * USABLE
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the plan as `quire finetune plan --json` prints it."""
+        return {
+            "model": self.shape.name,
+            "stage": self.stage,
+            "method": self.config.method,
+            "parameters": self.shape.parameters,
+            "trainable_parameters": self.trainable,
+            "trainable_share": self.trainable / self.shape.parameters,
+            "memory_gb": round(self.memory_gb, 3),
+            "fits": self.fits,
+            "card": {"name": self.card.name, "memory_gb": round(self.card.memory_gb, 2)},
+            "stages": {
+                name: {
+                    **{key: round(getattr(memory, key) / GB, 4) for key in Memory.__dataclass_fields__},
+                    "memory_gb": round(memory.total / GB, 3),
+                }
+                for name, memory in self.stages.items()
+            },
+            "max_length": self.config.max_length,
+            "batch_size": self.config.batch_size,
+            "tokens": self.tokens or None,
+            "tokens_per_second": round(self.tokens_per_second) or None,
+            "seconds": round(self.seconds) or None,
+            "changes": self.changes,
+        }
+
+
+@cache
+def cards() -> dict[str, Card]:
+    """Give the known cards by name."""
+    rows = json.loads((Path(__file__).parent / "cards.json").read_text(encoding="utf-8"))
+    return {
+        name: Card(name, float(row["memory_gb"]), float(row["tflops"]), bool(row["bf16"])) for name, row in rows.items()
+    }
+
+
+def named_card(name: str) -> Card:
+    """Give a known card; raises UsageError with the names there are."""
+    if found := cards().get(name.lower().replace(" ", "").removeprefix("nvidia")):
+        return found
+    raise UsageError(f"the card {name!r} is not known", f"give one of {', '.join(cards())}, or --gpu-memory GB")
+
+
+def found_card() -> Card:
+    """Give the card of this machine, or its own memory as that of a processor when there is none."""
+    drivers = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")  # NVIDIA, WSL, ROCm: without one, torch need not be loaded
+    if sys.platform == "linux" and not any(Path(driver).exists() for driver in drivers):
+        return _host()
+    try:
+        import torch
+    except ImportError:
+        return _host()
+    if not torch.cuda.is_available():
+        return _host()
+    device = torch.cuda.get_device_properties(0)
+    name = device.name.lower().replace(" ", "")
+    known = next((card for key, card in cards().items() if key in name), None)
+    return Card(device.name, device.total_memory / GB, known.tflops if known else 0.0, device.major >= 8)
+
+
+def _host() -> Card:
+    try:
+        import os
+
+        size = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GB
+    except (ValueError, OSError, AttributeError):  # no sysconf on this platform
+        size = 8.0
+    return Card("no card found: this machine's memory", size)
+
+
+def weight_bytes(shape: Shape, config: TrainConfig) -> float:
+    """Give the bytes of a base model as it is loaded: NF4 linears, 16-bit tables, fp32 vectors; or all in one dtype."""
+    wide = 4 if config.dtype == "fp32" else 2
+    if config.method == "qlora":
+        return shape.linear_weights * NF4_BYTES + shape.table_weights * wide + shape.vectors * 4
+    if config.method == "full":  # trained weights are kept in fp32, autocast makes 16-bit copies
+        return shape.parameters * 4.0
+    return (shape.linear_weights + shape.table_weights) * wide + shape.vectors * 4
+
+
+def state_bytes(optimizer: str) -> float:
+    """Give the bytes of optimiser state for one trained parameter."""
+    if "8bit" in optimizer:
+        return 2.0 + 8 / 256  # two 8-bit moments, a 32-bit scale for each block of 256
+    return {"rmsprop": 4.0, "sgd": 0.0, "adafactor": 0.1}.get(optimizer, 8.0)
+
+
+def activation_bytes(shape: Shape, config: TrainConfig, *, sequences: int) -> float:
+    """Give the bytes kept for the backward pass of `sequences` rows of the longest length, the loss head included."""
+    wide = 4 if config.dtype == "fp32" else 2
+    tokens = sequences * config.max_length
+    by_hidden, by_inner = KEPT[shape.architecture, wide]
+    a_layer = tokens * wide * (by_hidden * shape.hidden + by_inner * shape.intermediate)
+    if config.gradient_checkpointing:
+        kept = tokens * shape.hidden * wide * (shape.layers + 1) + a_layer  # each layer's input, and the last output
+    else:
+        kept = a_layer * shape.layers
+    return kept + head_bytes(shape, config, sequences=sequences)
+
+
+def head_bytes(shape: Shape, config: TrainConfig, *, sequences: int) -> float:
+    """Give the bytes of the output head's pass: a tile of logits, its gradient and a copy, and the hidden states."""
+    wide = 4 if config.dtype == "fp32" else 2
+    tokens = sequences * config.max_length
+    tile = min(LOSS_TILE[0], tokens) * min(LOSS_TILE[1], shape.vocab)
+    return 3 * tile * wide + 2 * tokens * shape.hidden * 4
+
+
+def stage_memory(shape: Shape, config: TrainConfig, stage: str) -> Memory:
+    """Give the peak memory of one stage.
+
+    sft, orpo: one model. dpo: one model, the reference being its frozen adapter (full training: a second model, unless
+    the reference is precomputed). dpo_two_models: reference loaded apart. ppo: policy, reference, reward and value
+    models, of which two train.
+    """
+    full = config.method == "full"
+    trained = float(shape.parameters) if full else float(shape.adapter_parameters(config.targets, config.rank))
+    weights = weight_bytes(shape, config)
+    copies, policies, adapter_sets, rows = 1, 1, 1, config.batch_size
+    if stage in ("dpo", "dpo_two_models", "orpo"):
+        rows *= 2
+    if stage == "dpo":
+        needs_reference = not config.precompute_reference
+        copies += full and needs_reference
+        adapter_sets += not full and needs_reference and config.reference == "parent"
+    if stage == "dpo_two_models":
+        copies = 2
+    if stage == "ppo":
+        copies, policies = 4, 2
+    return Memory(
+        weights=weights * copies,
+        adapters=0.0 if full else trained * 4 * adapter_sets * policies,
+        gradients=trained * 4 * policies,
+        optimizer=trained * state_bytes(config.optimizer) * policies,
+        activations=activation_bytes(shape, config, sequences=rows) * policies,
+        overhead=CONTEXT_BYTES,
+    )
+
+
+def flops_per_token(shape: Shape, config: TrainConfig, stage: str) -> float:
+    """Give the floating point operations of one trained token: 2 a weight forward, 2 for each gradient it needs."""
+    weights = shape.linear_weights + shape.vocab * shape.hidden
+    passes = 2.0 + 2.0 + (2.0 if config.method == "full" else 0.0)
+    if config.gradient_checkpointing:
+        passes += 2.0
+    if stage.startswith("dpo") and not config.precompute_reference:
+        passes += 2.0
+    return passes * weights
+
+
+def make_plan(config: TrainConfig, *, card: Card, stage: str = "", rows: int = 0) -> Plan:
+    """Plan a run on a card; `rows` (of the longest length) gives tokens and time, 0 leaves them unknown.
+
+    Raises ModelUnavailable for a model of unknown shape and UnknownTarget for a target that is no module of it.
+    """
+    shape = shape_of(config.model)
+    stage = stage or ("orpo" if config.stage == "dpo" and config.family == "free" else config.stage)
+    if stage not in STAGES:
+        raise UsageError(f"there is no stage {stage!r}", f"there are: {', '.join(STAGES)}")
+    full = config.method == "full"
+    trainable = shape.parameters if full else shape.adapter_parameters(config.targets, config.rank)
+    stages = {name: stage_memory(shape, config, name) for name in STAGES}
+    pair = 2 if stage.startswith("dpo") or stage == "orpo" else 1
+    tokens = rows * config.epochs * config.max_length * pair
+    speed = card.tflops * 1e12 * UTILISATION / flops_per_token(shape, config, stage)
+    changes = [] if stages[stage].total / GB <= card.memory_gb * USABLE else _changes(shape, config, stage, card)
+    if not card.bf16 and config.dtype == "bf16":
+        changes.append(f"dtype = fp16: {card.name} has no bf16")
+    return Plan(shape, config, stage, trainable, stages, card, speed, tokens / speed if speed else 0.0, tokens, changes)
+
+
+def _changes(shape: Shape, config: TrainConfig, stage: str, card: Card) -> list[str]:
+    """Name settings that make the run smaller, one after the other, until it fits."""
+    steps: Iterable[tuple[str, bool, dict[str, Any]]] = (
+        ("gradient_checkpointing = true", not config.gradient_checkpointing, {"gradient_checkpointing": True}),
+        (
+            "precompute_reference = true",
+            stage == "dpo" and not config.precompute_reference,
+            {"precompute_reference": True},
+        ),
+        ("batch_size = 1 (raise accumulation by as much)", config.batch_size > 1, {"batch_size": 1}),
+        (
+            "method = qlora",
+            config.method != "qlora",
+            {"method": "qlora", "optimizer": "paged_adamw_8bit", "dtype": "auto"},
+        ),
+        ("optimizer = paged_adamw_8bit", "8bit" not in config.optimizer, {"optimizer": "paged_adamw_8bit"}),
+        (f"max_length = {config.max_length // 2}", config.max_length > 256, {"max_length": config.max_length // 2}),
+        ("max_length = 256", config.max_length > 512, {"max_length": 256}),
+    )
+    found: list[str] = []
+    for sentence, applies, values in steps:
+        if not applies:
+            continue
+        config = replace(config, **values)
+        found.append(sentence)
+        need = stage_memory(shape, config, stage).total / GB
+        if need <= card.memory_gb * USABLE:
+            return [*found, f"and it needs {need:.1f} GB: it fits"]
+    need = stage_memory(shape, config, stage).total / GB
+    return [*found, f"and it needs {need:.1f} GB: still too much, take a smaller model or a larger card"]
+
+
+def render(plan: Plan) -> str:
+    """Write a plan for a person."""
+    shape, config = plan.shape, plan.config
+    lines = [
+        f"{shape.name}: {shape.parameters:,} parameters, {plan.trainable:,} of them trained "
+        f"({plan.trainable / shape.parameters:.3%}; {config.method})",
+        f"{config.batch_size} rows of {config.max_length} tokens a pass, {config.optimizer}, "
+        f"gradient checkpointing {'on' if config.gradient_checkpointing else 'off'}",
+        "",
+        f"{'GB':<16}{'weights':>9}{'adapters':>10}{'gradients':>11}{'optimiser':>11}{'activations':>13}{'all':>9}",
+    ]
+    for name, memory in plan.stages.items():
+        mark = " <" if name == plan.stage else ""
+        cells = (memory.weights, memory.adapters, memory.gradients, memory.optimizer, memory.activations)
+        widths = (9, 10, 11, 11, 13)
+        row = "".join(f"{value / GB:>{width}.2f}" for value, width in zip(cells, widths, strict=True))
+        lines.append(f"{name:<16}{row}{memory.total / GB:>9.2f}{mark}")
+    lines += ["", f"{plan.card.name}, {plan.card.memory_gb:.0f} GB: {'fits' if plan.fits else 'does not fit'}"]
+    lines += [f"  {'' if change.startswith('and') else 'change '}{change}" for change in plan.changes]
+    if plan.tokens_per_second:
+        lines.append(f"about {plan.tokens_per_second:,.0f} tokens/s, estimated at {UTILISATION:.0%} of the card's peak")
+    if plan.seconds:
+        lines.append(f"{plan.tokens:,.0f} tokens: about {plan.seconds / 60:,.0f} minutes")
+    elif plan.tokens:
+        lines.append(f"{plan.tokens:,.0f} tokens at most; how long they take is told with --card NAME")
+    return "\n".join(lines)

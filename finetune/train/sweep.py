@@ -1,0 +1,169 @@
+"""Trains one run for each combination of some settings and says which did best on held-out rows; resumable.
+
+All runs share a seed, the data and the stored reference log-probabilities. Finished runs are not trained again.
+"""
+
+import hashlib
+import itertools
+import json
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from finetune.runs.claim import same_settings
+from finetune.config import TrainConfig, build, runs_folder
+from finetune.errors import UsageError
+from finetune.runs.manifest import FILE, find_run, read_manifest
+from finetune.data.records import Record
+from finetune.train.run import complete, train
+from finetune.train.watch import read_metrics
+
+logger = logging.getLogger(__name__)
+VARIABLE = ("beta", "loss", "learning_rate", "optimizer", "schedule", "method", "parent", "rank", "label_smoothing")
+
+
+def parse_variations(items: Sequence[str]) -> dict[str, list[Any]]:
+    """Read `beta=0.05,0.1` and the like as lists of values by setting."""
+    found: dict[str, list[Any]] = {}
+    for item in items:
+        name, mark, values = item.partition("=")
+        name = name.strip().replace("-", "_")
+        if not mark or name not in VARIABLE:
+            raise UsageError(f"{item!r} cannot be varied", f"write SETTING=A,B with one of {', '.join(VARIABLE)}")
+        found[name] = [_number(value.strip()) for value in values.split(",") if value.strip()]
+        if not found[name]:
+            raise UsageError(f"{item!r} names no value", "write SETTING=A,B")
+    return found
+
+
+def _number(text: str) -> Any:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def combinations(base: TrainConfig, variations: Mapping[str, Sequence[Any]], *, name: str) -> list[TrainConfig]:
+    """Make the settings of every run of a sweep, each named by what it varies.
+
+    Raises SettingsError where a combination cannot be, before any run starts.
+    """
+    found = []
+    shared: dict[str, Any] = {"name": None, "precompute_reference": base.family in ("pair", "label") or None}
+    for values in itertools.product(*variations.values()):
+        chosen = dict(zip(variations, values, strict=True))
+        tag = hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:8]
+        if "loss" in chosen and build(base.to_dict(), {"loss": chosen["loss"]}).family == "free":
+            shared["precompute_reference"] = False
+        found.append(build(base.to_dict(), shared, chosen, {"name": f"{name}-{tag}"}))
+    return found
+
+
+def sweep(
+    base: TrainConfig,
+    variations: Mapping[str, Sequence[Any]],
+    *,
+    name: str,
+    command: Sequence[str] = (),
+    say: Callable[[str], None] = logger.info,
+    records: Sequence[Record] | None = None,
+) -> dict[str, Any]:
+    """Train or take up every combination, then write sweep.json, sweep.md and sweep.png under runs/NAME and give the table.
+
+    Raises UsageError without held-out rows: a sweep is judged by nothing else.
+    """
+    if not base.eval_data and not base.eval_share:
+        raise UsageError("a sweep is judged on held-out rows", "give --eval-data FILE or --eval-share 0.1")
+    configs = combinations(base, variations, name=name)
+    rows = []
+    for number, config in enumerate(configs, start=1):
+        folder = runs_folder() / config.name
+        said = ", ".join(f"{key} {getattr(config, key)}" for key in variations)
+        if (folder / FILE).is_file():
+            same_settings(complete(config), folder)
+            say(f"{number}/{len(configs)} {said}: finished before")
+        else:
+            say(f"{number}/{len(configs)} {said}")
+            train(config, command=command, resume=folder.is_dir(), say=say, records=records)
+        rows.append(_row(folder, variations))
+    return _write(runs_folder() / name, rows, list(variations), base.stage)
+
+
+def _row(folder: Path, variations: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
+    config = read_manifest(folder).config
+    lines = [line for line in read_metrics(folder) if "eval_loss" in line]
+    best = min(lines, key=lambda line: float(line["eval_loss"])) if lines else {}
+    row: dict[str, Any] = {"run": folder.name}
+    for name in variations:
+        value = config[name]
+        row[name] = Path(value).name if name == "parent" and value else value
+    row["eval_loss"] = best.get("eval_loss")
+    row["accuracy"] = best.get("eval_rewards/accuracies")
+    row["margin"] = best.get("eval_rewards/margins")
+    row["kl"] = best.get("eval_kl")
+    if parent := config.get("parent"):
+        row["sft_eval_loss"] = _best_eval(find_run(parent))
+    return row
+
+
+def _best_eval(folder: Path) -> float | None:
+    found = [float(line["eval_loss"]) for line in read_metrics(folder) if "eval_loss" in line]
+    return min(found) if found else None
+
+
+def _write(folder: Path, rows: list[dict[str, Any]], varied: list[str], stage: str) -> dict[str, Any]:
+    """Rank runs: by held-out accuracy, then margin, where there are pairs; else by held-out loss."""
+    losses_differ = len({row.get("loss") for row in rows}) > 1
+    if stage == "dpo" and all(row["accuracy"] is not None for row in rows):
+        rows.sort(key=lambda row: (-row["accuracy"], -(row["margin"] or 0.0) if losses_differ else row["eval_loss"]))
+    else:
+        rows.sort(key=lambda row: float("inf") if row["eval_loss"] is None else row["eval_loss"])
+    by_sft = sorted({row["sft_eval_loss"] for row in rows if row.get("sft_eval_loss") is not None})
+    for rank, row in enumerate(rows, start=1):
+        row["rank"] = rank
+        if row.get("sft_eval_loss") is not None:
+            row["sft_rank"] = by_sft.index(row["sft_eval_loss"]) + 1
+    table = {"best": rows[0]["run"], "varied": varied, "runs": rows}
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "sweep.json").write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8")
+    (folder / "sweep.md").write_text(to_markdown(table), encoding="utf-8")
+    _plot(folder / "sweep.png", rows, varied)
+    return table
+
+
+def to_markdown(table: Mapping[str, Any]) -> str:
+    """Write the table of a sweep."""
+    columns = ["rank", *table["varied"], "eval_loss", "accuracy", "margin", "kl"]
+    if any("sft_rank" in row for row in table["runs"]):
+        columns.append("sft_rank")
+    columns.append("run")
+
+    def cell(value: Any) -> str:
+        if value is None:
+            return "-"
+        return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+    lines = ["| " + " | ".join(columns) + " |", "|" + " --- |" * len(columns)]
+    lines += ["| " + " | ".join(cell(row.get(c)) for c in columns) + " |" for row in table["runs"]]
+    return "\n".join(lines) + "\n"
+
+
+def _plot(path: Path, rows: Sequence[Mapping[str, Any]], varied: Sequence[str]) -> None:
+    """Draw held-out score against the KL to the reference, which is what preference training pays with."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    with_kl = all(row["kl"] is not None and row["margin"] is not None for row in rows)
+    for place, row in enumerate(rows):
+        x, y = (row["kl"], row["margin"]) if with_kl else (place, row["eval_loss"] or 0.0)
+        axes.plot([x], [y], "o")
+        axes.annotate(", ".join(str(row[name]) for name in varied), (x, y), fontsize="small")
+    axes.set_xlabel("KL to the reference, nats a token" if with_kl else "run")
+    axes.set_ylabel("held-out margin" if with_kl else "held-out loss")
+    figure.savefig(path, dpi=100)

@@ -1,0 +1,154 @@
+import json
+
+import pytest
+
+from finetune.cli import main
+from finetune.data.show import as_html, terminal, views
+from finetune.data.sources import load
+from finetune.templates.template import named
+
+
+@pytest.fixture
+def rows(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    lines = [
+        {"prompt": "Say <b>hi</b>", "chosen": "<script>alert(1)</script>", "rejected": "no \x1b[31m"},
+        {"prompt": "Q", "chosen": "same", "rejected": "same"},
+    ]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path
+
+
+def test_check_prints_one_json_object(rows, capsys):
+    assert main(["data", "check", str(rows), "--json"]) == 0
+    out = json.loads(capsys.readouterr().out)
+    assert (out["format"], out["rows"], out["kept"]) == ("preference", 2, 1)
+    assert [(p["row"], p["problem"]) for p in out["problems"]] == [(2, "chosen and rejected answers are equal")]
+
+
+def test_check_counts_several_files_and_a_malformed_row(rows, tmp_path, capsys):
+    other = tmp_path / "b.jsonl"
+    other.write_text('{"text": "a"}\nbroken\n')
+    assert main(["data", "check", str(rows), str(other), "--json"]) == 0
+    out = json.loads(capsys.readouterr().out)
+    assert (out["format"], out["rows"], out["kept"]) == ("preference + text", 4, 2)
+    assert [(p["file"], p["line"]) for p in out["problems"] if p["kind"] == "malformed"] == [(str(other), 2)]
+
+
+def test_check_in_words_ends_with_the_counts(rows, capsys):
+    assert main(["data", "check", str(rows)]) == 0
+    out = capsys.readouterr().out
+    assert "row 2: chosen and rejected answers are equal (left out)" in out
+    assert "format preference: 2 rows, 1 kept, 1 records" in out
+
+
+def test_errors_go_to_stderr_with_a_hint(tmp_path, capsys):
+    assert main(["data", "check", str(tmp_path / "none.jsonl")]) == 1
+    caught = capsys.readouterr()
+    assert caught.out == ""
+    assert caught.err.startswith("error: there is no file")
+    assert main(["data", "check"]) == 2
+    assert "required: FILE" in capsys.readouterr().err
+
+
+def test_show_takes_chatml_and_says_so(rows, capsys):
+    assert main(["data", "show", str(rows), "--rows", "1"]) == 0
+    caught = capsys.readouterr()
+    assert "<|im_start|>user\nSay <b>hi</b>" in caught.out
+    assert "in template chatml; another by --template" in caught.err
+
+
+def test_show_says_why_a_row_was_left_out(rows, capsys):
+    assert main(["data", "show", str(rows), "--row", "2"]) == 1
+    assert "row 2 of" in (err := capsys.readouterr().err) and "answers are equal" in err
+
+
+@pytest.mark.parametrize("flags", [["--rows", "0"], ["--rows", "-3"], ["--row", "0"]])
+def test_counts_below_one_are_wrong_usage(rows, flags, capsys):
+    assert main(["data", "show", str(rows), *flags]) == 2
+    assert "no whole number above 0" in capsys.readouterr().err
+
+
+def test_a_malformed_row_is_told_with_file_and_line(tmp_path, capsys):
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"text": "a"}\n\n\n{"text" "b"}\n{"text": "half \\ud800 of a pair"}\n')
+    assert main(["data", "check", str(path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"{path}, line 4, row 2: not JSON: Expecting ':' delimiter at column 9 (left out)"
+    assert lines[1].startswith(f"{path}, line 5, row 3: holds half of a pair of surrogates")
+
+
+def test_check_says_what_a_mixture_would_be(tmp_path, capsys):
+    files = []
+    for name, count in (("a", 30), ("b", 10)):
+        files.append(str(tmp_path / f"{name}.jsonl"))
+        rows = [json.dumps({"prompt": f"{name}{i}", "completion": f"answer {i}"}) for i in range(count)]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(rows))
+    assert main(["data", "check", *files, "--weights", "1,1"]) == 0
+    out = capsys.readouterr().out
+    assert f"{files[0]}: 50.0% of the mixture (10 of its 30 rows; 50.0% asked)" in out
+    assert main(["data", "check", *files, "--weights", "3,1", "--json"]) == 0
+    shares = json.loads(capsys.readouterr().out)["mixture"]
+    assert [(share["rows"], share["realised"]) for share in shares] == [(30, 0.75), (10, 0.25)]
+    for wrong in ("1", "1,x", "1,-1", "1,nan"):
+        assert main(["data", "check", *files, "--weights", wrong]) == 2
+        assert "one number above 0 for each file" in capsys.readouterr().err
+
+
+def test_a_flag_that_is_not_there_is_told_with_the_nearest(capsys):
+    assert main(["data", "check", "rows.jsonl", "--max-lenght", "5"]) == 2
+    err = capsys.readouterr().err
+    assert err.splitlines()[0] == "error: quire finetune data check has no --max-lenght 5"
+    assert "did you mean --max-length?" in err
+
+
+def test_list_names_every_set_with_its_licence(capsys):
+    assert main(["data", "list", "--json"]) == 0
+    sets = json.loads(capsys.readouterr().out)["sets"]
+    assert {s["name"] for s in sets} == {
+        "oasst1", "oasst2", "no_robots", "ultrachat_200k", "openhermes-2.5", "openorca", "dolphin", "hh-rlhf",
+        "ultrafeedback", "ultrafeedback_binarized", "orca_dpo_pairs", "helpsteer", "truthy-dpo"}  # fmt: skip
+    assert all(s["licence"] and s["rows"] and s["fields"] for s in sets)
+
+
+def test_show_marks_what_is_trained_and_the_end_token(rows, capsys):
+    assert main(["data", "show", str(rows), "--template", "phi-2", "--color", "always"]) == 0
+    out = capsys.readouterr().out
+    assert (
+        "Output:\x1b[0m\x1b[32m \x1b[0m\x1b[32m<script>alert(1)</script>\x1b[0m\x1b[30;42m<|endoftext|>\x1b[0m" in out
+    )
+    assert "no \\x1b[31m" in out, "a row's own escape codes do not reach the terminal"
+
+
+def test_show_prints_one_json_object_with_what_is_trained(rows, capsys):
+    assert main(["data", "show", str(rows), "--template", "chatml", "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    chosen = shown["views"][0]
+    assert (shown["template"], chosen["title"]) == ("chatml", "row 1, chosen")
+    assert [s["text"] for s in chosen["segments"] if s["trained"]] == ["<script>alert(1)</script>", "<|im_end|>"]
+
+
+def test_without_colour_brackets_mark_what_is_trained(rows):
+    (record,) = load(rows).records
+    text = terminal(views(record, named("chatml")), colour=False)
+    assert "⟦<script>alert(1)</script>⟧⟦<|im_end|>⟧\n" in text
+    assert "\x1b" not in text
+
+
+def test_html_escapes_every_text_of_the_data(rows, tmp_path, capsys):
+    page = tmp_path / "rows.html"
+    assert main(["data", "show", str(rows), "--template", "chatml", "--html", str(page)]) == 0
+    text = page.read_text()
+    assert "<script" not in text
+    assert '<span class="content trained">&lt;script&gt;alert(1)&lt;/script&gt;</span>' in text
+    assert '<span class="end trained">&lt;|im_end|&gt;</span>' in text
+    assert as_html([], title="<i>").count("<i>") == 0
+
+
+def test_an_answer_inside_a_preferences_prompt_is_not_marked(tmp_path):
+    path = tmp_path / "p.jsonl"
+    start = "\n\nHuman: Q\n\nAssistant: early\n\nHuman: R\n\nAssistant: "
+    path.write_text(json.dumps({"chosen": start + "good", "rejected": start + "bad"}) + "\n")
+    chosen, rejected = views(load(path).records[0], named("chatml"))
+    assert [s.text for s in chosen.segments if s.trained] == ["good", "<|im_end|>"]
+    assert [s.text for s in rejected.segments if s.trained] == ["bad", "<|im_end|>"]

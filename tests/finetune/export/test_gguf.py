@@ -1,0 +1,215 @@
+"""A model folder as one GGUF file: keys, tokens, tensors, and what is refused."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from finetune.export import gguf
+from finetune.errors import AlreadyThere, UnsupportedModel
+from finetune.export.gguf import pre_tokenizer, read_config, read_header, read_vocabulary, rope, write_gguf
+from tests.finetune.export_home import Tuned
+
+
+def test_keys_that_decide_what_is_said_are_written(tuned: Tuned, tmp_path: Path) -> None:
+    header = read_header(write_gguf(tuned.merged, tmp_path / "m.gguf", template=tuned.template, system="Be brief."))
+    config = json.loads((tuned.merged / "config.json").read_text())
+    found = {
+        key: header.get(key)
+        for key in (
+            "general.architecture", "general.file_type", "{arch}.context_length", "{arch}.embedding_length",
+            "{arch}.block_count", "{arch}.feed_forward_length", "{arch}.attention.head_count",
+            "{arch}.attention.head_count_kv", "{arch}.rope.dimension_count", "tokenizer.ggml.model",
+            "tokenizer.ggml.pre", "tokenizer.ggml.add_bos_token", "quire.template", "quire.system",
+        )
+    }  # fmt: skip
+    qwen = tuned.kind == "qwen2"
+    assert found == {
+        "general.architecture": "qwen2" if qwen else "phi2",
+        "general.file_type": 1,
+        "{arch}.context_length": 2048,
+        "{arch}.embedding_length": 256,
+        "{arch}.block_count": 2,
+        "{arch}.feed_forward_length": 512 if qwen else 1024,
+        "{arch}.attention.head_count": 4,
+        "{arch}.attention.head_count_kv": 2 if qwen else 4,
+        "{arch}.rope.dimension_count": 64 if qwen else 32,
+        "tokenizer.ggml.model": "gpt2",
+        "tokenizer.ggml.pre": "qwen2" if qwen else "phi-2",
+        "tokenizer.ggml.add_bos_token": False,
+        "quire.template": tuned.template.name,
+        "quire.system": "Be brief.",
+    }
+    assert header.get("{arch}.rope.freq_base") == pytest.approx(config["rope_parameters"]["rope_theta"])
+    assert header.get("tokenizer.chat_template") == tuned.template.to_jinja()
+    assert header.get("quire.stops")[0] == tuned.template.end_token
+    tokens = header.get("tokenizer.ggml.tokens")
+    assert len(tokens) == config["vocab_size"]
+    assert tokens[header.get("tokenizer.ggml.eos_token_id")] == tuned.template.end_token
+    types = dict(zip(tokens, header.get("tokenizer.ggml.token_type"), strict=True))
+    assert types["<|endoftext|>"] == 3 and types["a"] == 1
+    assert {t for n, t in types.items() if n.startswith("[PAD")} <= {5}
+
+
+def test_the_weights_are_those_of_the_folder(tuned: Tuned, tmp_path: Path) -> None:
+    from gguf import GGUFReader
+    from safetensors.numpy import load_file
+
+    wanted = load_file(tuned.merged / "model.safetensors")
+    reader = GGUFReader(write_gguf(tuned.merged, tmp_path / "m.gguf", template=tuned.template, kind="F32"))
+    found = {t.name: t.data for t in reader.tensors}
+    assert len(found) == len(wanted)
+    assert np.array_equal(found["token_embd.weight"], wanted["model.embed_tokens.weight"])
+    down = "mlp.down_proj" if tuned.kind == "qwen2" else "mlp.fc2"
+    assert np.array_equal(found["blk.1.ffn_down.weight"], wanted[f"model.layers.1.{down}.weight"])
+
+
+def test_pieces_do_not_show_in_the_file(tuned: Tuned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from finetune.export import safetensors_io as weights
+
+    for kind in ("F16", "Q8_0"):
+        whole = write_gguf(
+            tuned.merged, tmp_path / f"a-{kind}", template=tuned.template, kind=kind, name="m"
+        ).read_bytes()
+        monkeypatch.setattr(weights.Tensor.pieces, "__defaults__", (20_000,))
+        pieces = write_gguf(
+            tuned.merged, tmp_path / f"b-{kind}", template=tuned.template, kind=kind, name="m"
+        ).read_bytes()
+        monkeypatch.undo()
+        assert whole == pieces
+
+
+def test_a_file_that_is_there_is_refused(tuned: Tuned, tmp_path: Path) -> None:
+    (tmp_path / "m.gguf").write_bytes(b"mine")
+    with pytest.raises(AlreadyThere, match="give another --out"):
+        write_gguf(tuned.merged, tmp_path / "m.gguf", template=tuned.template)
+    assert (tmp_path / "m.gguf").read_bytes() == b"mine"
+
+
+def test_a_failure_leaves_no_half_file(tuned: Tuned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from finetune.export import gguf
+
+    def fail(*_: Any) -> bytes:
+        raise OSError("no space left")
+
+    monkeypatch.setattr(gguf, "encode", fail)
+    with pytest.raises(OSError, match="no space"):
+        write_gguf(tuned.merged, tmp_path / "m.gguf", template=tuned.template)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"architectures": ["LlamaForCausalLM"]}, "LlamaForCausalLM"),
+        ({"hidden_act": "relu"}, "hidden_act is 'relu'"),
+        ({"use_sliding_window": True}, "use_sliding_window is on"),
+        ({"qk_layernorm": True}, "qk_layernorm is on"),
+        ({"rope_parameters": {"rope_type": "longrope"}}, "longrope"),
+    ],
+)
+def test_what_llama_cpp_would_run_otherwise_is_refused_by_name(
+    tuned: Tuned, tmp_path: Path, change: dict[str, Any], named: str
+) -> None:
+    config = json.loads((tuned.merged / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, **change}))
+    with pytest.raises(UnsupportedModel, match=named):
+        read_config(tmp_path)
+
+
+def test_rope_is_found_where_older_versions_put_it() -> None:
+    old = {"architectures": ["Qwen2ForCausalLM"], "rope_theta": 1e6, "rope_scaling": {"type": "yarn", "factor": 4.0}}
+    assert rope(old) == {"type": "yarn", "factor": 4.0, "rope_theta": 1e6, "rope_type": "yarn", "partial": 1.0}
+    phi = {"architectures": ["PhiForCausalLM"], "partial_rotary_factor": 0.4}
+    assert rope(phi)["partial"] == 0.4 and rope(phi)["rope_theta"] == 10000.0
+
+
+def test_a_tensor_without_a_place_is_named(tuned: Tuned, tmp_path: Path) -> None:
+    from safetensors.numpy import load_file, save_file
+
+    shutil.copytree(tuned.merged, tmp_path / "m")
+    path = tmp_path / "m" / "model.safetensors"
+    save_file({**load_file(path), "model.layers.0.mlp.lora_A.weight": np.zeros((2, 2), np.float32)}, path)
+    with pytest.raises(UnsupportedModel, match="merge the adapter first"):
+        write_gguf(tmp_path / "m", tmp_path / "m.gguf", template=tuned.template)
+
+
+def test_an_unknown_way_to_cut_text_is_refused(tmp_path: Path) -> None:
+    other = {"pre_tokenizer": {"type": "Split", "pattern": {"Regex": r"\d{3}"}, "behavior": "Isolated"}}
+    with pytest.raises(UnsupportedModel, match="neither Qwen2's nor GPT-2's"):
+        pre_tokenizer(other, tmp_path / "tokenizer.json")
+
+
+def test_types_and_padding_of_tokens(tmp_path: Path) -> None:
+    (tmp_path / "tokenizer.json").write_text(
+        json.dumps(
+            {
+                "model": {"type": "BPE", "vocab": {"a": 0, "b": 1, "ab": 2}, "merges": [["a", "b"]]},
+                "added_tokens": [
+                    {"id": 3, "content": "<|fim|>", "special": False},
+                    {"id": 4, "content": "    ", "special": False},
+                    {"id": 5, "content": "</s>", "special": True},
+                ],
+                "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": False, "use_regex": True},
+            }
+        )
+    )
+    found = read_vocabulary(tmp_path, rows=8)
+    assert found.tokens == ["a", "b", "ab", "<|fim|>", "    ", "</s>", "[PAD6]", "[PAD7]"]
+    assert found.types == [1, 1, 1, 3, 4, 3, 5, 5]
+    assert found.merges == ["a b"] and found.pre == "phi-2"
+    with pytest.raises(UnsupportedModel, match="embedding table has 4 rows"):
+        read_vocabulary(tmp_path, rows=4)
+
+
+CONVERT = """
+import runpy, sys
+sys.path[:0] = [sys.argv[1], sys.argv[1] + "/gguf-py"]
+import conversion.base as base
+pre = sys.argv[2]
+base.TextModel.get_vocab_base_pre = lambda self, tokenizer: pre  # it knows real vocabularies by their hash only
+sys.argv = ["convert", *sys.argv[3:]]
+runpy.run_path(sys.path[0] + "/convert_hf_to_gguf.py", run_name="__main__")
+"""
+
+
+@pytest.mark.skipif("LLAMA_CPP" not in os.environ, reason="LLAMA_CPP does not name a checkout of llama.cpp")
+@pytest.mark.parametrize("kind", ["F32", "F16", "BF16", "Q8_0"])
+def test_tensors_equal_those_of_llama_cpps_own_converter(tuned: Tuned, tmp_path: Path, kind: str) -> None:
+    from gguf import GGUFReader
+
+    ours = write_gguf(tuned.merged, tmp_path / "ours.gguf", template=tuned.template, kind=kind)
+    theirs = tmp_path / "theirs.gguf"
+    pre = "qwen2" if tuned.kind == "qwen2" else "phi-2"
+    subprocess.run(
+        [sys.executable, "-c", CONVERT, os.environ["LLAMA_CPP"], pre, str(tuned.merged), "--outfile", str(theirs),
+         "--outtype", kind.lower()],
+        check=True, capture_output=True, timeout=120,
+    )  # fmt: skip
+    left = {t.name: (t.tensor_type, t.data.tobytes()) for t in GGUFReader(ours).tensors}
+    right = {t.name: (t.tensor_type, t.data.tobytes()) for t in GGUFReader(theirs).tensors}
+    assert set(left) == set(right)
+    assert [name for name in left if left[name] != right[name]] == []
+    a, b = read_header(ours), read_header(theirs)
+    for key in ("tokens", "token_type", "merges", "pre", "model"):
+        assert a.get(f"tokenizer.ggml.{key}") == b.get(f"tokenizer.ggml.{key}"), key
+
+
+@pytest.mark.parametrize("kind", gguf.KINDS)
+def test_a_file_tells_how_it_is_stored(tuned: Tuned, tmp_path: Path, kind: str) -> None:
+    path = gguf.write_gguf(tuned.merged, tmp_path / "m.gguf", template=tuned.template, kind=kind)
+    assert gguf.kind_of(path) == kind
+
+
+def test_a_type_without_measured_limits_is_named(tuned: Tuned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(gguf.FILE_TYPE, "F16", 17)
+    path = gguf.write_gguf(tuned.merged, tmp_path / "m.gguf", template=tuned.template)
+    monkeypatch.undo()
+    with pytest.raises(UnsupportedModel, match="file type 17"):
+        gguf.kind_of(path)

@@ -1,0 +1,122 @@
+"""What is handed on has passed every step, and a hand-over that does not come to its end leaves what was there before."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from finetune.export import parity
+from finetune.errors import AlreadyThere, GateFailed, UsageError, WrongBase
+from finetune.export.gguf import write_gguf
+from finetune.export.handover import check_gguf, export_gguf, proven_reference, trained_divergence
+from finetune.export.merge import merge
+from tests.finetune.export_home import Tuned
+
+
+@pytest.fixture
+def qwen2(tuned_models: dict[str, Tuned], monkeypatch: pytest.MonkeyPatch) -> Tuned:
+    """One tuned model, its home in force."""
+    monkeypatch.setenv("QUIRE_HOME", str(tuned_models["qwen2"].home))
+    return tuned_models["qwen2"]
+
+
+def left_over(tuned: Tuned) -> list[str]:
+    """Name what a command left in the home folder."""
+    return [p.name for p in tuned.home.glob("scratch-*")]
+
+
+def test_a_file_has_its_name_when_it_has_passed(tuned: Tuned, tmp_path: Path) -> None:
+    made = export_gguf(tuned.run, tmp_path / "m.gguf", kind="Q8_0")
+    assert made.parity.passed and made.parity.kind == "Q8_0"
+    assert [p.name for p in tmp_path.iterdir()] == ["m.gguf"] and left_over(tuned) == []
+
+
+def test_the_merged_model_is_compared_with_base_and_adapter_on_either_base(tuned: Tuned, tmp_path: Path) -> None:
+    assert trained_divergence(tuned.run, tuned.reference, onto="dequantised") < 1e-6
+    merge(tuned.run, tmp_path / "original", onto="original", dtype="float32", measure=False)
+    ref = proven_reference(tuned.run, tmp_path / "original", base="", say=lambda line: None)
+    assert trained_divergence(tuned.run, ref, onto="original") < 1e-6
+    assert trained_divergence(tuned.run, ref, onto="dequantised") > 1e-4
+
+
+def test_a_merge_that_lost_the_training_is_caught_as_merge(qwen2: Tuned, tmp_path: Path) -> None:
+    spoilt = tmp_path / "spoilt"
+    shutil.copytree(qwen2.merged, spoilt)
+    shutil.copyfile(qwen2.base / "model.safetensors", spoilt / "model.safetensors")  # as if no adapter had been added
+    with pytest.raises(GateFailed, match="merge: KL is") as failed:
+        export_gguf(qwen2.run, tmp_path / "m.gguf", merged=spoilt)
+    assert failed.value.steps == ("merge",)
+    assert not list(tmp_path.glob("m.gguf*"))
+
+
+def test_a_merged_folder_of_another_run_is_refused(
+    tuned_models: dict[str, Tuned], qwen2: Tuned, tmp_path: Path
+) -> None:
+    other = tuned_models["phi"].merged
+    with pytest.raises(WrongBase, match="from the run 'phi-tuned', not from 'qwen2-tuned'"):
+        export_gguf(qwen2.run, tmp_path / "m.gguf", merged=other)
+    with pytest.raises(WrongBase, match="no folder that `quire finetune merge` wrote"):
+        export_gguf(qwen2.run, tmp_path / "m.gguf", merged=qwen2.base)
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, OSError])
+def test_an_interrupted_gate_leaves_no_file_and_the_second_try_succeeds(
+    qwen2: Tuned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: type[BaseException]
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise stop
+
+    with monkeypatch.context() as patch:
+        patch.setattr(parity, "check_weights", interrupted)
+        with pytest.raises(stop):
+            export_gguf(qwen2.run, tmp_path / "m.gguf", merged=qwen2.merged)
+    assert list(tmp_path.iterdir()) == [] and left_over(qwen2) == []
+    assert export_gguf(qwen2.run, tmp_path / "m.gguf", merged=qwen2.merged).parity.passed
+
+
+def test_what_a_killed_command_left_unproven_is_written_anew(qwen2: Tuned, tmp_path: Path) -> None:
+    (tmp_path / "m.gguf.unproven").write_bytes(b"half")
+    export_gguf(qwen2.run, tmp_path / "m.gguf", merged=qwen2.merged)
+    assert [p.name for p in tmp_path.iterdir()] == ["m.gguf"]
+
+
+def test_a_merge_that_fails_leaves_no_folder(qwen2: Tuned, tmp_path: Path) -> None:
+    with pytest.raises(WrongBase, match="cannot be fetched"):
+        export_gguf(qwen2.run, tmp_path / "m.gguf", base=str(tmp_path / "gone"))
+    assert left_over(qwen2) == []
+
+
+def test_a_file_that_is_there_is_refused_before_anything_is_merged(qwen2: Tuned, tmp_path: Path) -> None:
+    (tmp_path / "m.gguf").write_bytes(b"mine")
+    said: list[str] = []
+    with pytest.raises(AlreadyThere):
+        export_gguf(qwen2.run, tmp_path / "m.gguf", say=said.append)
+    assert said == [] and (tmp_path / "m.gguf").read_bytes() == b"mine"
+
+
+def test_a_context_without_room_is_refused_before_anything_is_merged(qwen2: Tuned, tmp_path: Path) -> None:
+    said: list[str] = []
+    with pytest.raises(UsageError, match="holds no question"):
+        export_gguf(qwen2.run, tmp_path / "m.gguf", num_ctx=0, say=said.append)
+    assert said == []
+
+
+def test_a_base_that_moved_is_given_to_every_step(qwen2: Tuned, tmp_path: Path) -> None:
+    run = tmp_path / "qwen2-tuned"
+    shutil.copytree(qwen2.run, run)
+    manifest = json.loads((run / "manifest.json").read_text())
+    manifest["base"] = manifest["config"]["model"] = str(tmp_path / "gone")
+    (run / "manifest.json").write_text(json.dumps(manifest))
+    report = merge(run, tmp_path / "merged", base=str(qwen2.base))
+    assert report.held_out["merged"]["kl"] < 1e-6 < report.held_out["original"]["kl"]
+    assert export_gguf(run, tmp_path / "m.gguf", base=str(qwen2.base)).parity.passed
+
+
+def test_a_file_made_before_goes_through_the_gate_of_its_run_and_no_other(
+    tuned_models: dict[str, Tuned], qwen2: Tuned, tmp_path: Path
+) -> None:
+    path = write_gguf(qwen2.merged, tmp_path / "m.gguf", template=qwen2.template, kind="Q8_0")
+    assert check_gguf(qwen2.run, path).parity.kind == "Q8_0"
+    with pytest.raises(GateFailed, match="holds a 'qwen2', the model is a 'phi2'"):
+        check_gguf(tuned_models["phi"].run, path)

@@ -1,0 +1,45 @@
+"""What Ollama is told beside the weights."""
+
+import pytest
+
+from finetune.errors import UsageError
+from finetune.export.modelfile import Modelfile, modelfile_for
+from finetune.templates.template import named
+
+
+def test_everything_comes_from_the_template_of_training() -> None:
+    template = named("chatml")
+    found = modelfile_for(template, context_length=32768)
+    assert found.template == template.to_go()
+    assert found.parameters() == {
+        "num_ctx": 4096,
+        "num_predict": 1024,
+        "temperature": 0.0,
+        "repeat_penalty": 1.0,
+        "stop": ["<|im_end|>", "<|endoftext|>"],
+    }
+
+
+def test_a_system_prompt_that_ollama_would_cut_is_refused() -> None:
+    assert '"""Say """ or "no""""' in Modelfile("", (), system='Say """ or "no"').to_text("./m.gguf")
+    with pytest.raises(UsageError, match="stops reading"):
+        Modelfile("", (), system='Quote """\nlike this').to_text("./m.gguf")
+
+
+def test_a_context_that_holds_no_question_is_refused() -> None:
+    for few in (-1, 0, 255):
+        with pytest.raises(UsageError, match="--num-ctx"):
+            modelfile_for(named("phi-2"), context_length=2048, num_ctx=few)
+
+
+def test_the_context_never_goes_beyond_the_model() -> None:
+    assert modelfile_for(named("phi-2"), context_length=2048).num_ctx == 2048
+
+
+def test_text_for_people() -> None:
+    found = Modelfile("{{ .Prompt }}", ("</s>", "\nInstruct:", 'say "no"'), num_ctx=512, system="Be brief.")
+    assert found.to_text("./m.gguf") == (
+        'FROM ./m.gguf\nTEMPLATE """{{ .Prompt }}"""\nPARAMETER num_ctx 512\nPARAMETER num_predict 1024\n'
+        'PARAMETER temperature 0.0\nPARAMETER repeat_penalty 1.0\nPARAMETER stop "</s>"\n'
+        'PARAMETER stop """\nInstruct:"""\nPARAMETER stop "say "no""\nSYSTEM """Be brief."""\n'
+    )

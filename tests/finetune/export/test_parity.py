@@ -1,0 +1,185 @@
+"""The gate: what is exported says what was trained, and every planted fault is caught by its name."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from finetune.export import gguf
+from finetune.export import parity
+from finetune.export.engine import Spread
+from finetune.errors import GateFailed
+from finetune.export.lora_gguf import write_adapter_gguf
+from finetune.export.modelfile import Modelfile, modelfile_for
+from finetune.templates.template import named
+from tests.finetune.export_home import Tuned
+
+
+def modelfile(tuned: Tuned) -> Modelfile:
+    return modelfile_for(tuned.template, context_length=2048)
+
+
+@pytest.mark.parametrize("kind", gguf.KINDS)
+def test_a_faithful_file_passes(tuned: Tuned, tmp_path: Path, kind: str) -> None:
+    path = gguf.write_gguf(tuned.merged, tmp_path / "m.gguf", template=tuned.template, kind=kind)
+    found = parity.compare(tuned.reference, path, kind=kind, modelfile=modelfile(tuned))
+    assert found.differences == {}
+    assert found.positions > 30 and found.texts == len(parity.PROBES) + len(parity.CONVERSATIONS)
+    assert found.ends == found.ended == found.answers
+
+
+def test_f16_is_within_the_stated_kl(tuned: Tuned, tmp_path: Path) -> None:
+    path = gguf.write_gguf(tuned.merged, tmp_path / "m.gguf", template=tuned.template)
+    found = parity.compare(tuned.reference, path, kind="F16")
+    assert found.mean_kl < 1e-4 and found.greedy_equal == found.answers
+
+
+def test_an_adapter_on_the_base_file_says_the_same(tuned: Tuned, tmp_path: Path) -> None:
+    # the adapter file meets the original base: the reference is the merge onto that one
+    from finetune.export.handover import reference_of
+    from finetune.export.merge import merge
+
+    merge(tuned.run, tmp_path / "original", onto="original", measure=False)
+    bare = tmp_path / "bare"
+    _whole_base(tuned, bare)
+    base = gguf.write_gguf(bare, tmp_path / "base.gguf", template=tuned.template, kind="F32")
+    lora = write_adapter_gguf(tuned.run / "adapter", tuned.base, tmp_path / "lora.gguf")
+    ref = reference_of(tuned.run, tmp_path / "original")
+    assert parity.compare(ref, base, kind="F32", lora=lora).differences == {}
+    assert "weights" in parity.compare(ref, base, kind="F32").differences
+
+
+def _whole_base(tuned: Tuned, out: Path) -> None:
+    import shutil
+
+    shutil.copytree(tuned.base, out)
+
+
+# -- planted faults: each must be caught by its own name
+
+Patch = Any
+
+
+def broken(tuned: Tuned, out: Path, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> parity.Parity:
+    """Write a file in which some keys have other values, and let it through the gate."""
+    from gguf import GGUFWriter
+
+    for method, change in changes.items():
+        original = getattr(GGUFWriter, method)
+        monkeypatch.setattr(GGUFWriter, method, lambda self, value, o=original, c=change: o(self, c(value)))
+    path = gguf.write_gguf(tuned.merged, out / "broken.gguf", template=tuned.template)
+    return parity.compare(tuned.reference, path, kind="F16", modelfile=modelfile(tuned))
+
+
+def test_a_wrong_template_is_caught_as_template(tuned: Tuned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = named("zephyr").to_jinja()
+    found = broken(tuned, tmp_path, monkeypatch, add_chat_template=lambda _: wrong)
+    assert list(found.differences) == ["template"]
+    with pytest.raises(GateFailed, match="template: rendered") as failed:
+        parity.require(found, "broken.gguf")
+    assert failed.value.steps == ("template",)
+
+
+def test_a_wrong_template_in_the_modelfile_is_caught_as_template(tuned: Tuned, tmp_path: Path) -> None:
+    path = gguf.write_gguf(tuned.merged, tmp_path / "m.gguf", template=tuned.template)
+    wrong = replace(modelfile(tuned), template="{{ .Prompt }}")
+    found = parity.compare(tuned.reference, path, kind="F16", modelfile=wrong)
+    assert list(found.differences) == ["template"]
+
+
+def test_a_missing_stop_is_caught_as_stop(tuned: Tuned, tmp_path: Path) -> None:
+    path = gguf.write_gguf(tuned.merged, tmp_path / "m.gguf", template=tuned.template)
+    without = replace(modelfile(tuned), stops=modelfile(tuned).stops[1:])
+    found = parity.compare(tuned.reference, path, kind="F16", modelfile=without)
+    assert list(found.differences) == ["stop"]
+    assert repr(tuned.template.end_token) in found.differences["stop"]
+
+
+def test_another_end_token_is_caught_as_stop(tuned: Tuned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = broken(tuned, tmp_path, monkeypatch, add_eos_token_id=lambda _: 11)
+    assert "stop" in found.differences and "weights" not in found.differences
+
+
+def test_a_swapped_pre_tokenizer_is_caught_as_tokenizer(
+    tuned: Tuned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = broken(
+        tuned, tmp_path, monkeypatch, add_tokenizer_pre=lambda pre: "phi-2" if pre == "qwen2" else "llama-bpe"
+    )
+    assert "pre-tokenizer" in found.differences["tokenizer"]
+    assert set(found.differences) == {"tokenizer"}
+
+
+def test_text_cut_otherwise_is_caught_even_when_the_name_is_right(tuned: Tuned, tmp_path: Path) -> None:
+    path = gguf.write_gguf(tuned.merged, tmp_path / "m.gguf", template=tuned.template)
+
+    class Renumbered:
+        """The tokenizer of the reference with two letters exchanged."""
+
+        a, e = tuned.reference.tokenizer.convert_tokens_to_ids(["a", "e"])
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(tuned.reference.tokenizer, name)
+
+        def __call__(self, text: str, **options: Any) -> dict[str, list[int]]:
+            ids = tuned.reference.tokenizer(text, **options)["input_ids"]
+            return {"input_ids": [self.e if i == self.a else self.a if i == self.e else i for i in ids]}
+
+    found = parity.compare(replace(tuned.reference, tokenizer=Renumbered()), path, kind="F16")
+    assert "becomes other tokens" in found.differences["tokenizer"]
+
+
+def test_a_wrong_rope_base_is_caught_as_rope(tuned: Tuned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = broken(tuned, tmp_path, monkeypatch, add_rope_freq_base=lambda base: base * 100)
+    assert "rope.freq_base" in found.differences["rope"]
+    assert "weights" in found.differences  # and it shows in what the model says
+
+
+def test_another_share_of_rotary_dimensions_is_caught_as_rope(
+    tuned: Tuned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = broken(tuned, tmp_path, monkeypatch, add_rope_dimension_count=lambda count: count // 2)
+    assert "rope.dimension_count" in found.differences["rope"]
+    assert found.positions == 0  # llama.cpp would have ended this process on it
+
+
+def test_one_spoilt_matrix_is_caught_as_weights(tuned: Tuned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    matrices = iter(range(10_000))
+    original = gguf.encode
+
+    def spoil(piece: Any, stored: str) -> bytes:
+        third = piece.ndim == 2 and next(matrices) == 3
+        return original(piece * 1.3 if third else piece, stored)
+
+    monkeypatch.setattr(gguf, "encode", spoil)
+    path = gguf.write_gguf(tuned.merged, tmp_path / "m.gguf", template=tuned.template)
+    found = parity.compare(tuned.reference, path, kind="F16")
+    assert list(found.differences) == ["weights"]
+
+
+def test_the_base_instead_of_the_tuned_model_is_caught(tuned: Tuned, tmp_path: Path) -> None:
+    path = gguf.write_gguf(tuned.base, tmp_path / "m.gguf", template=tuned.template)
+    found = parity.compare(tuned.reference, path, kind="F16")
+    assert {"weights"} <= set(found.differences) <= {"weights", "stop"}
+
+
+# -- figures
+
+
+def test_divergence_of_a_spread_from_itself_is_nothing() -> None:
+    logs = np.log(np.array([0.5, 0.25, 0.25], np.float32))
+    assert parity.divergence(logs, Spread(np.array([0, 1, 2]), logs.astype(np.float64))) == 0.0
+
+
+def test_divergence_is_the_formula() -> None:
+    wanted = np.log(np.array([0.5, 0.5], np.float32))
+    has = Spread(np.array([0, 1]), np.log(np.array([0.9, 0.1])))
+    assert parity.divergence(wanted, has) == pytest.approx(0.5 * np.log(0.5 / 0.9) + 0.5 * np.log(0.5 / 0.1), rel=1e-6)
+
+
+def test_tokens_beyond_the_spread_are_one_remainder() -> None:
+    wanted = np.log(np.array([0.6, 0.2, 0.2], np.float32))
+    has = Spread(np.array([0]), np.log(np.array([0.5])))
+    assert parity.divergence(wanted, has) == pytest.approx(0.6 * np.log(0.6 / 0.5) + 0.4 * np.log(0.4 / 0.5), rel=1e-5)

@@ -1,0 +1,78 @@
+"""One process trains in a run's folder, with the settings it was started with, and a start that came to nothing costs no name."""
+
+from pathlib import Path
+
+import pytest
+
+from finetune.runs.claim import LOCK, claim
+from finetune.config import TrainConfig, build
+from finetune.errors import RunExists, UsageError
+from finetune.runs.manifest import FILE
+
+
+def settings(**values: object) -> TrainConfig:
+    return build({"model": "m", "name": "one", "data": ["rows.jsonl"]}, values)
+
+
+def begun(home: Path, **values: object) -> Path:
+    """A run of which a checkpoint is there and no manifest."""
+    with pytest.raises(KeyboardInterrupt), claim(settings(**values), resume=False) as folder:
+        (folder / "checkpoints" / "checkpoint-5").mkdir(parents=True)
+        raise KeyboardInterrupt
+    return folder
+
+
+def test_a_start_that_came_to_nothing_leaves_no_folder(home: Path) -> None:
+    for wrong in (UsageError("no such model"), KeyboardInterrupt()):
+        with pytest.raises(type(wrong)), claim(settings(), resume=False) as folder:
+            raise wrong
+        assert not folder.exists()
+    with claim(settings(), resume=False) as folder:  # the name is free
+        assert (folder / "config.toml").is_file()
+    assert not (folder / LOCK).exists()
+
+
+def test_what_someone_else_put_into_the_folder_stays(home: Path) -> None:
+    (home / "runs" / "one").mkdir(parents=True)
+    (home / "runs" / "one" / "notes.txt").write_text("mine")
+    with pytest.raises(UsageError), claim(settings(), resume=False):
+        raise UsageError("no such model")
+    assert [path.name for path in (home / "runs" / "one").iterdir()] == ["notes.txt"]
+
+
+def test_a_run_with_a_checkpoint_stays_and_is_resumed(home: Path) -> None:
+    folder = begun(home)
+    assert (folder / "checkpoints" / "checkpoint-5").is_dir()
+    with pytest.raises(RunExists, match="add --resume"), claim(settings(), resume=False):
+        pass
+    with claim(settings(), resume=True) as again:
+        assert again == folder
+
+
+def test_a_second_process_is_refused_while_the_first_trains(home: Path) -> None:
+    with (
+        claim(settings(), resume=False),
+        pytest.raises(RunExists, match="is being trained by another process"),
+        claim(settings(), resume=True),
+    ):
+        pass
+    with claim(settings(), resume=True):  # the first one let go
+        pass
+
+
+def test_a_run_that_finished_meanwhile_is_not_trained_again(home: Path) -> None:
+    with claim(settings(), resume=False) as folder:
+        (folder / FILE).write_text("{}")
+    with pytest.raises(RunExists, match="is finished"), claim(settings(), resume=True):
+        pass
+
+
+def test_resuming_with_other_settings_names_them_and_those_that_change_nothing_may_differ(home: Path) -> None:
+    begun(home)
+    with (
+        pytest.raises(UsageError, match=r"data was .*; learning_rate was 0.0002, is 0.5"),
+        claim(settings(learning_rate=0.5, data=["other.jsonl"]), resume=True),
+    ):
+        pass
+    with claim(settings(log_every=1, watts=300.0, prompts=["hi"]), resume=True):
+        pass

@@ -1,0 +1,61 @@
+"""A run without a manifest is unfinished and no stage takes it; a finished one is never overwritten."""
+
+from pathlib import Path
+
+import pytest
+
+from finetune.errors import NoSuchRun, RunError, RunExists, UnfinishedRun
+from finetune.runs.manifest import FILE, RunManifest, find_run, hash_files, open_run, read_manifest, write_manifest
+
+
+def manifest() -> RunManifest:
+    return RunManifest("sft", "base", "lora", "chatml", ["quire"], {"rank": 4}, {"a": "b"}, {"torch": "2"})
+
+
+def test_a_manifest_comes_back_equal(home: Path) -> None:
+    folder = open_run("one", resume=False)
+    written = manifest()
+    write_manifest(folder, written)
+    assert read_manifest("one") == written == read_manifest(folder)
+    assert [p.name for p in folder.iterdir()] == [FILE]  # nothing is left of the writing
+
+
+def test_an_unfinished_run_is_refused_as_an_input(home: Path) -> None:
+    folder = open_run("one", resume=False)
+    (folder / "metrics.jsonl").write_text("{}")
+    with pytest.raises(UnfinishedRun, match="--resume"):
+        read_manifest("one")
+
+
+def test_a_run_that_is_not_there_names_those_that_are(home: Path) -> None:
+    open_run("other", resume=False)
+    with pytest.raises(NoSuchRun, match="runs here: other"):
+        find_run("one")
+
+
+def test_a_finished_run_is_not_overwritten(home: Path) -> None:
+    write_manifest(open_run("one", resume=False), manifest())
+    with pytest.raises(RunExists, match="choose another --name"):
+        open_run("one", resume=True)
+
+
+def test_an_unfinished_run_is_continued_only_when_asked(home: Path) -> None:
+    (open_run("one", resume=False) / "metrics.jsonl").write_text("")
+    with pytest.raises(RunExists, match="add --resume"):
+        open_run("one", resume=False)
+    assert open_run("one", resume=True).name == "one"
+
+
+def test_a_broken_manifest_is_named(home: Path) -> None:
+    (open_run("one", resume=False) / FILE).write_text("{")
+    with pytest.raises(RunError, match="train the run again"):
+        read_manifest("one")
+
+
+def test_data_is_hashed_by_content(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("same")
+    (tmp_path / "b").write_text("same")
+    (tmp_path / "c").write_text("other")
+    hashes = list(hash_files([str(tmp_path / name) for name in "abc"]).values())
+    assert hashes[0] == hashes[1] != hashes[2]
+    assert hash_files(["org/set"])["org/set"].startswith("name:")

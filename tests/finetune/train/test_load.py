@@ -1,0 +1,167 @@
+"""Loading: targets are found and wrong ones refused, adapters stay fp32, 4-bit weights stay trainable after an evaluation."""
+
+from typing import Any
+
+import pytest
+
+from finetune.config import build
+from finetune.errors import ModelUnavailable, UnknownTarget
+from finetune.train.load import add_adapter, compute_dtype, count_parameters, count_trainable, exact_weights, find_targets, load_base, load_tokenizer, never_repack
+
+LINEAR = {
+    "qwen2": ["down_proj", "gate_proj", "k_proj", "o_proj", "q_proj", "up_proj", "v_proj"],
+    "phi": ["dense", "fc1", "fc2", "k_proj", "q_proj", "v_proj"],
+}
+
+
+def config_for(model: str, **settings: Any) -> Any:
+    return build({"model": model, "device": "cpu", "rank": 4, **settings})
+
+
+@pytest.mark.parametrize("method", ["lora", "qlora"])
+@pytest.mark.parametrize("kind", ["qwen2", "phi"])
+def test_all_linear_means_every_linear_module_but_the_head(kind: str, method: str, models: dict[str, str]) -> None:
+    model = load_base(config_for(models[kind], method=method))
+    assert find_targets(model, ("all-linear",)) == LINEAR[kind]
+
+
+def test_target_names_of_the_old_phi_code_are_answered_with_the_candidates(models: dict[str, str]) -> None:
+    """Planted fault: names of Phi's old remote code. PEFT takes them silently when any other name matches."""
+    model = load_base(config_for(models["phi"], method="lora"))
+    with pytest.raises(UnknownTarget, match="there are: dense, fc1, fc2, k_proj"):
+        find_targets(model, ("Wqkv", "fc1", "fc2"))
+
+
+def test_the_trainable_share_is_not_counted_on_packed_bytes(models: dict[str, str]) -> None:
+    """Planted fault: two 4-bit weights lie in one byte, so a naive count halves the model and doubles the share."""
+    plain = load_base(config_for(models["qwen2"], method="lora"))
+    packed = load_base(config_for(models["qwen2"], method="qlora"))
+    naive = sum(p.numel() for p in packed.parameters())
+    truth = sum(p.numel() for p in plain.parameters())
+    assert naive < 0.7 * truth
+    assert count_parameters(packed) == truth == count_parameters(plain)
+
+
+def test_an_adapter_is_the_only_thing_that_trains_and_is_fp32(models: dict[str, str]) -> None:
+    config = config_for(models["qwen2"], method="qlora", dtype="bf16")
+    model = add_adapter(load_base(config), config)
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    assert all("lora_" in name for name in trained)
+    assert {str(p.dtype) for p in trained.values()} == {"torch.float32"}
+    assert sum(p.numel() for p in trained.values()) == count_trainable(model)
+
+
+def test_vectors_are_fp32_in_a_bf16_model(models: dict[str, str]) -> None:
+    model = load_base(config_for(models["phi"], method="lora", dtype="bf16"))
+    kinds = {p.ndim: set() for p in model.parameters()}
+    for parameter in model.parameters():
+        kinds[parameter.ndim].add(str(parameter.dtype))
+    assert kinds == {1: {"torch.float32"}, 2: {"torch.bfloat16"}}
+
+
+@pytest.mark.parametrize("kind", ["qwen2", "phi"])
+@pytest.mark.parametrize("method", ["qlora", "lora"])
+def test_a_bf16_model_with_fp32_vectors_trains_under_autocast(kind: str, method: str, models: dict[str, str]) -> None:
+    import torch
+
+    config = config_for(models[kind], method=method, dtype="bf16")
+    model = add_adapter(load_base(config), config)
+    model.train()
+    ids = torch.arange(20)[None]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        model(input_ids=ids, labels=ids).loss.backward()
+    grads = [p.grad for n, p in model.named_parameters() if "lora_B" in n]
+    assert grads and all(g is not None and bool(torch.isfinite(g).all()) for g in grads)
+    assert sum(float(g.abs().sum()) for g in grads) > 0
+
+
+@pytest.mark.parametrize("kind", ["qwen2", "phi"])
+def test_gradients_are_the_same_before_and_after_an_evaluation_in_4_bits(kind: str, models: dict[str, str]) -> None:
+    """bitsandbytes repacks 4-bit weights at the first forward without gradients on some processors; ours never are."""
+    import torch
+
+    config = config_for(models[kind], method="qlora")
+    model = add_adapter(load_base(config), config)
+    ids = torch.arange(24)[None]
+
+    def gradients() -> list[Any]:
+        model.zero_grad()
+        model.train()
+        model(input_ids=ids, labels=ids).loss.backward()
+        return [p.grad.clone() for n, p in model.named_parameters() if p.requires_grad]
+
+    before = gradients()
+    model.eval()
+    with torch.no_grad():
+        model(input_ids=ids)
+    after = gradients()
+    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+    assert sum(float(g.abs().sum()) for g in before) > 0
+
+
+def test_every_4_bit_module_is_marked(models: dict[str, str]) -> None:
+    import bitsandbytes
+
+    model = load_base(config_for(models["qwen2"], method="qlora"))
+    quantised = [m for m in model.modules() if isinstance(m, bitsandbytes.nn.Linear4bit)]
+    assert len(quantised) == 14
+    for module in quantised:
+        module.support_avx512bf16_for_cpu = True
+    never_repack(model)
+    assert not any(m.support_avx512bf16_for_cpu for m in quantised)
+
+
+def test_what_a_trainer_casts_down_is_given_back_exactly(models: dict[str, str]) -> None:
+    """The cast that TRL makes to adapters of a quantised base, planted: values and type must come back."""
+    import torch
+
+    config = config_for(models["qwen2"], method="qlora")
+    model = add_adapter(load_base(config), config)
+    before = {n: p.detach().clone() for n, p in model.named_parameters() if "lora_" in n}
+    with exact_weights(model):
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.data = parameter.data.to(torch.bfloat16)
+        lost = [n for n, p in model.named_parameters() if n in before and not torch.equal(p.float(), before[n])]
+        assert lost  # the cast really loses digits
+    assert all(torch.equal(p, before[n]) for n, p in model.named_parameters() if n in before)
+
+
+def test_full_training_trains_everything_in_fp32(models: dict[str, str]) -> None:
+    config = config_for(models["qwen2"], method="full", optimizer="adamw_torch")
+    model = add_adapter(load_base(config), config)
+    assert count_trainable(model) == count_parameters(model)
+    assert {str(p.dtype) for p in model.parameters()} == {"torch.float32"}
+
+
+def test_a_processor_computes_in_fp32_unless_told(models: dict[str, str]) -> None:
+    assert str(compute_dtype(config_for(models["phi"]))) == "torch.float32"
+    assert str(compute_dtype(config_for(models["phi"], dtype="bf16"))) == "torch.bfloat16"
+
+
+def test_a_model_that_is_not_there_is_named(tmp_path: Any) -> None:
+    with pytest.raises(ModelUnavailable, match=r"config\.json and safetensors"):
+        load_tokenizer(str(tmp_path / "nothing"))
+    with pytest.raises(ModelUnavailable, match="nothing"):
+        load_base(config_for(str(tmp_path / "nothing"), method="lora"))
+
+
+def test_the_same_seed_gives_the_same_tiny_model_and_adapter(models: dict[str, str], tmp_path: Any) -> None:
+    import torch
+
+    from finetune.demo.tiny import make_tiny
+
+    again = make_tiny(tmp_path / "qwen2", "qwen2")
+    config, copy = config_for(models["qwen2"], method="lora"), config_for(str(again), method="lora")
+    one = add_adapter(load_base(config), config)
+    two = add_adapter(load_base(copy), copy)
+    assert all(torch.equal(a, b) for a, b in zip(one.parameters(), two.parameters(), strict=True))
+
+
+def test_tiny_widths_are_multiples_of_256_and_no_token_lies_outside_the_table(models: dict[str, str]) -> None:
+    from transformers import AutoConfig
+
+    for model in models.values():
+        config = AutoConfig.from_pretrained(model)
+        assert config.hidden_size % 256 == 0 == config.intermediate_size % 256
+        assert len(load_tokenizer(model)) <= config.vocab_size

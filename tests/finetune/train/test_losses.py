@@ -1,0 +1,317 @@
+"""Every preference loss gives the published numbers, through the trainers that train with it."""
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from finetune.config import build
+from finetune.train.losses import conservative_dpo, ipo_sum, kto_pair
+from finetune.data.records import Preference
+from finetune.data.encode import encode_pairs
+from finetune.evaluate.score import pair_log_probs
+
+
+def sigma(x: float) -> float:
+    return 1 / (1 + math.exp(-x))
+
+
+def minus_log_sigma(x: float) -> float:
+    return math.log1p(math.exp(-x))
+
+
+@pytest.fixture(scope="module")
+def trainer_for(
+    models: dict[str, str], preferences: list[Preference], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[str], Any]]:
+    """Give the pair trainer that a run with the loss named in its settings gets, on a tiny model and two pairs."""
+    from finetune.train.load import add_adapter, load_base, load_tokenizer
+    from finetune.templates.template import for_model
+    from finetune.train.run import Prepared, build_trainer, complete
+
+    def build_one(loss: str) -> Any:
+        config = complete(
+            build({"stage": "dpo", "model": models["qwen2"], "device": "cpu", "method": "lora", "batch_size": 2,
+                   "loss": loss})
+        )  # fmt: skip
+        tokenizer = load_tokenizer(config.model)
+        template = for_model(config.model)
+        rows, report = encode_pairs(preferences[:2], template, tokenizer, max_length=256)
+        model = add_adapter(load_base(config), config)
+        trainer, _ = build_trainer(
+            config, tmp_path_factory.mktemp("run"), model, None, tokenizer, template,
+            Prepared(rows, [], report, None), lambda line: None,
+        )  # fmt: skip
+        return trainer
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("QUIRE_HOME", str(tmp_path_factory.mktemp("home")))
+        yield build_one
+
+
+@pytest.fixture(scope="module")
+def pair_trainer(trainer_for: Callable[[str], Any]) -> Any:
+    """A pair trainer whose losses, beta and reference the tests set."""
+    return trainer_for("sigmoid")
+
+
+@pytest.fixture(scope="module")
+def loss_at(pair_trainer: Any) -> Callable[..., float]:
+    """Give the loss of a batch in which every answer has the given log-ratio to the reference."""
+    import torch
+
+    rows = [pair_trainer.train_dataset[i] for i in range(2)]
+    batch = pair_trainer.data_collator(rows)
+    pair_trainer.model.eval()
+    chosen, rejected = pair_log_probs(pair_trainer.model, rows, pad_token_id=pair_trainer.processing_class.pad_token_id)
+
+    def compute(
+        loss: str,
+        chosen_ratio: float,
+        rejected_ratio: float,
+        *,
+        beta: float = 0.1,
+        smoothing: float = 0.0,
+        tokens: int = 0,
+    ) -> float:
+        from finetune.config import parse_loss
+
+        pair_trainer._weights = parse_loss(loss)
+        pair_trainer.beta, pair_trainer.label_smoothing = beta, smoothing
+        inputs = dict(batch)
+        mine, theirs = chosen, rejected
+        if tokens:  # keep only the first answer tokens
+            mask = batch["completion_mask"]
+            inputs["completion_mask"] = mask * (mask.cumsum(dim=1) <= tokens)
+            from finetune.evaluate.score import answer_log_probs
+
+            mine, theirs = (
+                answer_log_probs(
+                    pair_trainer.model,
+                    [row["prompt_ids"] for row in rows],
+                    [row[side][:tokens] for row in rows],
+                    pad_token_id=pair_trainer.processing_class.pad_token_id,
+                )
+                for side in ("chosen_ids", "rejected_ids")
+            )
+        inputs["ref_chosen_logps"] = torch.tensor(mine) - chosen_ratio
+        inputs["ref_rejected_logps"] = torch.tensor(theirs) - rejected_ratio
+        with torch.no_grad():
+            return float(pair_trainer._compute_loss(pair_trainer.model, inputs, False))
+
+    return compute
+
+
+GOLDEN = [
+    # beta 0.1, difference of log-ratios 6: +3 for the chosen and -3 for the rejected answer
+    ("sigmoid", {}, 0.437488),
+    ("hinge", {}, 0.400000),
+    ("ipo", {"tokens": 1}, 1.000000),
+    ("ipo_sum", {}, 1.000000),
+    ("cdpo", {"smoothing": 0.1}, 0.497488),
+    ("robust", {"smoothing": 0.1}, 0.362488),
+    ("sigmoid_norm", {"tokens": 1}, 0.437488),
+    # nca_pair, arXiv:2402.05369 eq. 11 for two answers: -ls(r_w) - (ls(-r_w) + ls(-r_l)) / 2, r = +-0.3
+    ("nca_pair", {}, minus_log_sigma(0.3) + 0.5 * minus_log_sigma(-0.3) + 0.5 * minus_log_sigma(0.3)),
+    # apo_zero and apo_down, arXiv:2408.06266 eqs. 7 and 8
+    ("apo_zero", {}, (1 - sigma(0.3)) + sigma(-0.3)),
+    ("apo_down", {}, sigma(0.3) + (1 - sigma(0.6))),
+    # exo_pair, arXiv:2402.00856 eq. 16 for two answers, smoothing 0.01
+    (
+        "exo_pair",
+        {"smoothing": 0.01},
+        sigma(0.6) * (math.log(sigma(0.6)) - math.log(0.99)) + sigma(-0.6) * (math.log(sigma(-0.6)) - math.log(0.01)),
+    ),
+    # discopop, arXiv:2406.08414 eq. 5, tau 0.05: a mix of logistic and exponential by sigma(x / tau)
+    ("discopop", {}, minus_log_sigma(0.6) * (1 - sigma(12.0)) + math.exp(-0.6) * sigma(12.0)),
+    # kto_pair, arXiv:2402.01306 eq. 7: KL of the chosen side clamps to 3, of the rejected side to 0
+    ("kto_pair", {}, ((1 - sigma(0.1 * (3 - 0))) + (1 - sigma(0.1 * (3 + 3)))) / 2),
+]
+
+
+@pytest.mark.parametrize(("loss", "options", "expected"), GOLDEN, ids=[row[0] for row in GOLDEN])
+def test_a_margin_of_six_gives_the_published_loss(
+    loss: str, options: dict[str, Any], expected: float, loss_at: Callable[..., float]
+) -> None:
+    assert loss_at(loss, 3.0, -3.0, **options) == pytest.approx(expected, abs=2e-5)
+
+
+@pytest.mark.parametrize(
+    ("loss", "expected"), [("sigmoid", 0.693147), ("ipo", 25.0), ("ipo_sum", 25.0), ("hinge", 1.0)]
+)
+def test_equal_policy_and_reference_give_the_known_start(
+    loss: str, expected: float, loss_at: Callable[..., float]
+) -> None:
+    assert loss_at(loss, 0.0, 0.0) == pytest.approx(expected, abs=2e-4 if expected > 2 else 2e-6)
+
+
+def test_ipo_of_the_mean_is_told_apart_from_ipo_of_the_sum(loss_at: Callable[..., float]) -> None:
+    """Planted fault: the sum where the mean was asked. With more than one token the two differ by far."""
+    mean, summed = loss_at("ipo", 3.0, -3.0), loss_at("ipo_sum", 3.0, -3.0)
+    assert summed == pytest.approx(1.0, abs=1e-4)
+    assert mean > 10  # answers of six tokens and more: (about 1 - 5)^2
+
+
+@pytest.mark.parametrize("loss", ["ipo", "ipo_sum"])
+def test_the_ipo_that_the_settings_name_is_the_one_that_trains(loss: str, trainer_for: Callable[[str], Any]) -> None:
+    """Planted fault: the sum where the mean was asked, anywhere between the settings and the trainer."""
+    import torch
+
+    trainer = trainer_for(loss)
+    rows = [trainer.train_dataset[i] for i in range(2)]
+    trainer.model.eval()
+    chosen, rejected = pair_log_probs(trainer.model, rows, pad_token_id=trainer.processing_class.pad_token_id)
+    inputs = dict(trainer.data_collator(rows))
+    inputs["ref_chosen_logps"], inputs["ref_rejected_logps"] = torch.tensor(chosen) - 3, torch.tensor(rejected) + 3
+    with torch.no_grad():
+        found = float(trainer._compute_loss(trainer.model, inputs, False))
+    # Azar et al., arXiv:2310.12036, eq. 17, beta 0.1: (h - 5)^2; the mean divides each log-ratio by its answer's tokens
+    lengths = [(len(r["chosen_ids"]), len(r["rejected_ids"])) if loss == "ipo" else (1, 1) for r in rows]
+    expected = sum((3 / c + 3 / r - 5) ** 2 for c, r in lengths) / len(rows)
+    assert found == pytest.approx(expected, abs=2e-3)
+
+
+def test_a_sum_of_losses_is_weighted(loss_at: Callable[..., float]) -> None:
+    plain = loss_at("sigmoid", 3.0, -3.0)
+    likelihood = loss_at("sigmoid+1*sft", 3.0, -3.0) - plain
+    assert likelihood > 0
+    assert loss_at("sigmoid+0.2*sft", 3.0, -3.0) == pytest.approx(plain + 0.2 * likelihood, abs=1e-4)
+    assert loss_at("0.5*sigmoid+2*cdpo", 3.0, -3.0, smoothing=0.1) == pytest.approx(
+        0.5 * 0.437488 + 2 * 0.497488, abs=1e-4
+    )
+
+
+@pytest.mark.parametrize(("loss", "slope"), [("sigmoid", -0.035434), ("hinge", -0.1), ("ipo_sum", 2.0)])
+def test_the_slope_at_six_is_the_published_one(loss: str, slope: float, loss_at: Callable[..., float]) -> None:
+    step = 0.05
+    up, down = loss_at(loss, 3.0 + step, -3.0), loss_at(loss, 3.0 - step, -3.0)
+    assert (up - down) / (2 * step) == pytest.approx(slope, rel=2e-3)
+
+
+@pytest.mark.parametrize("loss", ["cdpo", "ipo_sum", "kto_pair"])
+def test_gradients_of_our_losses_equal_finite_differences(loss: str) -> None:
+    import torch
+
+    chosen = torch.tensor([1.5, -0.5, 2.0], dtype=torch.float64, requires_grad=True)
+    rejected = torch.tensor([-1.0, 0.3, -2.0], dtype=torch.float64, requires_grad=True)
+
+    start = chosen.detach().clone(), rejected.detach().clone()
+
+    def function(a: Any, b: Any) -> Any:
+        if loss == "cdpo":
+            return conservative_dpo(a, b, beta=0.1, smoothing=0.2)
+        if loss == "ipo_sum":
+            return ipo_sum(a, b, beta=0.1)
+        return _kto_with_fixed_kl(a, b, *start)
+
+    assert torch.autograd.gradcheck(function, (chosen, rejected))
+    if loss == "kto_pair":  # the function with moving estimates has the gradient of the one with fixed ones
+        ours = torch.autograd.grad(kto_pair(chosen, rejected, beta=0.1).sum(), (chosen, rejected))
+        fixed = torch.autograd.grad(function(chosen, rejected).sum(), (chosen, rejected))
+        assert all(torch.equal(a, b) for a, b in zip(ours, fixed, strict=True))
+
+
+def _kto_with_fixed_kl(a: Any, b: Any, a0: Any, b0: Any) -> Any:
+    """kto_pair whose KL estimates are held where they were: they carry no gradient, so differences must not move them."""
+    import torch
+
+    kl_chosen, kl_rejected = a0.detach().mean().clamp(min=0), b0.detach().mean().clamp(min=0)
+    return ((1 - torch.sigmoid(0.1 * (a - kl_rejected))) + (1 - torch.sigmoid(0.1 * (kl_chosen - b)))) / 2
+
+
+def test_the_trainer_descends_along_the_finite_difference_of_its_loss(pair_trainer: Any) -> None:
+    """Move one adapter along its gradient: the loss must fall by step times the gradient's square."""
+    import torch
+
+    rows = [pair_trainer.train_dataset[i] for i in range(2)]
+    batch = pair_trainer.data_collator(rows)
+    pair_trainer._weights = {"sigmoid": 1.0}
+    pair_trainer.beta = 0.5
+    model = pair_trainer.model
+    model.eval()
+    parameter = next(p for n, p in model.named_parameters() if "lora_B" in n and "q_proj" in n)
+    model.zero_grad()
+    pair_trainer._compute_loss(model, dict(batch), False).backward()
+    gradient = parameter.grad.clone()
+    step = 1e-2 / float(gradient.norm())
+
+    def moved(scale: float) -> float:
+        with torch.no_grad():
+            parameter.add_(gradient * scale)
+            value = float(pair_trainer._compute_loss(model, dict(batch), False))
+            parameter.sub_(gradient * scale)
+        return value
+
+    slope = (moved(step) - moved(-step)) / (2 * step)
+    assert slope == pytest.approx(float((gradient**2).sum()), rel=0.02)
+    model.zero_grad()
+
+
+def test_kto_gives_the_published_values() -> None:
+    import torch
+
+    from finetune.train.trainers import LabelTrainer
+
+    class Output:
+        def __init__(self, log_probs: Any) -> None:
+            self.log_probs = log_probs
+            self.entropy = torch.zeros_like(log_probs)
+            self.mean_logits = torch.zeros_like(log_probs)
+
+    losses = {}
+    for wanted, ratio in ((True, 4.0), (False, -2.0)):
+        trainer = LabelTrainer.__new__(LabelTrainer)
+        _bare(trainer)
+        losses[wanted] = float(
+            trainer._compute_loss(
+                lambda **_: Output(torch.tensor([[0.0, -1.0]])),
+                {
+                    "input_ids": torch.tensor([[1, 2, 3]]),
+                    "attention_mask": torch.ones(1, 3, dtype=torch.long),
+                    "completion_mask": torch.tensor([[0, 0, 1]]),
+                    "label": torch.tensor([wanted]),
+                    "ref_logps": torch.tensor([-1.0 - ratio]),
+                },
+                False,
+            )
+        )
+    assert losses[True] == pytest.approx(0.401312, abs=1e-6)
+    assert losses[False] == pytest.approx(0.450166, abs=1e-6)
+
+
+def _bare(trainer: Any) -> None:
+    """Give a trainer without a model what its loss reads: beta 0.1, KL estimate 0, one process."""
+    from collections import defaultdict
+    from types import SimpleNamespace
+
+    import torch
+    from accelerate import Accelerator
+
+    trainer.accelerator = Accelerator(cpu=True)
+    trainer.model = SimpleNamespace(training=True)
+    trainer._metrics = {"train": defaultdict(list), "eval": defaultdict(list)}
+    trainer._total_train_tokens, trainer._tp_size = 0, 1
+    trainer.calculate_KL = False
+    trainer.aux_loss_enabled = False
+    trainer.precompute_ref_logps = True
+    trainer.loss_type, trainer.beta = "kto", 0.1
+    trainer.desirable_weight = trainer.undesirable_weight = 1.0
+    assert torch.tensor(0.0).device.type == "cpu"
+
+
+def test_orpo_and_simpo_give_the_published_values() -> None:
+    import torch
+    from accelerate import Accelerator
+
+    from finetune.train.trainers import ContrastTrainer, OddsTrainer
+
+    chosen, rejected = torch.tensor([-1.0]), torch.tensor([-1.5])
+    odds = OddsTrainer.__new__(OddsTrainer)
+    odds.beta, odds.accelerator = 1.0, Accelerator(cpu=True)
+    assert float(-odds.odds_ratio_loss(chosen, rejected)[0]) == pytest.approx(0.401135, abs=1e-6)
+    simpo = ContrastTrainer.__new__(ContrastTrainer)
+    simpo.beta, simpo.simpo_gamma, simpo.loss_type, simpo.label_smoothing = 2.0, 0.5, "simpo", 0.0
+    simpo.alpha = 0.0
+    simpo.accelerator = odds.accelerator
+    assert float(simpo.cpo_loss(chosen, rejected)[0]) == pytest.approx(0.474077, abs=1e-6)

@@ -1,0 +1,498 @@
+"""Training itself: it learns, starts at ln 2, resumes bit for bit, packs without leakage, and is the same on two processes."""
+
+import hashlib
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from finetune.config import LABEL_LOSSES, LOSSES, build
+from finetune.errors import MissingLibrary, RunExists, TrainingFailed, UnfinishedRun, UsageError
+from finetune.runs.manifest import FILE, read_manifest
+from finetune.data.records import Conversation, Preference, to_task
+from finetune.train.run import complete, train
+from finetune.train.watch import read_metrics
+from tests.finetune.hosts import contacted
+
+COMMON: dict[str, Any] = {
+    "device": "cpu",
+    "method": "lora",
+    "rank": 4,
+    "optimizer": "adamw_torch",
+    "schedule": "constant",
+    "warmup": 0.0,
+    "batch_size": 3,
+    "accumulation": 1,
+    "max_length": 128,
+    "gradient_checkpointing": False,
+    "log_every": 1,
+}
+
+
+def quiet(line: str) -> None:
+    """Say nothing."""
+
+
+def weights_hash(folder: Path) -> str:
+    found = sorted((folder / "adapter").glob("*.safetensors"))
+    assert found
+    return hashlib.sha256(b"".join(path.read_bytes() for path in found)).hexdigest()
+
+
+def losses(folder: Path) -> list[float]:
+    return [line["loss"] for line in read_metrics(folder) if "loss" in line]
+
+
+@pytest.fixture(scope="module")
+def sft(models: dict[str, str], conversations: list[Conversation], session_home: Path) -> dict[str, Path]:
+    """An SFT run of each kind that knows the six animals; qwen2 in 4 bits, phi not."""
+    runs = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("QUIRE_HOME", str(session_home))
+        for kind, method in (("qwen2", "qlora"), ("phi", "lora")):
+            config = build(COMMON, {
+                "model": models[kind], "name": f"{kind}-sft", "method": method, "learning_rate": 5e-3, "epochs": 60.0,
+                "stop_loss": 0.03, "prompts": ["What does the cow say?"], "sample_tokens": 16, "rank": 16, "batch_size": 6,
+                "price_per_hour": 2.0, "watts": 100.0,
+            })  # fmt: skip
+            runs[kind] = train(config, records=conversations, say=quiet)
+    return runs
+
+
+@pytest.fixture
+def with_sft(sft: dict[str, Path], session_home: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
+    """The same, with the home they live in."""
+    monkeypatch.setenv("QUIRE_HOME", str(session_home))
+    return sft
+
+
+@pytest.mark.parametrize("kind", ["qwen2", "phi"])
+def test_sft_learns_its_task_and_stops_by_itself(kind: str, sft: dict[str, Path]) -> None:
+    samples = [json.loads(line) for line in (sft[kind] / "samples.jsonl").read_text().splitlines()]
+    assert "moo" not in samples[0]["answer"]
+    assert samples[-1]["answer"] == "The cow says moo."
+    assert samples[-1]["finish"] == "stop"
+    assert losses(sft[kind])[-1] < 0.03
+
+
+def test_a_finished_run_holds_what_the_design_names(sft: dict[str, Path]) -> None:
+    folder = sft["qwen2"]
+    names = {path.name for path in folder.iterdir()}
+    assert {"config.toml", "adapter", "checkpoints", "metrics.jsonl", "curves.png", "report.json", FILE} <= names
+    assert {path.name for path in (folder / "adapter").iterdir()} >= {
+        "adapter_model.safetensors", "adapter_config.json", "tokenizer.json", "chat_template.jinja", "template.json",
+    }  # fmt: skip
+    report = json.loads((folder / "report.json").read_text())
+    assert report["tokens_per_second"] > 0 and report["peak_memory_gb"] > 0
+    assert report["price"] == pytest.approx(report["seconds"] / 3600 * 2.0, abs=1e-5)
+    assert report["energy_kwh"] == pytest.approx(report["seconds"] / 3600 * 0.1, abs=1e-5)
+    assert read_manifest(folder).versions["trl"]
+    assert (folder / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_stored_adapters_are_fp32(sft: dict[str, Path]) -> None:
+    from safetensors.torch import load_file
+
+    tensors = load_file(sft["qwen2"] / "adapter" / "adapter_model.safetensors")
+    assert {str(tensor.dtype) for tensor in tensors.values()} == {"torch.float32"}
+
+
+@pytest.mark.parametrize("kind", ["qwen2", "phi"])
+@pytest.mark.parametrize("precompute", [False, True])
+def test_the_first_dpo_loss_is_exactly_ln_2_and_falls(
+    kind: str, precompute: bool, with_sft: dict[str, Path], preferences: list[Preference]
+) -> None:
+    name = f"{kind}-dpo-{precompute}"
+    config = build(COMMON, {"stage": "dpo", "parent": f"{kind}-sft", "name": name, "learning_rate": 2e-4,
+                            "max_steps": 6, "precompute_reference": precompute})  # fmt: skip
+    folder = train(config, records=preferences, say=quiet)
+    found = losses(folder)
+    assert found[0] == pytest.approx(math.log(2), abs=1e-6 if precompute else 1e-7)
+    assert found[-1] < found[0] - 0.05
+    line = next(line for line in reversed(read_metrics(folder)) if "kl" in line)
+    assert line["kl"] > 0 and line["rewards/margins"] > 0
+    assert {"logps/chosen", "logps/rejected", "lengths/chosen", "rewards/accuracies", "kl/chosen"} <= line.keys()
+    assert not (folder / "adapter" / "ref").exists()  # the frozen reference is no part of the result
+    manifest = read_manifest(folder)
+    assert (manifest.parent, manifest.reference) == (str(with_sft[kind]), "parent")
+
+
+def test_the_reference_may_be_the_bare_base(with_sft: dict[str, Path], preferences: list[Preference]) -> None:
+    config = build(
+        COMMON, {"stage": "dpo", "parent": "phi-sft", "name": "ref-base", "reference": "base", "max_steps": 1}
+    )
+    found = losses(train(config, records=preferences, say=quiet))[0]
+    assert abs(found - math.log(2)) > 0.1  # the tuned policy is far from the base
+
+
+def test_stored_reference_values_are_used_again(
+    with_sft: dict[str, Path], preferences: list[Preference], session_home: Path
+) -> None:
+    cache = session_home / "cache" / "reference"
+    before = set(cache.glob("*.npz"))
+    for name in ("cached-1", "cached-2"):
+        config = build(COMMON, {"stage": "dpo", "parent": "phi-sft", "name": name, "max_steps": 2, "beta": 0.3,
+                                "precompute_reference": True})  # fmt: skip
+        train(config, records=preferences[:3], say=quiet)
+    assert len(set(cache.glob("*.npz")) - before) == 1
+    runs = session_home / "runs"
+    assert weights_hash(runs / "cached-1") == weights_hash(runs / "cached-2")
+
+
+QUICK = ("ipo", "kto", "kto_pair", "orpo", "simpo", "sigmoid+0.2*sft")
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        *QUICK,
+        *(pytest.param(name, marks=pytest.mark.slow) for name in LOSSES if name not in (*QUICK, "sft")),
+    ],
+)
+def test_every_loss_trains(loss: str, with_sft: dict[str, Path], preferences: list[Preference]) -> None:
+    smoothing = {"cdpo": 0.1, "robust": 0.1, "exo_pair": 0.01}.get(loss, 0.0)
+    records = list(to_task(preferences[:3], "label")) if loss in LABEL_LOSSES else preferences[:3]
+    config = build(COMMON, {"stage": "dpo", "parent": "phi-sft", "name": "loss-" + "".join(c for c in loss if c.isalnum()),
+                            "loss": loss, "label_smoothing": smoothing, "learning_rate": 1e-4, "max_steps": 3})  # fmt: skip
+    found = losses(train(config, records=records, say=quiet))
+    assert len(found) == 3
+    assert found[-1] < found[0]
+
+
+def test_orpo_counts_the_answer_alone(with_sft: dict[str, Path], preferences: list[Preference]) -> None:
+    """Planted fault: loss on the prompt. TRL's ORPO counts the prompt's tokens, which an SFT run never learned."""
+    config = build(COMMON, {"stage": "dpo", "parent": "phi-sft", "name": "orpo-answer", "loss": "orpo", "max_steps": 1})
+    folder = train(config, records=preferences, say=quiet)
+    line = next(line for line in read_metrics(folder) if "nll_loss" in line)
+    assert line["nll_loss"] < 0.2  # the tuned model knows the answers; with the prompt it would be above 3
+
+
+@pytest.mark.parametrize("stage", ["sft", "dpo"])
+def test_stopping_and_going_on_equals_going_through_bit_for_bit(
+    stage: str, with_sft: dict[str, Path], models: dict[str, str], conversations: list[Conversation],
+    preferences: list[Preference],
+) -> None:  # fmt: skip
+    from transformers import TrainerCallback
+
+    import finetune.train.watch as watch
+
+    class Halt(TrainerCallback):  # type: ignore[misc]
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            if state.global_step == 7:
+                raise KeyboardInterrupt
+
+    records: Any = conversations if stage == "sft" else preferences
+    start = {"model": models["qwen2"]} if stage == "sft" else {"parent": "qwen2-sft"}
+    settings = {**start, "stage": stage, "method": "qlora", "max_steps": 10, "save_every": 5, "learning_rate": 1e-3,
+                "schedule": "cosine"}  # fmt: skip
+    whole = train(build(COMMON, settings, {"name": f"{stage}-whole"}), records=records, say=quiet)
+    broken = build(COMMON, settings, {"name": f"{stage}-broken", "stop_loss": 1e-9})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(watch, "StopAtLoss", lambda mark: Halt())
+        with pytest.raises(KeyboardInterrupt):
+            train(broken, records=records, say=quiet)
+    with pytest.raises(UnfinishedRun, match="did not finish"):
+        read_manifest(broken.name)
+    with pytest.raises(RunExists, match="add --resume"):
+        train(broken, records=records, say=quiet)
+    resumed = train(broken, records=records, say=quiet, resume=True)
+    assert weights_hash(resumed) == weights_hash(whole)
+    assert losses(resumed) == losses(whole)
+    assert [line["step"] for line in read_metrics(resumed) if "loss" in line] == list(range(1, 11))
+
+
+def test_training_contacts_no_host(
+    models: dict[str, str], conversations: list[Conversation], home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CI", raising=False)  # where it is set, TRL itself keeps quiet
+    with contacted() as hosts:
+        train(build(COMMON, {"model": models["qwen2"], "max_steps": 1}), records=conversations, say=quiet)
+        time.sleep(0.3)  # TRL's report would go out from a thread
+    assert hosts == []
+
+
+def test_weights_that_find_no_room_are_told_and_the_run_goes_on_later(
+    models: dict[str, str], conversations: list[Conversation], home: Path
+) -> None:
+    import resource
+
+    config = build(COMMON, {"model": models["qwen2"], "name": "cramped", "max_steps": 4, "save_every": 2})
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, limits[1]))  # the kernel refuses to write larger files
+    try:
+        with pytest.raises(TrainingFailed, match=r"(?s)could not be written into .*cramped .*with --resume"):
+            train(config, records=conversations, say=quiet)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert read_manifest(train(config, records=conversations, say=quiet, resume=True)).stage == "sft"
+
+
+def test_the_same_seed_gives_the_same_run_and_another_does_not(
+    models: dict[str, str], conversations: list[Conversation], home: Path
+) -> None:
+    settings = {"model": models["phi"], "max_steps": 3}
+    hashes = [
+        weights_hash(train(build(COMMON, settings, {"name": name, "seed": seed}), records=conversations, say=quiet))
+        for name, seed in (("a", 1), ("b", 1), ("c", 2))
+    ]
+    assert hashes[0] == hashes[1] != hashes[2]
+
+
+def test_gradient_checkpointing_gives_the_same_losses(
+    models: dict[str, str], conversations: list[Conversation], home: Path
+) -> None:
+    found = [
+        losses(train(build(COMMON, {"model": models["qwen2"], "max_steps": 3, "learning_rate": 1e-3, "name": name,
+                                    "gradient_checkpointing": on}), records=conversations, say=quiet))
+        for name, on in (("with", True), ("without", False))
+    ]  # fmt: skip
+    assert found[0] == pytest.approx(found[1], abs=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["qwen2", "phi"])
+def test_packed_rows_do_not_see_one_another(
+    kind: str, models: dict[str, str], conversations: list[Conversation]
+) -> None:
+    """The loss of a packed sequence is the token mean of its rows alone; attention across rows gives another number."""
+    import torch
+    from datasets import Dataset
+    from trl import pack_dataset
+    from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
+
+    from finetune.train.load import load_plain
+    from finetune.data.encode import encode_rows
+
+    loaded = load_plain(models[kind], device="cpu")
+    rows, _ = encode_rows(conversations, loaded.template, loaded.tokenizer, max_length=128)
+    packed = pack_dataset(Dataset.from_list(rows), seq_length=512, strategy="bfd")
+    assert len(packed) == 1
+    batch = DataCollatorForLanguageModeling(pad_token_id=0, padding_free=True)([packed[0]])
+    with torch.no_grad():
+        together = float(loaded.model(**{k: v for k, v in batch.items() if k != "seq_idx"}, use_cache=False).loss)
+        leaking = float(loaded.model(input_ids=batch["input_ids"], labels=batch["labels"], use_cache=False).loss)
+        total = count = 0.0
+        for row in rows:
+            labels = torch.tensor([row["labels"]])
+            trained = int((labels[:, 1:] != -100).sum())
+            total += float(loaded.model(input_ids=torch.tensor([row["input_ids"]]), labels=labels).loss) * trained
+            count += trained
+    assert together == pytest.approx(total / count, abs=1e-5)
+    assert abs(leaking - total / count) > 1e-3
+
+
+def test_best_checkpoint_is_kept_and_training_stops_early(
+    models: dict[str, str], conversations: list[Conversation], home: Path
+) -> None:
+    config = build(COMMON, {"model": models["qwen2"], "name": "early", "eval_share": 0.3, "eval_every": 2, "patience": 2,
+                            "learning_rate": 2e-2, "max_steps": 60, "packing": True})  # fmt: skip
+    folder = train(config, records=conversations, say=quiet)
+    report = json.loads((folder / "report.json").read_text())
+    lines = [line for line in read_metrics(folder) if "eval_loss" in line]
+    assert report["steps"] < 60
+    best = min(lines, key=lambda line: line["eval_loss"])
+    assert report["best_checkpoint"] == f"checkpoint-{best['step']}"
+    assert report["held_out_rows"]["rows"] == 2
+
+
+def test_full_training_and_dpo_on_top_of_it(
+    models: dict[str, str], conversations: list[Conversation], preferences: list[Preference], home: Path
+) -> None:
+    full = {"method": "full", "learning_rate": 1e-3, "max_steps": 2}
+    train(build(COMMON, full, {"model": models["phi"], "name": "full"}), records=conversations, say=quiet)
+    folder = train(build(COMMON, full, {"stage": "dpo", "parent": "full", "name": "full-dpo", "learning_rate": 1e-4}),
+                   records=preferences, say=quiet)  # fmt: skip
+    assert losses(folder)[0] == pytest.approx(math.log(2), abs=1e-6)
+    assert losses(folder)[1] < losses(folder)[0]
+
+
+@pytest.mark.parametrize(("kind", "method"), [("qwen2", "qlora"), ("qwen2", "lora"), ("phi", "qlora")])
+def test_a_base_in_16_bits_as_on_a_card_trains_samples_scores_and_answers(
+    kind: str, method: str, models: dict[str, str], conversations: list[Conversation], preferences: list[Preference],
+    home: Path,
+) -> None:  # fmt: skip
+    from finetune.evaluate.generate import answer
+    from finetune.train.load import load_run
+    from finetune.evaluate.score import score_pairs
+
+    settings = {"method": method, "dtype": "bf16", "max_steps": 2, "prompts": ["What does the cow say?"]}
+    train(build(COMMON, settings, {"model": models[kind], "name": "sft"}), records=conversations, say=quiet)
+    settings |= {"stage": "dpo", "parent": "sft", "name": "dpo", "precompute_reference": True}
+    folder = train(build(COMMON, settings), records=preferences, say=quiet)
+    assert losses(folder)[0] == pytest.approx(math.log(2), abs=1e-6)
+    assert len((folder / "samples.jsonl").read_text().splitlines()) >= 2
+    assert answer(load_run(folder), conversations[0].messages[:1], max_new_tokens=4).tokens == 4
+    assert math.isfinite(score_pairs(folder, preferences).margin)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"neftune_alpha": 5.0}, {"optimizer": "rmsprop"}, {"optimizer": "paged_adamw_8bit"}, {"rslora": True},
+     {"schedule": "cosine", "warmup": 0.5}, {"dropout": 0.1}],
+    ids=str,
+)  # fmt: skip
+def test_other_settings_train(
+    settings: dict[str, Any], models: dict[str, str], conversations: list[Conversation], home: Path
+) -> None:
+    config = build(COMMON, {"model": models["qwen2"], "max_steps": 3, "learning_rate": 1e-3, "name": "x"}, settings)
+    found = losses(train(config, records=conversations, say=quiet))
+    assert len(found) == 3 and found[-1] < found[0]
+
+
+def test_an_unfinished_parent_is_refused(home: Path, preferences: list[Preference]) -> None:
+    (home / "runs" / "half").mkdir(parents=True)
+    with pytest.raises(UnfinishedRun, match="--resume"):
+        train(build(COMMON, {"stage": "dpo", "parent": "half", "name": "x"}), records=preferences, say=quiet)
+
+
+def test_a_run_without_a_model_says_so(home: Path) -> None:
+    with pytest.raises(UsageError, match="--parent RUN"):
+        train(build(COMMON), records=[], say=quiet)
+
+
+def test_files_are_mixed_by_weight_and_the_realised_shares_are_kept(
+    models: dict[str, str], home: Path, tmp_path: Path
+) -> None:
+    for name, count in (("a", 12), ("b", 12)):
+        rows = [{"instruction": f"{name} {i}", "input": "", "output": f"answer {name}{i}"} for i in range(count)]
+        (tmp_path / f"{name}.json").write_text(json.dumps(rows))
+    files = [str(tmp_path / "a.json"), str(tmp_path / "b.json")]
+    config = build(
+        COMMON, {"model": models["phi"], "name": "mixed", "data": files, "weights": ["3", "1"], "max_steps": 1}
+    )
+    report = json.loads((train(config, say=quiet) / "report.json").read_text())
+    assert report["rows"]["rows"] == 16
+    assert [(share["rows"], share["realised"]) for share in report["mixture"]] == [(12, 0.75), (4, 0.25)]
+
+
+def test_a_tracker_that_is_not_installed_is_said_before_anything_loads(home: Path) -> None:
+    with pytest.raises(MissingLibrary, match="pip install wandb"):
+        train(build(COMMON, {"model": "nowhere", "trackers": ["wandb"]}), records=[], say=quiet)
+
+
+def test_packed_rows_go_one_sequence_a_pass_where_only_a_mask_keeps_them_apart(
+    models: dict[str, str], home: Path
+) -> None:
+    asked = build(COMMON, {"model": models["phi"], "packing": True, "batch_size": 4, "accumulation": 2})
+    done = complete(asked)
+    assert (done.batch_size, done.accumulation) == (1, 8)
+
+
+SCRIPT = """
+import json, sys, time
+from finetune.config import build
+from finetune.records import Conversation, Message, Preference
+from finetune.training import train
+settings, rows, slow = json.loads(sys.argv[1]), json.loads(sys.argv[2]), float(sys.argv[3])
+if settings["stage"] == "sft":
+    records = [Conversation((Message("user", q), Message("assistant", a)), source="t", row=i) for i, (q, a) in enumerate(rows)]
+else:
+    records = [Preference((Message("user", q),), (Message("assistant", a),), (Message("assistant", "I do not know."),),
+               source="t", row=i) for i, (q, a) in enumerate(rows)]
+if slow:
+    from transformers import TrainerCallback
+    import finetune.watch as watch
+    class Slow(watch.Recorder):
+        def on_step_end(self, args, state, control, **_):
+            time.sleep(slow)
+    watch.Recorder = Slow
+train(build(settings), records=records, resume="--resume" in sys.argv, say=lambda line: None)
+"""
+
+
+def start(
+    settings: dict[str, Any], rows: list[tuple[str, str]], home: Path, *, slow: float = 0.0, resume: bool = False,
+    processes: int = 1,
+) -> subprocess.Popen[bytes]:  # fmt: skip
+    script = home / "train.py"
+    script.parent.mkdir(parents=True, exist_ok=True)
+    script.write_text(SCRIPT)
+    launcher = [sys.executable]
+    if processes > 1:
+        launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
+    root = str(Path(__file__).parents[3])
+    return subprocess.Popen(
+        [*launcher, str(script), json.dumps(settings), json.dumps(rows), str(slow), *(["--resume"] if resume else [])],
+        env={**os.environ, "QUIRE_HOME": str(home), "PYTHONPATH": root, "OMP_NUM_THREADS": "1"},
+        stderr=subprocess.PIPE,
+    )
+
+
+def finish(process: subprocess.Popen[bytes]) -> None:
+    _, errors = process.communicate(timeout=500)
+    assert process.returncode == 0, errors.decode()[-3000:]
+
+
+def table(conversations: list[Conversation]) -> list[tuple[str, str]]:
+    return [(r.messages[0].content, r.messages[1].content) for r in conversations]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1500)  # three processes that load everything anew; a busy machine takes minutes for each
+def test_a_run_killed_after_ten_steps_and_resumed_equals_twenty_in_one_go(
+    models: dict[str, str], conversations: list[Conversation], tmp_path: Path
+) -> None:
+    settings = {**COMMON, "stage": "sft", "model": models["qwen2"], "method": "qlora", "max_steps": 20, "save_every": 10,
+                "learning_rate": 1e-3}  # fmt: skip
+    rows = table(conversations)
+    finish(start({**settings, "name": "whole"}, rows, tmp_path))
+    killed = start({**settings, "name": "killed"}, rows, tmp_path, slow=0.5)
+    state = tmp_path / "runs" / "killed" / "checkpoints" / "checkpoint-10" / "trainer_state.json"
+    deadline = time.monotonic() + 500
+    while not state.is_file():
+        assert killed.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    time.sleep(1.2)  # well into step 12
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate(timeout=30)
+    assert not (tmp_path / "runs" / "killed" / FILE).exists()
+    finish(start({**settings, "name": "killed"}, rows, tmp_path, resume=True))
+    assert weights_hash(tmp_path / "runs" / "killed") == weights_hash(tmp_path / "runs" / "whole")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1500)
+def test_the_command_of_two_processes_speaks_once_and_a_second_one_is_refused(
+    models: dict[str, str], conversations: list[Conversation], tmp_path: Path
+) -> None:
+    rows = [{"prompt": question, "completion": answer} for question, answer in table(conversations) * 2]
+    (tmp_path / "rows.json").write_text(json.dumps(rows))
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", "quire",
+               "finetune", "sft", str(tmp_path / "rows.json"), "--model", models["phi"], "--name", "twice", "--method",
+               "lora", "--device", "cpu", "--max-steps", "1", "--batch-size", "2"]  # fmt: skip
+    root = Path(__file__).parents[3]
+    env = {**os.environ, "QUIRE_HOME": str(tmp_path), "OMP_NUM_THREADS": "1"}
+    found = subprocess.run(command, cwd=root, env=env, capture_output=True, text=True, timeout=600)
+    assert found.returncode == 0, found.stderr[-3000:]
+    assert found.stdout.count("twice: 1 steps") == 1
+    assert found.stderr.count("training rows") == 1
+    again = subprocess.run(command, cwd=root, env=env, capture_output=True, text=True, timeout=600)
+    assert again.returncode != 0
+    assert again.stderr.count("error: the run twice is finished") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1500)
+@pytest.mark.parametrize("stage", ["sft", "dpo"])
+def test_two_processes_equal_one_at_the_same_global_batch(
+    stage: str, models: dict[str, str], conversations: list[Conversation], tmp_path: Path
+) -> None:
+    from safetensors.torch import load_file
+
+    settings = {**COMMON, "stage": stage, "model": models["phi"], "max_steps": 6, "learning_rate": 1e-3}
+    rows = table(conversations) * 2
+    finish(start({**settings, "name": "one", "batch_size": 4}, rows, tmp_path))
+    finish(start({**settings, "name": "two", "batch_size": 2}, rows, tmp_path, processes=2))
+    one, two = (tmp_path / "runs" / name for name in ("one", "two"))
+    assert json.loads((two / "report.json").read_text())["hardware"]["processes"] == 2
+    assert losses(two) == pytest.approx(losses(one), abs=2e-5)
+    first, second = (load_file(run / "adapter" / "adapter_model.safetensors") for run in (one, two))
+    moved = max(float(tensor.abs().max()) for name, tensor in first.items() if "lora_B" in name)
+    apart = max(float((first[name] - second[name]).abs().max()) for name in first)
+    assert apart < 0.02 * moved
