@@ -3,7 +3,8 @@ FROM python:3.12-slim
 
 RUN useradd --create-home --uid 1000 quire
 WORKDIR /home/quire/src
-COPY pyproject.toml constraints.txt README.md LICENSE quire.py ./
+COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY quire quire
 COPY ingest ingest
 COPY assistant assistant
 COPY finetune finetune

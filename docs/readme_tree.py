@@ -8,7 +8,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 BEGIN, END = "<!-- tree: made by docs/readme_tree.py -->\n```\n", "```\n<!-- end of tree -->"
-FOLDERS = ("ingest", "assistant", "finetune", "streamlit_app", "benchmarks", "docs")
+FOLDERS = ("quire", "ingest", "assistant", "finetune", "streamlit_app", "benchmarks", "docs")
 OTHERS = {
     "tests/": "one folder a package, one file a module",
     "Makefile": "make demo, app, test, check, bench",
@@ -20,7 +20,7 @@ WIDTH = 108  # characters of a line
 
 def tree(root: Path = ROOT) -> str:
     """Return one line for each module with the first clause of its docstring."""
-    lines = [_line("quire.py", _sentence(root / "quire.py"))]
+    lines = []
     for folder in FOLDERS:
         modules = [p for p in sorted((root / folder).rglob("*.py")) if p.name != "__init__.py"]
         if modules:

@@ -13,7 +13,7 @@ import pypdf
 import pypdfium2
 import pytest
 
-from quire import COMMANDS
+from quire.cli import COMMANDS
 
 ROOT = Path(__file__).parent.parent
 CHAPTERS = sorted((ROOT / "docs" / "handbook").glob("*.md"))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-import quire
+from quire import cli as quire
 
 ROOT = Path(__file__).parent.parent
 

@@ -28,7 +28,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_holds_the_packages_and_their_data_and_no_tests(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     tops = {name.split("/")[0] for name in names if ".dist-info" not in name}
-    assert tops == {"quire.py", "ingest", "assistant", "finetune", "streamlit_app"}
+    assert tops == {"quire", "ingest", "assistant", "finetune", "streamlit_app"}
     assert any(name.endswith("LICENSE") for name in names)
     assert [name for name in names if name.startswith("finetune/recipes/") and name.endswith(".toml")]
 

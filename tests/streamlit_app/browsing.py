@@ -47,7 +47,7 @@ def app(home: Path, folder: Path, **environ: str) -> Iterator[str]:
     environment = {**clean, "QUIRE_HOME": str(home), "OLLAMA_HOST": "http://127.0.0.1:9", **environ}
     log = (folder / "app.log").open("wb")
     process = subprocess.Popen(
-        [sys.executable, str(ROOT / "quire.py"), "app", "--port", str(port)],
+        [sys.executable, "-m", "quire", "app", "--port", str(port)],
         cwd=folder,
         env=environment,
         stdout=log,

@@ -63,7 +63,7 @@ def test_a_taken_port_is_named_with_a_free_one(capsys) -> None:
 
 def test_help_ends_with_commands_that_work() -> None:
     done = subprocess.run(
-        [sys.executable, str(ROOT / "quire.py"), "app", "--help"],
+        [sys.executable, "-m", "quire", "app", "--help"],
         capture_output=True,
         text=True,
         timeout=60,

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 
-import quire
+from quire import cli as quire
 from tests.finetune.export_home import Tuned
 from tests.finetune.hub_stand_in import Hub
 
-ROOT = Path(__file__).parents[3]
 DEAD = "127.0.0.1:1"  # where no Ollama answers
 
 
@@ -120,7 +119,7 @@ def child(home: Path, hub: Hub, *words: str, token: str | None = "hf_right") -> 
     if token:
         environ["HF_TOKEN"] = token
     return subprocess.run(
-        [sys.executable, str(ROOT / "quire.py"), "finetune", *words],
+        [sys.executable, "-m", "quire", "finetune", *words],
         env=environ, capture_output=True, text=True, check=False, timeout=120,
     )  # fmt: skip
 

@@ -93,6 +93,3 @@ def _take_every_character(*, json: bool) -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(encoding="utf-8" if json else None, errors="replace")
 
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The command `quire`, and the little that all packages share."""
