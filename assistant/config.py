@@ -7,8 +7,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from assistant.errors import UsageError
-from ingest.config import Setting, home_folder, resolve_settings
+from quire import Setting, UsageError, home_folder, resolve_settings
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """What can go wrong between a question and its answer; every message names what was found, where, and the next step.
 
 AssistantError
-├── UsageError              a setting, an option or a file that cannot be used; exit code 2
 ├── ModelError              the model cannot answer
 │   ├── ModelUnreachable    no server answers at any of the addresses tried
 │   ├── ModelAbsent         the server or folder has no such model
@@ -13,21 +12,11 @@ AssistantError
 └── QuestionsError          a question file or an earlier run's file cannot be used
 """
 
-
-class AssistantError(Exception):
-    """Base of all errors of this package: `message` says what was found and where, `hint` what to do next."""
-
-    def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(message, hint)
-        self.message = message
-        self.hint = hint
-
-    def __str__(self) -> str:
-        return f"{self.message} ({self.hint})" if self.hint else self.message
+from quire import QuireError
 
 
-class UsageError(AssistantError):
-    """A setting, an option or a file cannot be used; exit code 2."""
+class AssistantError(QuireError):
+    """Base of all errors of this package."""
 
 
 class ModelError(AssistantError):

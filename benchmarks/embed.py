@@ -55,8 +55,8 @@ def main(argv: list[str]) -> None:
 
 def _passages() -> list[str]:
     """Return passages spread over three files, with the words in front that the pipeline puts there."""
-    from ingest.text.chunks import embedding_text, split
     from ingest.pdf import read_pdf
+    from ingest.text.chunks import embedding_text, split
 
     texts = []
     for path in typical(3):

@@ -12,8 +12,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from finetune.export import parity
 from finetune.errors import OllamaFailed
+from finetune.export import parity
 from finetune.export.gguf import KINDS, write_gguf
 from finetune.export.handover import compare_tag, merged_folder, reference_of
 from finetune.export.modelfile import modelfile_for

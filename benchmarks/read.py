@@ -6,8 +6,8 @@ import time
 
 from benchmarks.corpus import typical
 from benchmarks.table import show
-from ingest.text.chunks import split
 from ingest.pdf import read_pdf
+from ingest.text.chunks import split
 
 
 def main(argv: list[str]) -> None:

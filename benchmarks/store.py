@@ -24,9 +24,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ingest.text.chunks import Chunk
 from ingest.config import IngestConfig, load_config
 from ingest.store import Document, Identity, Store, libraries, open_store, remove_library
+from ingest.text.chunks import Chunk
 
 DIMENSION = 384
 PER_DOCUMENT = 1000

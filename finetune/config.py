@@ -7,7 +7,6 @@ A recipe is a flat TOML file of these settings; flags lie over it. Everything th
 import difflib
 import inspect
 import math
-import os
 import re
 import tomllib
 from collections.abc import Mapping
@@ -15,7 +14,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from finetune.errors import SettingsError, UsageError
+from finetune.errors import SettingsError
+from quire import UsageError, home_folder
 
 STAGES = ("sft", "dpo")
 METHODS = ("qlora", "lora", "full")
@@ -57,15 +57,6 @@ SMOOTHED_LOSSES = ("cdpo", "robust", "exo_pair")
 
 _TERM = re.compile(r"^(?:(?P<weight>\d+(?:\.\d+)?)\*)?(?P<name>[a-z_]+)$")
 _NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-
-
-def home_folder() -> Path:
-    """Give the folder that everything is kept under: `QUIRE_HOME`, else the platform's folder for user data."""
-    if found := os.environ.get("QUIRE_HOME"):
-        return Path(found).expanduser()
-    from platformdirs import user_data_dir
-
-    return Path(user_data_dir("quire", appauthor=False))
 
 
 def runs_folder() -> Path:

@@ -1,8 +1,6 @@
 """What can go wrong between a data set and a model tag; every message names what was found, where, and the next step.
 
 FinetuneError
-├── UsageError              a flag, setting or argument that cannot be
-│   └── SettingsError       settings of a run that cannot be, all of them at once
 ├── MissingLibrary          a library of the `finetune` extra is not installed
 ├── DataError               training data cannot be used
 │   ├── SourceUnavailable   no such file, or the hub cannot be reached
@@ -27,21 +25,11 @@ FinetuneError
     └── HubFailed           the hub does not answer, or refuses
 """
 
-
-class FinetuneError(Exception):
-    """Base of all errors of this package: `message` says what was found and where, `hint` what to do next."""
-
-    def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(message, hint)
-        self.message = message
-        self.hint = hint
-
-    def __str__(self) -> str:
-        return f"{self.message} ({self.hint})" if self.hint else self.message
+from quire import QuireError, UsageError
 
 
-class UsageError(FinetuneError):
-    """A flag, setting or argument cannot be used; exit code 2."""
+class FinetuneError(QuireError):
+    """Base of all errors of this package."""
 
 
 class MissingLibrary(FinetuneError):

@@ -17,8 +17,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ingest.config import STORES, IngestConfig, load_config
-from ingest.counting import counted
-from ingest.errors import IngestError, UsageError
+from ingest.errors import IngestError
+from quire import UsageError, exit_code, pluralize, printable
 
 if TYPE_CHECKING:
     from ingest.pipeline import IngestReport, Progress
@@ -37,14 +37,7 @@ def main(argv: list[str]) -> int:
     # flags may stand between the action and the library's name, which argparse takes only so
     parse = parser.parse_intermixed_args if argv[0] == "libraries" else parser.parse_args
     args = parse(argv[1:])
-    try:
-        return int(args.run(args))
-    except UsageError as exc:
-        _complain(exc)
-        return 2
-    except IngestError as exc:
-        _complain(exc)
-        return 1
+    return exit_code(lambda: args.run(args))
 
 
 def add_library_flags(parser: argparse.ArgumentParser, *, default: str | None = None) -> None:
@@ -120,18 +113,18 @@ def _print_report(report: IngestReport) -> None:
     for word, entries in (("added", report.added), ("replaced", report.replaced)):
         for entry in entries:
             print(
-                f"{word:<10} {_clean(entry.document)}  ({counted(entry.pages, 'page')}, {counted(entry.chunks, 'passage')})"
+                f"{word:<10} {printable(entry.document)}  ({pluralize(entry.pages, 'page')}, {pluralize(entry.chunks, 'passage')})"
             )
             for notice in entry.notices:
-                print(f"{'':<10} note: {_clean(notice)}")
+                print(f"{'':<10} note: {printable(notice)}")
     for name in report.unchanged:
-        print(f"{'unchanged':<10} {_clean(name)}")
+        print(f"{'unchanged':<10} {printable(name)}")
     for failure in report.failed:
-        print(f"{'failed':<10} {_clean(failure.document)}: {_clean(failure.reason)}")
+        print(f"{'failed':<10} {printable(failure.document)}: {printable(failure.reason)}")
         if failure.hint:
-            print(f"{'':<10} fix: {_clean(failure.hint)}")
+            print(f"{'':<10} fix: {printable(failure.hint)}")
     for notice in report.notices:
-        print(f"{'note':<10} {_clean(notice)}")
+        print(f"{'note':<10} {printable(notice)}")
     counts = ", ".join(
         f"{len(entries)} {word}"
         for word, entries in (
@@ -148,7 +141,7 @@ def _print_report(report: IngestReport) -> None:
 def _ask_password(document: str, wrong: bool) -> str | None:
     word = "That password is wrong. Password" if wrong else "Password"
     try:
-        return getpass.getpass(f"{word} of {_clean(document)} (empty: leave it out): ") or None
+        return getpass.getpass(f"{word} of {printable(document)} (empty: leave it out): ") or None
     except EOFError:
         return None
 
@@ -221,7 +214,7 @@ def _progress_line(progress: Progress) -> str:
     left = "" if progress.seconds_left is None else f", about {_duration(progress.seconds_left)} left"
     share = f" {progress.fraction:4.0%}" if progress.stage == "embedding" else ""
     where = f"[{min(progress.documents_done + 1, progress.documents_total)}/{progress.documents_total}]"
-    return f"{where} {progress.stage}{share} {_clean(progress.document)}{left}"
+    return f"{where} {progress.stage}{share} {printable(progress.document)}{left}"
 
 
 def _duration(seconds: float) -> str:
@@ -280,10 +273,10 @@ def _docs_list(args: argparse.Namespace) -> int:
         for d in documents:
             size = f"{d.size_bytes / 1e6:.1f} MB"
             print(
-                f"{counted(d.pages, 'page', width=5)} {counted(d.chunks, 'passage', width=6)} {size:>9}  {d.added_at[:10]}  {_clean(d.name)}"
+                f"{pluralize(d.pages, 'page', width=5)} {pluralize(d.chunks, 'passage', width=6)} {size:>9}  {d.added_at[:10]}  {printable(d.name)}"
             )
         pages, passages = sum(d.pages for d in documents), sum(d.chunks for d in documents)
-        whole = (counted(len(documents), "document"), counted(pages, "page"), counted(passages, "passage"))
+        whole = (pluralize(len(documents), "document"), pluralize(pages, "page"), pluralize(passages, "passage"))
         print(f"library {config.library!r}: {', '.join(whole)}")
     return 0
 
@@ -295,7 +288,8 @@ def _docs_show(args: argparse.Namespace) -> int:
         document = find_document(store, args.document)
         if args.page is not None and not 1 <= args.page <= document.pages:
             raise IngestError(
-                f"{document.name} has no page {args.page}", f"it has {counted(document.pages, 'page')}, counted from 1"
+                f"{document.name} has no page {args.page}",
+                f"it has {pluralize(document.pages, 'page')}, pluralize from 1",
             )
         chunks = store.page_chunks([(document.id, args.page)]).get((document.id, args.page), []) if args.page else []
         if args.json:
@@ -304,17 +298,17 @@ def _docs_show(args: argparse.Namespace) -> int:
             return 0
         if args.page:
             if not chunks:
-                print(f"page {args.page} of {_clean(document.name)} holds no passage", file=sys.stderr)
+                print(f"page {args.page} of {printable(document.name)} holds no passage", file=sys.stderr)
                 return 1
             for chunk in chunks:
                 print(f"--- page {chunk.page} ({chunk.page_label}), characters {chunk.start}-{chunk.end}")
-                print(_clean(chunk.text, keep_lines=True))
+                print(printable(chunk.text, keep="\n"))
             return 0
         for name, value in _record(document).items():
             if name != "outline" and value not in ("", [], {}):
-                print(f"{name:<14} {_clean(str(value))}")
+                print(f"{name:<14} {printable(str(value))}")
         for level, title, page in document.outline:
-            print(f"{'  ' * level}{_clean(title)} ... {page}")
+            print(f"{'  ' * level}{printable(title)} ... {page}")
     return 0
 
 
@@ -323,7 +317,7 @@ def _docs_remove(args: argparse.Namespace) -> int:
 
     with _library(args) as (config, store):
         documents = [find_document(store, name, whole=True) for name in args.documents]
-        names = ", ".join(_clean(d.name) for d in documents)
+        names = ", ".join(printable(d.name) for d in documents)
         if not _agreed(f"Remove {names} from library {config.library!r}?", args):
             return 1
         removed = {d.name: remove_document(config, store, d) for d in documents}
@@ -331,7 +325,7 @@ def _docs_remove(args: argparse.Namespace) -> int:
             print(json.dumps({"library": config.library, "removed": removed}, ensure_ascii=False))
         else:
             for name, passages in removed.items():
-                print(f"removed {_clean(name)} ({counted(passages, 'passage')})")
+                print(f"removed {printable(name)} ({pluralize(passages, 'passage')})")
     return 0
 
 
@@ -349,7 +343,7 @@ def _docs_reindex(args: argparse.Namespace) -> int:
         if args.json:
             print(json.dumps({"library": config.library, "passages": passages, "embedder": name}))
         else:
-            print(f"library {config.library!r}: {counted(passages, 'passage')} embedded again with {name}")
+            print(f"library {config.library!r}: {pluralize(passages, 'passage')} embedded again with {name}")
     return 0
 
 
@@ -378,7 +372,7 @@ def _docs_copy(args: argparse.Namespace) -> int:
         if args.json:
             print(json.dumps({"library": target_config.library, "store": args.to, "passages": passages}))
         else:
-            print(f"copied {counted(passages, 'passage')} to library {target_config.library!r} in {args.to}")
+            print(f"copied {pluralize(passages, 'passage')} to library {target_config.library!r} in {args.to}")
     return 0
 
 
@@ -438,11 +432,11 @@ def _libraries_list(args: argparse.Namespace, config: IngestConfig) -> int:
         print(json.dumps({"libraries": [dataclasses.asdict(summary) for summary in found]}))
         return 0
     for s in found:
-        numbers = f"{counted(s.documents, 'document', width=6)} {counted(s.passages, 'passage', width=9)}"
+        numbers = f"{pluralize(s.documents, 'document', width=6)} {pluralize(s.passages, 'passage', width=9)}"
         size = f"{s.bytes / 1e6:.1f} MB" if s.bytes else ""  # a server elsewhere does not tell
-        print(f"{_clean(s.name):<24} {numbers} {size:>12}  {s.store}")
+        print(f"{printable(s.name):<24} {numbers} {size:>12}  {s.store}")
         for line in filter(None, (s.problem, s.note)):
-            print(f"{'':<24} {_clean(line)}")
+            print(f"{'':<24} {printable(line)}")
     if not found:
         print("no library yet: quire ingest PATH makes the first", file=sys.stderr)
     return 0
@@ -489,7 +483,7 @@ def _libraries_tenants(args: argparse.Namespace, config: IngestConfig) -> int:
         print(f"library {args.name!r} was made without tenants and takes none", file=sys.stderr)
         return 0
     for tenant, active in found.items():
-        print(f"{_clean(tenant):<32} {'active' if active else 'not in memory'}")
+        print(f"{printable(tenant):<32} {'active' if active else 'not in memory'}")
     if not found:
         print(f"library {args.name!r} has no tenant now: quire ingest --tenant makes one", file=sys.stderr)
     return 0
@@ -554,14 +548,3 @@ def _agreed(question: str, args: argparse.Namespace) -> bool:
 
 def _record(document: Document) -> dict[str, Any]:
     return dataclasses.asdict(document)
-
-
-def _clean(text: str, *, keep_lines: bool = False) -> str:
-    """Take control characters out: names and texts of PDFs must not steer the terminal."""
-    return "".join(c if c.isprintable() or (keep_lines and c == "\n") else "\ufffd" for c in text)
-
-
-def _complain(exc: IngestError) -> None:
-    print(f"error: {_clean(exc.message)}", file=sys.stderr)
-    if exc.hint:
-        print(f"  fix: {_clean(exc.hint)}", file=sys.stderr)

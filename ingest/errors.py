@@ -1,7 +1,6 @@
 """What can go wrong while PDFs become searchable passages; every message names what was found, where, and the next step.
 
 IngestError
-├── UsageError              a setting or argument that cannot be
 ├── UnreadablePDF           the bytes are no PDF that can be read
 │   ├── PasswordRequired    encrypted, and no or a wrong password was given
 │   ├── NoTextInPDF         opens, but holds no text (scanned)
@@ -15,21 +14,11 @@ IngestError
 └── UnknownDocument         no such document in the library
 """
 
-
-class IngestError(Exception):
-    """Base of all errors of this package: `message` says what was found and where, `hint` what to do next."""
-
-    def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(message, hint)
-        self.message = message
-        self.hint = hint
-
-    def __str__(self) -> str:
-        return f"{self.message} ({self.hint})" if self.hint else self.message
+from quire import QuireError
 
 
-class UsageError(IngestError):
-    """A setting or argument cannot be used; exit code 2."""
+class IngestError(QuireError):
+    """Base of all errors of this package."""
 
 
 class UnreadablePDF(IngestError):

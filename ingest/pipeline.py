@@ -15,9 +15,7 @@ from unicodedata import normalize
 
 import numpy as np
 
-from ingest.text.chunks import Chunk, embedding_text
 from ingest.config import IngestConfig
-from ingest.files.copies import Copies
 from ingest.embed import Embedder, load_embedder, mostly_english
 from ingest.errors import (
     EmbedderUnavailable,
@@ -26,13 +24,16 @@ from ingest.errors import (
     StoreUnreachable,
     UnknownDocument,
 )
-from ingest.journal import Journal, text_key
+from ingest.files.copies import Copies
 from ingest.files.links import fetch_link
 from ingest.files.names import UPLOAD, display_names, file_name
-from ingest.pdf.workers import Job, Parsed, parse_all
+from ingest.files.sources import Candidate, Failed, collect
+from ingest.journal import Journal, text_key
 from ingest.pdf import decrypted_copy
-from ingest.files.sources import Candidate, Failed, collect, sha256_of
+from ingest.pdf.workers import Job, Parsed, parse_all
 from ingest.store import Document, Identity, Store, Vectors, miscounted, open_store
+from ingest.text.chunks import Chunk, embedding_text
+from quire import QuireError, sha256_of_file
 
 _SLICE = 256  # chunks embedded between two savings: at worst these are embedded twice after a kill
 _MINILM_CHARACTERS = 1200  # what its 256 tokens hold of English prose
@@ -287,13 +288,13 @@ class _Run:
             for work in waiting.values():
                 work.copy.unlink(missing_ok=True)
 
-    def _finish(self, work: _Work, job: Job, outcome: Parsed | IngestError, ask_password: AskPassword | None) -> bool:
+    def _finish(self, work: _Work, job: Job, outcome: Parsed | QuireError, ask_password: AskPassword | None) -> bool:
         """Embed and store one parsed file, or report why not; False where no other file would fare better."""
         try:
             self._store(work, self._unlocked(work, job, outcome, ask_password))
         except Cancelled:
             raise
-        except IngestError as exc:
+        except QuireError as exc:
             self._fail(work.candidate.source, exc)
             self._lost = exc if isinstance(exc, (StoreUnreachable, EmbedderUnavailable)) else None
         return self._lost is None
@@ -304,7 +305,7 @@ class _Run:
         try:
             path = candidate.path or self._fetch(candidate.source, allow_private)
             old = self.known.get(candidate.document_id)
-            if old is not None and old.id not in self._broken and sha256_of(path) == old.sha256:
+            if old is not None and old.id not in self._broken and sha256_of_file(path) == old.sha256:
                 self.report.unchanged.append(old.name)
                 self._settled.add(candidate.source)
                 self._count(_size(path), candidate.source)
@@ -313,7 +314,7 @@ class _Run:
             return _Work(candidate, copy, sha256, size, old)
         except OSError as exc:
             self._fail(candidate.source, IngestError(exc.strerror or str(exc), "check the file and its permissions"))
-        except IngestError as exc:
+        except QuireError as exc:
             self._fail(candidate.source, exc)
         self._count(_size(candidate.path), candidate.source)
         return None
@@ -339,7 +340,7 @@ class _Run:
         )
 
     def _unlocked(
-        self, work: _Work, job: Job, outcome: Parsed | IngestError, ask_password: AskPassword | None
+        self, work: _Work, job: Job, outcome: Parsed | QuireError, ask_password: AskPassword | None
     ) -> Parsed:
         """Return what was parsed, asking for a password as often as it is wrong; raises what parsing raised."""
         wrong = job.password is not None
@@ -385,7 +386,7 @@ class _Run:
         self.copies.keep(work.copy, work.sha256, library=library_key(self.config), document_id=document_id)
         try:
             self.store.put(document, [replace(c, document=document.name) for c in parsed.chunks], vectors)
-        except IngestError:
+        except QuireError:
             keep = work.old.sha256 if work.old else ""
             self.copies.release(library=library_key(self.config), document_id=document_id, keep_sha256=keep)
             raise
@@ -453,7 +454,7 @@ class _Run:
                 reason = f"not tried: {self._lost.message}"
                 self.report.failed.append(Failed(candidate.source, reason, self._lost.hint))
 
-    def _fail(self, source: str, exc: IngestError) -> None:
+    def _fail(self, source: str, exc: QuireError) -> None:
         hint = exc.hint
         if source in {d.source for d in self.known.values()}:
             hint = f"{hint}; the version stored before stays" if hint else "the version stored before stays"

@@ -92,4 +92,3 @@ def _take_every_character(*, json: bool) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(encoding="utf-8" if json else None, errors="replace")
-

@@ -7,20 +7,18 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from assistant.conversations import log
-from assistant.config import AssistantConfig
-from assistant.config import load_config as load_assistant_config
-from assistant.errors import AssistantError
-from ingest.config import IngestConfig
-from ingest.config import load_config as load_ingest_config
-from ingest.errors import IngestError
+from assistant import AssistantConfig, log_notice
+from assistant import load_config as load_assistant_config
+from ingest import IngestConfig
+from ingest import load_config as load_ingest_config
+from quire import QuireError
 from streamlit_app import chat, library, page_view, privacy, side, state, text
 from streamlit_app.gate import Gate
 from streamlit_app.services import Services
 from streamlit_app.settings import AppConfig, check_door, is_loopback, load_config
 
 if TYPE_CHECKING:
-    from ingest.store import Document
+    from ingest import Document
     from streamlit_app.state import Session
 
 _STYLE = Path(__file__).resolve().parent / "style.css"
@@ -50,7 +48,7 @@ def main() -> None:
         check_door(config, address)
         ingest_config, _ = load_ingest_config()
         assistant_config, _ = load_assistant_config()
-    except (IngestError, AssistantError) as exc:
+    except QuireError as exc:
         _draw_error(exc)
         return
     st.html(_STYLE)
@@ -61,7 +59,7 @@ def main() -> None:
     services = _services(ingest_config, assistant_config)
     try:
         _draw(services, own, config, address)
-    except (IngestError, AssistantError) as exc:
+    except QuireError as exc:
         _draw_error(exc)
 
 
@@ -87,7 +85,7 @@ def _draw(services: Services, own: Session, config: AppConfig, address: str | No
         required=True,
         label_visibility="collapsed",
     )
-    warning = log.notice(services.config)
+    warning = log_notice(services.config)
     if warning:
         st.warning(text.label(warning), icon=":material/visibility:")
     if own.message:
@@ -119,7 +117,7 @@ def _draw(services: Services, own: Session, config: AppConfig, address: str | No
 def _documents(services: Services, own: Session) -> list[Document]:
     try:
         return services.documents(own.library)
-    except (IngestError, AssistantError) as exc:
+    except QuireError as exc:
         own.message = ""
         _draw_error(exc)
         return []
@@ -131,7 +129,7 @@ def _resume_once(services: Services, own: Session) -> None:
     if wanted and not own.talk.turns and own.talk.conversation is None and own.generation is None:
         try:
             state.resume(own, services.history, wanted, services.running(wanted))
-        except AssistantError:
+        except QuireError:
             state.begin(own)
             own.message = "The conversation that this address names is not here: it was deleted, or nothing was kept."
 
@@ -157,7 +155,7 @@ def _draw_door(own: Session, config: AppConfig, address: str | None) -> bool:
     return False
 
 
-def _draw_error(exc: IngestError | AssistantError) -> None:
+def _draw_error(exc: QuireError) -> None:
     st.error(text.label(exc.message))
     if exc.hint:
         st.caption(text.label(f"Fix: {exc.hint}"))

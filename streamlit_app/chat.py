@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from assistant.answering.agent import Answer
-from assistant.errors import AssistantError
-from assistant.conversations.history import History, Turn, as_json, as_markdown
-from ingest.counting import counted
+from assistant import Answer, History, Turn, as_json, as_markdown
+from quire import QuireError, pluralize
 from streamlit_app import first_run, state, text
 from streamlit_app.services import Question
 from streamlit_app.state import PageRef, Session
@@ -15,7 +13,7 @@ from streamlit_app.state import PageRef, Session
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ingest.store import Document
+    from ingest import Document
     from streamlit_app.generation import Generation
     from streamlit_app.services import Services
     from streamlit_app.settings import AppConfig
@@ -99,7 +97,7 @@ def ask(services: Services, own: Session, question: str) -> None:
     """Begin the answer to a question in this session's conversation; a setting out of range is said, not raised."""
     try:
         sampling = state.sampling(services.config)
-    except AssistantError as exc:
+    except QuireError as exc:
         own.message = str(exc)
         return
     talk, history = own.talk, kept_history(services)
@@ -279,7 +277,7 @@ def _ask_instead(services: Services, own: Session, place: int, question: str) ->
     try:
         own.talk.cut(place, kept_history(services))
         ask(services, own, question)
-    except AssistantError as exc:
+    except QuireError as exc:
         own.message = str(exc)
     st.rerun()
 
@@ -324,7 +322,7 @@ def _rate(services: Services, own: Session, turn: Turn, thumb: int, edit: str) -
     try:
         services.history().rate(turn.answer, thumb, edit=edit, conversation_id=own.talk.conversation, turn_id=turn.id)
         own.ratings[turn.id] = (thumb, edit)
-    except AssistantError as exc:
+    except QuireError as exc:
         own.message = str(exc)
 
 
@@ -367,7 +365,7 @@ def _waiting(generation: Generation) -> str:
         return "Stopping …"
     if generation.passages is None:
         return "Looking …"
-    return f"{counted(generation.passages, 'passage')} found. The model reads them …"
+    return f"{pluralize(generation.passages, 'passage')} found. The model reads them …"
 
 
 def _draw_trouble(services: Services, own: Session, generation: Generation) -> None:

@@ -10,8 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from ingest.errors import IngestError, UsageError
-from ingest.installing import install_extra
+from ingest import IngestError
+from quire import QuireError, UsageError, install_extra, print_error
 from streamlit_app.settings import AppConfig, check_door, is_loopback, load_config
 
 PAGE = Path(__file__).resolve().parent / "app.py"
@@ -25,8 +25,8 @@ def main(argv: list[str]) -> int:
         check_door(config, config.address)
         _check_installed()
         _check_port(config, given=args.port is not None)
-    except IngestError as exc:
-        print(f"error: {exc.message}\n  fix: {exc.hint}", file=sys.stderr)
+    except QuireError as exc:
+        print_error(exc)
         return 2 if isinstance(exc, UsageError) else 1
     print(f"quire is at {url(config)}   (Ctrl-C stops it)", flush=True)
     if not is_loopback(config.address):

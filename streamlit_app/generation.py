@@ -9,9 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from assistant.answering.agent import Agent, Answer, Done, Found, Notice, Token
-from assistant.errors import AssistantError
-from ingest.errors import IngestError
+from assistant import Agent, Answer, Done, Found, Notice, Token
+from quire import QuireError
 
 _log = logging.getLogger(__name__)
 
@@ -80,7 +79,7 @@ class Generation:
                     self.answer = event.answer
                     finished(event.answer)
                 self._tell()
-        except (AssistantError, IngestError) as exc:
+        except QuireError as exc:
             self.trouble = Trouble(exc.message, exc.hint)
         except Exception as exc:  # a page shows no stack trace; the log has it
             _log.exception("generation failed after %.1f s", time.monotonic() - started)

@@ -14,14 +14,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Literal
 
-from ingest.config import IngestConfig
-from ingest.errors import IngestError
-from ingest.files.names import UPLOAD, file_name
-from ingest.pipeline import Cancelled, IngestReport, Progress, ingest
+from ingest import UPLOAD, Cancelled, IngestConfig, IngestError, IngestReport, Progress, file_name, ingest
+from quire import QuireError
 from streamlit_app.text import sentence
 
 if TYPE_CHECKING:
-    from ingest.embed import Embedder
+    from ingest import Embedder
 
 _KEPT = 20  # finished jobs whose reports can still be seen
 _STALE_SECONDS = 86_400  # uploads of a killed run are deleted when they are this old
@@ -250,7 +248,7 @@ class Jobs:
             job.status = "done"
         except Cancelled:
             job.status = "stopped"
-        except IngestError as exc:
+        except QuireError as exc:
             job.status, job.error, job.fix = "failed", exc.message, exc.hint
         except Exception as exc:  # a bug must not end the queue, nor show as a job that runs for ever
             job.status, job.error = "failed", f"{type(exc).__name__}: {exc}"

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from assistant.errors import AssistantError
-from ingest.counting import counted
-from ingest.errors import IngestError
-from ingest.files.sources import is_link
+from ingest import is_link
+from quire import QuireError, pluralize
 from streamlit_app import state, text
 from streamlit_app.state import PageRef, Session
 
@@ -16,7 +14,7 @@ if TYPE_CHECKING:
 
     from streamlit.runtime.uploaded_file_manager import UploadedFile
 
-    from ingest.store import Document
+    from ingest import Document
     from streamlit_app.jobs import Job, ReportLine
     from streamlit_app.services import Services
     from streamlit_app.settings import AppConfig
@@ -99,7 +97,7 @@ def _start(services: Services, own: Session, files: Sequence[UploadedFile], link
         return
     try:
         services.jobs.start(services.settings_of(own.library), [(file.name, file) for file in files], wanted)
-    except IngestError as exc:
+    except QuireError as exc:
         st.error(text.label(str(exc)))
         return
     own.uploads += 1  # the bytes are on disk now; an uploader of another name lets go of them
@@ -210,7 +208,7 @@ def _draw_password(services: Services, own: Session, job: Job, line: ReportLine)
     if sent and password:
         try:
             services.jobs.unlock(job, services.settings_of(own.library), line.name, password)
-        except IngestError as exc:
+        except QuireError as exc:
             own.message = str(exc)
         st.rerun()
 
@@ -270,7 +268,7 @@ def _draw_document(services: Services, own: Session, document: Document) -> None
 
 def _about(document: Document) -> str:
     pages = f"{document.pages} {'page' if document.pages == 1 else 'pages'}"
-    searchable = counted(document.chunks, "passage")
+    searchable = pluralize(document.chunks, "passage")
     state_words = "ready" if document.chunks else "nothing to search"
     return " · ".join(
         (pages, text.size_words(document.size_bytes), document.added_at[:16].replace("T", " "), searchable, state_words)
@@ -299,7 +297,7 @@ def _draw_remove(services: Services, own: Session, document: Document) -> None:
         try:
             services.remove_document(own.library, document)
             own.message = f"{document.name} was removed."
-        except (IngestError, AssistantError) as exc:
+        except QuireError as exc:
             own.message = str(exc)
         own.chosen = tuple(i for i in own.chosen if i != document.id)
         if own.page is not None and own.page.document_id == document.id:

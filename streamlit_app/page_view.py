@@ -7,13 +7,13 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ingest.errors import IngestError
-from ingest.pdf import page_rectangles, render_page
+from ingest import page_rectangles, render_page
+from quire import QuireError
 from streamlit_app import state, text
 from streamlit_app.state import PageRef, Session
 
 if TYPE_CHECKING:
-    from ingest.store import Document
+    from ingest import Document
     from streamlit_app.services import Services
 
 Rectangle = tuple[float, float, float, float]  # left, top, right, bottom in fractions of the page as rendered
@@ -46,7 +46,7 @@ def draw_page(services: Services, own: Session) -> None:
         _draw_tools(services, own, shown, document)
         try:
             _draw_picture(path, own, shown, document)
-        except IngestError as exc:
+        except QuireError as exc:
             st.warning(text.label(f"{exc.message}. {exc.hint}"))
             _draw_text(shown)
         _draw_file(path, shown, document)

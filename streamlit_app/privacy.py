@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from assistant.conversations import log
-from assistant.errors import AssistantError
-from ingest.counting import counted
-from ingest.errors import IngestError
+from assistant import log_notice
+from quire import QuireError, pluralize
 from streamlit_app import first_run, state, text
 from streamlit_app.settings import is_loopback
 from streamlit_app.state import Session
@@ -16,8 +14,8 @@ from streamlit_app.state import Session
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from assistant.conversations.history import Feedback
-    from ingest.config import IngestConfig
+    from assistant import Feedback
+    from ingest import IngestConfig
     from streamlit_app.services import Services
     from streamlit_app.settings import AppConfig
 
@@ -43,7 +41,7 @@ def draw_privacy(services: Services, own: Session, config: AppConfig, address: s
         st.info("Nothing of this tab is kept: the switch at the side is on.")
     else:
         st.markdown("Conversations are kept. The switch “Keep nothing of mine” at the side ends that for this tab.")
-    st.markdown(text.label(log.notice(services.config) or "There is no operator's log of conversations."))
+    st.markdown(text.label(log_notice(services.config) or "There is no operator's log of conversations."))
     if is_loopback(address):
         st.markdown("The page listens on this machine only.")
     else:
@@ -87,16 +85,16 @@ def draw_settings(services: Services, own: Session) -> None:
 def _draw_feedback(services: Services) -> None:
     import streamlit as st
 
-    from assistant.conversations import feedback
+    from assistant import kto_rows, preference_rows
 
     try:
         rows = services.history().feedback()
-    except AssistantError as exc:
+    except QuireError as exc:
         st.error(text.label(str(exc)))
         return
     kinds: tuple[tuple[str, str, Callable[[list[Feedback]], Iterator[dict[str, object]]]], ...] = (
-        ("Pairs", "pairs", feedback.pairs),
-        ("Thumbs (KTO)", "kto", feedback.kto),
+        ("Pairs", "pairs", preference_rows),
+        ("Thumbs (KTO)", "kto", kto_rows),
     )
     st.caption(
         f"{len(rows)} {'answer was' if len(rows) == 1 else 'answers were'} rated. Pairs come from better answers that were written, KTO rows from every thumb. "
@@ -141,7 +139,7 @@ def _delete(services: Services, own: Session, what: str) -> None:
             own.message = f"Library {own.library} was removed."
             own.library = services.ingest_config.library
         else:
-            own.message = f"Deleted {counted(services.history().delete_all(), 'conversation')}."
+            own.message = f"Deleted {pluralize(services.history().delete_all(), 'conversation')}."
         state.begin(own)
-    except (AssistantError, IngestError) as exc:
+    except QuireError as exc:
         own.message = str(exc)

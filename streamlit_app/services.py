@@ -10,26 +10,43 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from assistant.conversations import log
-from assistant.answering.agent import Agent, Answer
-from assistant.config import AssistantConfig, Sampling
-from assistant.errors import AssistantError
-from assistant.conversations.history import History
-from assistant.retrieval.library import Library, check_embedder
-from assistant.llm import Model, ModelEntry, choose_model, list_models, load_model
-from ingest.config import IngestConfig
-from ingest.files.copies import Copies
-from ingest.errors import IngestError, StoreError
-from ingest.pipeline import remove_document
-from ingest.store import Document, LibrarySummary, libraries, open_store, remove_library
+from assistant import (
+    Agent,
+    Answer,
+    AssistantConfig,
+    AssistantError,
+    History,
+    Library,
+    Model,
+    ModelEntry,
+    Sampling,
+    check_embedder,
+    choose_model,
+    list_models,
+    load_model,
+    log_turn,
+)
+from ingest import (
+    Copies,
+    Document,
+    IngestConfig,
+    IngestError,
+    LibrarySummary,
+    StoreError,
+    libraries,
+    open_store,
+    remove_document,
+    remove_library,
+)
+from quire import QuireError
 from streamlit_app.generation import Generation, Trouble
 from streamlit_app.jobs import Jobs
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from assistant.cli.doctor import Finding
-    from ingest.embed import Embedder
+    from assistant import Finding
+    from ingest import Embedder
     from streamlit_app.state import Running
 
 _log = logging.getLogger(__name__)
@@ -121,7 +138,7 @@ class Services:
         try:
             embedder = self.embedder()
             check_embedder(store, embedder, name)
-        except IngestError:
+        except QuireError:
             store.close()
             raise
         with self._lock:
@@ -150,7 +167,7 @@ class Services:
         """Return the embedder in force, loaded once."""
         with self._lock:
             if self._embedder is None:
-                from ingest.embed import load_embedder
+                from ingest import load_embedder
 
                 self._embedder = load_embedder(self.ingest_config)
             return self._embedder
@@ -163,7 +180,7 @@ class Services:
 
     def remove_library(self, library: str) -> None:
         """Remove a library whole and for good; raises IngestError while one of our ingests writes into it."""
-        from ingest.pipeline import library_key
+        from ingest import library_key
 
         if any(job.active for job in self.jobs.of(library)):
             raise IngestError(f"an ingest is writing into library {library}", "stop it under Library, then remove it")
@@ -274,7 +291,7 @@ class Services:
             return Agent(config, model, library.store, library.embedder)
 
         def logged(answer: Answer) -> None:
-            log.record(self.config, answer)
+            log_turn(self.config, answer)
             finished(answer)
 
         return Generation(
@@ -329,17 +346,17 @@ class Services:
         return entries
 
     def _find(self) -> list[Finding]:
-        from assistant.cli.doctor import findings
+        from assistant import findings
 
         return findings(self.ingest_config, self.config)
 
     def _pull(self, pull: Pull) -> None:
-        from assistant.llm import servers
+        from assistant import pull_model
 
         try:
-            for status, done, total in servers.pull(servers.reach(self.config), pull.name):
+            for status, done, total in pull_model(self.config, pull.name):
                 pull.status, pull.done, pull.total = status, done, total
-        except AssistantError as exc:
+        except QuireError as exc:
             pull.trouble = Trouble(exc.message, exc.hint)
         pull.finished = True
         self._model_list.expire()
@@ -357,7 +374,7 @@ class Services:
                 import assistant.answering.graph  # noqa: F401 - brings LangChain, which takes 1.6 s
             if name.startswith(("ollama:", "openai:")):
                 self.model(name).build(self.config.sampling)  # imports the client; asks nothing of a model
-        except (AssistantError, IngestError) as exc:
+        except QuireError as exc:
             _log.info("not warmed: %s", exc)  # whoever asks sees it on the page
 
 
@@ -387,7 +404,7 @@ class _Kept(Generic[T]):
     def _renew(self) -> None:
         try:
             self._value = self._make()
-        except (AssistantError, IngestError) as exc:
+        except QuireError as exc:
             _log.info("not renewed: %s", exc)
         finally:
             self._made_at = time.monotonic()

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ingest.config import Setting, resolve_settings
-from ingest.errors import UsageError
+from quire import Setting, UsageError, resolve_settings
 
 SHORTEST_PASSWORD = 8
 

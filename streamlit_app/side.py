@@ -5,16 +5,15 @@ from __future__ import annotations
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Literal
 
-from assistant.config import CONTROLS, Control
-from assistant.errors import AssistantError
-from ingest.counting import counted
+from assistant import CONTROLS, Control
+from quire import QuireError, pluralize
 from streamlit_app import chat, state, text
 from streamlit_app.settings import is_loopback
 from streamlit_app.state import Session
 
 if TYPE_CHECKING:
-    from assistant.llm import ModelEntry
-    from ingest.store import Document
+    from assistant import ModelEntry
+    from ingest import Document
     from streamlit_app.services import Pull, Services
 
 _CONVERSATIONS = 30  # drawn at once; the rest is found by its words
@@ -111,7 +110,7 @@ def _draw_model(services: Services) -> None:
     chosen = state.model(default)
     for name in (default, chosen):
         if name not in entries:
-            from assistant.llm import ModelEntry
+            from assistant import ModelEntry
 
             entries[name] = ModelEntry(name)
     names = list(entries)
@@ -164,7 +163,7 @@ def _draw_named(services: Services) -> None:
         try:
             with st.spinner("Loading …"):
                 loaded = services.model(name.strip()).name
-        except AssistantError as exc:
+        except QuireError as exc:
             st.error(text.label(exc.message))
             st.caption(text.label(exc.hint))
             return
@@ -296,7 +295,7 @@ def _draw_conversations(services: Services, own: Session) -> None:
         _draw_current(services, own)
     try:
         kept = services.history().conversations()
-    except AssistantError as exc:
+    except QuireError as exc:
         st.error(text.label(exc.message))
         st.caption(text.label(exc.hint))
         return
@@ -311,7 +310,7 @@ def _draw_conversations(services: Services, own: Session) -> None:
             type="secondary" if current else "tertiary",
             width="stretch",
             help=text.label(
-                f"{counted(conversation.turns, 'question')} to {conversation.library}, {conversation.updated_at[:16]}"
+                f"{pluralize(conversation.turns, 'question')} to {conversation.library}, {conversation.updated_at[:16]}"
             ),
             on_click=_resume,
             args=(services, own, conversation.id),
@@ -324,7 +323,7 @@ def _resume(services: Services, own: Session, conversation_id: str) -> None:
     try:
         state.resume(own, services.history, conversation_id, services.running(conversation_id))
         state.show(own, "Ask")
-    except AssistantError as exc:
+    except QuireError as exc:
         own.message = str(exc)
 
 
@@ -361,5 +360,5 @@ def _rename(services: Services, own: Session, title: str) -> None:
 def _change(own: Session, change: object) -> None:
     try:
         change()  # type: ignore[operator]
-    except AssistantError as exc:
+    except QuireError as exc:
         own.message = str(exc)

@@ -9,12 +9,18 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from assistant.answering.agent import Answer
-from assistant.answering.citations import Citation
-from assistant.config import CONTROLS, AssistantConfig, Sampling
-from assistant.errors import HistoryError
-from assistant.conversations.history import Conversation, History, Turn
-from assistant.retrieval.search import Passage
+from assistant import (
+    CONTROLS,
+    Answer,
+    AssistantConfig,
+    Citation,
+    Conversation,
+    History,
+    HistoryError,
+    Passage,
+    Sampling,
+    Turn,
+)
 from streamlit_app.generation import Generation
 
 VIEWS = ("Ask", "Library", "Settings", "Privacy")

@@ -6,8 +6,7 @@ import html
 import re
 from collections.abc import Sequence
 
-from assistant.answering.citations import Span
-from assistant.retrieval.search import Passage
+from assistant import Passage, Span
 
 _MARK = re.compile(r"\[(\d+)\]")
 # 55 characters: lines of prose are longer, cells and headings mostly shorter

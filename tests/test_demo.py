@@ -14,8 +14,8 @@ import pytest
 
 from assistant.answering.agent import Agent
 from assistant.config import AssistantConfig
-from assistant.retrieval.library import open_library
 from assistant.llm import quotes_model
+from assistant.retrieval.library import open_library
 from ingest.config import IngestConfig
 from ingest.pipeline import ingest
 

@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING, Any
 from assistant.answering import followup
 from assistant.answering.budget import Packed, answer_room, pack
 from assistant.answering.citations import AnswerFilter, Citation, Span, cite
-from assistant.config import AssistantConfig, Sampling
-from assistant.errors import AssistantError, ModelError, ModelInterrupted
 from assistant.answering.prompt import REFUSAL, Message, is_refusal
 from assistant.answering.quotes import EXCERPTS, Quote, line, pick
+from assistant.config import AssistantConfig, Sampling
+from assistant.errors import AssistantError, ModelError, ModelInterrupted
 from assistant.retrieval.ranking import share, word_forms, words_of
 from assistant.retrieval.search import Passage, QueryEmbedder, search
-from ingest.counting import counted
+from quire import QuireError, pluralize
 
 if TYPE_CHECKING:
     from assistant.llm import Model
-    from ingest.store import Store
+    from ingest import Store
 
 NO_DOCUMENTS = "No documents are asked: this is the model alone, and nothing it says is checked."
 _ALONGSIDE = 0.5  # share of the threshold that further passages must reach once one has passed it: with the whole
@@ -41,7 +41,7 @@ _POLL_SECONDS = 0.05  # how soon a cancel is seen while the model is silent
 class Usage:
     """What one answer took."""
 
-    prompt_tokens: int = 0  # as the server counted, else as the budget did
+    prompt_tokens: int = 0  # as the server pluralize, else as the budget did
     evidence_tokens: int = 0
     answer_tokens: int = 0
     dropped_passages: int = 0
@@ -361,7 +361,7 @@ class Agent:
                     draft.first = draft.first or time.monotonic()
                     draft.pieces.append(shown)
                     yield Token(shown)
-        except AssistantError as exc:
+        except QuireError as exc:
             if not draft.pieces:
                 raise
             draft.interrupted = str(exc)
@@ -385,7 +385,7 @@ class Agent:
             yield f"{self.model.name} wrote nothing that can be shown: ask again, or choose another model."
         if draft.invented:
             verb = "was" if len(draft.invented) == 1 else "were"
-            yield f"{counted(len(draft.invented), 'citation')} of passages that do not exist {verb} removed."
+            yield f"{pluralize(len(draft.invented), 'citation')} of passages that do not exist {verb} removed."
         if draft.interrupted and draft.interrupted != "stopped":
             yield f"The answer broke off and is not complete: {draft.interrupted}"
         if draft.end == "length":

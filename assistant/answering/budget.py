@@ -1,4 +1,4 @@
-"""Fits instructions, evidence, history and question into a model's window; what did not fit is counted and said."""
+"""Fits instructions, evidence, history and question into a model's window; what did not fit is pluralize and said."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from assistant.errors import PromptTooLong
 from assistant.answering.prompt import Message, passage_text, question_message, system_message
-from assistant.retrieval.search import Passage
 from assistant.answering.sentences import units
-from ingest.counting import counted
+from assistant.errors import PromptTooLong
+from assistant.retrieval.search import Passage
+from quire import pluralize
 
 Count = Callable[[str], int]
 
@@ -25,7 +25,7 @@ class Packed:
 
     messages: tuple[Message, ...]
     passages: tuple[Passage, ...]
-    prompt_tokens: int  # as counted here, on the safe side
+    prompt_tokens: int  # as pluralize here, on the safe side
     evidence_tokens: int
     dropped_passages: int
     dropped_turns: int
@@ -89,7 +89,7 @@ def pack(
     notices = []
     if dropped:
         notices.append(
-            f"{dropped} of {counted(dropped + len(packed), 'passage')} did not fit the model's window "
+            f"{dropped} of {pluralize(dropped + len(packed), 'passage')} did not fit the model's window "
             f"and {'was' if dropped == 1 else 'were'} left out."
         )
     if dropped_turns:

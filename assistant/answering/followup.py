@@ -8,10 +8,10 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from assistant.config import Sampling
 from assistant.answering.prompt import Message, condense_messages
-from assistant.retrieval.search import Passage
 from assistant.answering.sentences import words
+from assistant.config import Sampling
+from assistant.retrieval.search import Passage
 
 if TYPE_CHECKING:
     from assistant.llm import Model

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from assistant.answering.budget import Count
 from assistant.answering.prompt import CLOSE, OPEN, disarm, passage_text
 from assistant.retrieval.search import Passage, whole_page
-from ingest.counting import counted
+from quire import pluralize
 
 if TYPE_CHECKING:
-    from ingest.store import Store
+    from ingest import Store
 
 Search = Callable[[str, int], list[Passage]]
 _PER_SEARCH = 3
@@ -51,14 +51,16 @@ def make_tools(
             return f"There is no document {document!r}. Use list_documents."
         chunks = store.page_chunks([(found[0].id, page)]).get((found[0].id, page), [])
         if not chunks:
-            return f"Page {page} of {found[0].name} holds no text; the document has {counted(found[0].pages, 'page')}."
+            return (
+                f"Page {page} of {found[0].name} holds no text; the document has {pluralize(found[0].pages, 'page')}."
+            )
         return desk.hand_out([whole_page(chunks)], "")
 
     @tool
     def list_documents() -> str:
         """List the documents that can be searched, with their number of pages."""
         known = [d for d in store.documents() if documents is None or d.id in documents]
-        lines = [f"{disarm(d.name)} ({counted(d.pages, 'page')})" for d in known[:_LISTED]]
+        lines = [f"{disarm(d.name)} ({pluralize(d.pages, 'page')})" for d in known[:_LISTED]]
         if len(known) > _LISTED:
             lines.append(f"and {len(known) - _LISTED} more")
         return desk.charge("\n".join(lines) or "There are no documents.")

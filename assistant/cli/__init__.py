@@ -11,13 +11,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from assistant.config import CONTROLS, AssistantConfig, load_config
-from assistant.errors import AssistantError, ModelAbsent, UsageError
-from ingest.cli import add_library_flags, library_flags
-from ingest.config import IngestConfig
-from ingest.config import load_config as load_ingest_config
-from ingest.counting import counted
-from ingest.errors import IngestError
-from ingest.errors import UsageError as IngestUsageError
+from assistant.errors import AssistantError, ModelAbsent
+from ingest import IngestConfig, add_library_flags, library_flags
+from ingest import load_config as load_ingest_config
+from quire import UsageError, exit_code, pluralize, printable
 
 if TYPE_CHECKING:
     from assistant.answering.agent import Answer
@@ -37,26 +34,12 @@ COMMANDS = {
 def main(argv: list[str]) -> int:
     """Run one of COMMANDS; returns 0 done, 1 something failed and is named, 2 wrong usage."""
     args = _PARSERS[argv[0]]().parse_args(argv[1:])
-    try:
-        return int(args.run(args))
-    except (UsageError, IngestUsageError) as exc:
-        complain(exc)
-        return 2
-    except (AssistantError, IngestError) as exc:
-        complain(exc)
-        return 1
-
-
-def complain(exc: AssistantError | IngestError) -> None:
-    """Print an error and the way out to stderr."""
-    print(f"error: {clean(exc.message)}", file=sys.stderr)
-    if exc.hint:
-        print(f"  fix: {clean(exc.hint)}", file=sys.stderr)
+    return exit_code(lambda: args.run(args))
 
 
 def clean(text: str) -> str:
     """Take control characters out: the text of a PDF or of a model must not steer the terminal."""
-    return "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in text)
+    return printable(text, keep="\n\t")
 
 
 def _parser(name: str, description: str, *examples: str) -> argparse.ArgumentParser:
@@ -203,7 +186,7 @@ def _ask(args: argparse.Namespace) -> int:
     if config.conversation_log:
         from assistant.conversations import log
 
-        for line in (log.notice(config), log.record(config, answer)):
+        for line in (log.log_notice(config), log.log_turn(config, answer)):
             if line:
                 print(f"note: {clean(line)}", file=sys.stderr)
     if args.json:
@@ -218,8 +201,8 @@ def _ask(args: argparse.Namespace) -> int:
 @contextmanager
 def model_and_library(ingest_config: IngestConfig, config: AssistantConfig, args: argparse.Namespace) -> Iterator[Any]:
     """Open what one question needs: yields (model, library or None, notice)."""
-    from assistant.retrieval.library import open_library
     from assistant.llm import choose_model
+    from assistant.retrieval.library import open_library
 
     name, notice = choose_model(config)
     if args.no_documents:
@@ -360,9 +343,9 @@ def _chat(args: argparse.Namespace) -> int:
         return _kept(args, config)
     if args.json:
         raise UsageError("a conversation is no JSON object", 'one question is: quire ask "…" --json')
-    from assistant.conversations import log
     from assistant.answering.agent import Agent
     from assistant.cli.chat import Chat
+    from assistant.conversations import log
     from assistant.conversations.history import History
 
     history = History(config.home) if config.keep_conversations or args.resume else None
@@ -383,7 +366,7 @@ def _chat(args: argparse.Namespace) -> int:
             chat.answers = [turn.answer for turn in history.turns(chat.conversation)]
             for answer in chat.answers:
                 print(f"> {clean(answer.question)}\n{clean(answer.text)}\n")
-        for line in (notice, log.notice(config)):
+        for line in (notice, log.log_notice(config)):
             if line:
                 print(f"note: {clean(line)}", file=sys.stderr)
         where = f"library {library.name}" if library else "no documents"
@@ -422,7 +405,7 @@ def _kept(args: argparse.Namespace, config: AssistantConfig) -> int:
             print("no conversation is kept yet", file=sys.stderr)
         for conversation in () if args.json else conversations:
             print(
-                f"{conversation.id[:8]}  {conversation.updated_at[:16]}  {counted(conversation.turns, 'turn', width=3)}  "
+                f"{conversation.id[:8]}  {conversation.updated_at[:16]}  {pluralize(conversation.turns, 'turn', width=3)}  "
                 f"{clean(conversation.library)}  {clean(conversation.title)}"
             )
     elif args.export:
@@ -507,7 +490,7 @@ def _eval_retrieval(args: argparse.Namespace) -> int:
     else:
         hits = "  ".join(f"hit@{k} {share:.3f}" for k, share in result["hit"].items())
         print(
-            f"{counted(result['questions'], 'question')}, scope {result['scope']}, {result['store']}, {result['embedder']}"
+            f"{pluralize(result['questions'], 'question')}, scope {result['scope']}, {result['store']}, {result['embedder']}"
         )
         print(f"{hits}  mrr {result['mrr']:.3f}")
         print(
@@ -520,8 +503,8 @@ def _eval_answers(args: argparse.Namespace) -> int:
     from pathlib import Path
 
     from assistant.evaluation.evaluate import library_of, read_questions, run_answers, summary
-    from assistant.llm import choose_model
     from assistant.evaluation.report import html
+    from assistant.llm import choose_model
     from assistant.retrieval.search import whole_page
 
     ingest_config, config = _configs(args)
@@ -564,7 +547,7 @@ def _eval_answers(args: argparse.Namespace) -> int:
 
 def _print_summary(result: dict[str, Any]) -> None:
     print(
-        f"{result['model']}: {counted(result['questions'], 'question')} and {counted(result['unanswerable'], 'unanswerable one')}, scope {result['scope']}"
+        f"{result['model']}: {pluralize(result['questions'], 'question')} and {pluralize(result['unanswerable'], 'unanswerable one')}, scope {result['scope']}"
     )
     _print_scores(result["scores"])
     threshold = result["threshold"]
@@ -588,7 +571,7 @@ def _eval_compare(args: argparse.Namespace) -> int:
         _print_json(result)
     else:
         print(
-            f"({result['second']}) minus ({result['first']}), {counted(result['questions'], 'question')} in both runs"
+            f"({result['second']}) minus ({result['first']}), {pluralize(result['questions'], 'question')} in both runs"
         )
         _print_scores(result["differences"])
     return 0
@@ -648,7 +631,7 @@ def _feedback_export(args: argparse.Namespace) -> int:
 
     config, _ = load_config()
     kept = History(config.home).feedback()
-    rows = list(feedback.pairs(kept) if args.format == "pairs" else feedback.kto(kept))
+    rows = list(feedback.preference_rows(kept) if args.format == "pairs" else feedback.kto_rows(kept))
     text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     if args.out:
         try:
@@ -661,7 +644,7 @@ def _feedback_export(args: argparse.Namespace) -> int:
         return 0
     if not args.out:
         print(text, end="")
-    print(f"{counted(len(rows), 'row')} from {counted(len(kept), 'thumb')}", file=sys.stderr)
+    print(f"{pluralize(len(rows), 'row')} from {pluralize(len(kept), 'thumb')}", file=sys.stderr)
     return 0
 
 

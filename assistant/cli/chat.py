@@ -12,16 +12,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from assistant.conversations import log
 from assistant.answering.agent import Agent, Answer, Done, Notice, Token
 from assistant.config import AssistantConfig
-from assistant.errors import AssistantError, UsageError
+from assistant.conversations import log
 from assistant.conversations.history import Conversation, History, Turn, as_json, as_markdown
-from ingest.errors import IngestError
+from assistant.errors import AssistantError
+from quire import QuireError, UsageError
 
 if TYPE_CHECKING:
-    from assistant.retrieval.library import Library
     from assistant.llm import Model
+    from assistant.retrieval.library import Library
 
 HELP = """/doc NAME     ask only this document; /doc alone asks all again
 /model NAME   answer with another model; /model alone tells which one answers
@@ -61,7 +61,7 @@ class Chat:
                     self.command(text)
                 else:
                     self.turn(text)
-            except (AssistantError, IngestError) as exc:
+            except QuireError as exc:
                 print(f"error: {self.show(str(exc))}", file=sys.stderr)
         return 0
 
@@ -112,7 +112,7 @@ class Chat:
 
     def _keep(self, answer: Answer) -> None:
         self.answers.append(answer)
-        problem = log.record(self.config, answer)
+        problem = log.log_turn(self.config, answer)
         if problem:
             print(f"note: {self.show(problem)}", file=sys.stderr)
         if self.history is not None:

@@ -15,15 +15,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from assistant.cli import complain
 from assistant.config import AssistantConfig
 from assistant.config import load_config as load_assistant_config
-from assistant.errors import AssistantError, UsageError
-from ingest.config import IngestConfig, Setting
-from ingest.config import load_config as load_ingest_config
-from ingest.counting import counted
-from ingest.errors import IngestError
-from ingest.installing import install_extra
+from ingest import IngestConfig
+from ingest import load_config as load_ingest_config
+from quire import QuireError, Setting, UsageError, install_extra, pluralize, print_error
 
 State = Literal["ok", "missing", "optional"]
 
@@ -70,8 +66,8 @@ def main(argv: list[str]) -> int:
     try:
         ingest_config, ingest_settings = load_ingest_config()
         config, settings = load_assistant_config()
-    except (IngestError, AssistantError) as exc:
-        complain(exc)
+    except QuireError as exc:
+        print_error(exc)
         return 2
     found = findings(ingest_config, config)
     ready = all(finding.state != "missing" for finding in found)
@@ -103,24 +99,24 @@ def _python() -> Iterator[Finding]:
 def _embedder(config: IngestConfig) -> Iterator[Finding]:
     try:
         if config.embedder.partition(":")[0] == "minilm":
-            from ingest.embed import find_weights
+            from ingest import find_weights
 
             yield Finding("embedding weights", "ok", f"{config.embedder} from {find_weights(config).origin}")
         else:
-            from ingest.embed import load_embedder
+            from ingest import load_embedder
 
             own = load_embedder(config).identity()
             yield Finding("embedding model", "ok", f"{own.name}, {own.dimension} dimensions")
-    except IngestError as exc:
+    except QuireError as exc:
         yield Finding("embedding weights", "missing", exc.message, exc.hint)
 
 
 def _store(config: IngestConfig) -> Iterator[Finding]:
-    from ingest.store import libraries
+    from ingest import libraries
 
     try:
         found = libraries(config)
-    except IngestError as exc:
+    except QuireError as exc:
         yield Finding(f"store {config.store}", "missing", exc.message, exc.hint)
         return
     if not found:
@@ -131,7 +127,7 @@ def _store(config: IngestConfig) -> Iterator[Finding]:
             text, _, fix = summary.problem.removesuffix(")").rpartition(" (")
             yield Finding(f"store {config.store}", state, f"library {summary.name!r}: {text or fix}", text and fix)
             continue
-        counts = f"{counted(summary.documents, 'document')}, {counted(summary.passages, 'passage')}"
+        counts = f"{pluralize(summary.documents, 'document')}, {pluralize(summary.passages, 'passage')}"
         text = f"library {summary.name!r}: {counts}"
         wrong = list(_passages(config)) if summary.name == config.library else []
         if not wrong:
@@ -141,20 +137,20 @@ def _store(config: IngestConfig) -> Iterator[Finding]:
 
 def _passages(config: IngestConfig) -> Iterator[Finding]:
     """Compare what the records of the library in force say with what the store counts."""
-    from ingest.store import miscounted, open_store
+    from ingest import miscounted, open_store
 
     name = f"store {config.store}"
     try:
         store = open_store(config, create=False)
-    except IngestError as exc:  # kept by tenants and none is named, or the one that is has nothing yet
+    except QuireError as exc:  # kept by tenants and none is named, or the one that is has nothing yet
         fix = exc.hint if config.tenant else "QUIRE_TENANT=NAME quire doctor counts the passages of one"
-        yield Finding(name, "optional", f"library {config.library!r} was not counted: {exc.message}", fix)
+        yield Finding(name, "optional", f"library {config.library!r} was not pluralize: {exc.message}", fix)
         return
     try:
         for document, held in miscounted(store):
-            text = f"library {config.library!r}: {document.name} has {held} of {counted(document.chunks, 'passage')}"
+            text = f"library {config.library!r}: {document.name} has {held} of {pluralize(document.chunks, 'passage')}"
             yield Finding(name, "missing", text, _mend(document.source, config))
-    except IngestError as exc:
+    except QuireError as exc:
         yield Finding(name, "missing", f"library {config.library!r}: {exc.message}", exc.hint)
     finally:
         store.close()
@@ -162,7 +158,7 @@ def _passages(config: IngestConfig) -> Iterator[Finding]:
 
 def _mend(source: str, config: IngestConfig) -> str:
     """Return the command that writes a document anew; nothing else is as sure to bring all of it back."""
-    from ingest.files.names import UPLOAD
+    from ingest import UPLOAD
 
     if source.startswith(UPLOAD):
         return "put the file into the web page once more"
@@ -202,7 +198,7 @@ def _models(config: AssistantConfig) -> Iterator[Finding]:
 
     try:
         base = servers.reach(config)
-    except AssistantError as exc:
+    except QuireError as exc:
         wrong = isinstance(exc, UsageError)
         fix = exc.hint if wrong else "install it from ollama.com, then: ollama serve"
         yield Finding("ollama", "optional", f"{exc.message}; answers are excerpts without it", fix)

@@ -8,7 +8,7 @@ from typing import Any
 from assistant.conversations.history import Feedback
 
 
-def pairs(feedback: Sequence[Feedback]) -> Iterator[dict[str, Any]]:
+def preference_rows(feedback: Sequence[Feedback]) -> Iterator[dict[str, Any]]:
     """Yield a pair for each edited answer: the edit is chosen, what the model wrote is rejected.
 
     Where nothing was edited there is no second completion and so no pair; such thumbs are KTO rows.
@@ -18,7 +18,7 @@ def pairs(feedback: Sequence[Feedback]) -> Iterator[dict[str, Any]]:
             yield {"prompt": _prompt(row), "chosen": _completion(row.edit), "rejected": _completion(row.answer.text)}
 
 
-def kto(feedback: Sequence[Feedback]) -> Iterator[dict[str, Any]]:
+def kto_rows(feedback: Sequence[Feedback]) -> Iterator[dict[str, Any]]:
     """Yield a row for each thumb, label true for up; an edited answer is a second, good completion."""
     for row in feedback:
         if not _has_prompt(row):

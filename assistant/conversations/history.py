@@ -15,10 +15,11 @@ from typing import Any
 
 from assistant.answering.agent import Answer, Usage
 from assistant.answering.citations import Citation, Span
-from assistant.config import Sampling
-from assistant.errors import HistoryError, UnknownConversation, UsageError
 from assistant.answering.prompt import Message
+from assistant.config import Sampling
+from assistant.errors import HistoryError, UnknownConversation
 from assistant.retrieval.search import Passage
+from quire import UsageError
 
 SCHEMA = 1
 FILE = "conversations.sqlite"

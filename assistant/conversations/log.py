@@ -18,7 +18,7 @@ _log = logging.getLogger(__name__)
 _SECONDS = 5.0
 
 
-def notice(config: AssistantConfig) -> str:
+def log_notice(config: AssistantConfig) -> str:
     """Return what people must be told while the log is on, "" while it is off."""
     if not config.conversation_log:
         return ""
@@ -26,7 +26,7 @@ def notice(config: AssistantConfig) -> str:
     return f"The operator of this assistant keeps {what} of every turn in {config.conversation_log}."
 
 
-def record(config: AssistantConfig, answer: Answer) -> str:
+def log_turn(config: AssistantConfig, answer: Answer) -> str:
     """Write one turn to the log that is set; returns what went wrong, "" where nothing did or the log is off."""
     target = config.conversation_log
     if not target:

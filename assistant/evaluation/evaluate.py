@@ -12,15 +12,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from assistant.evaluation import judge as judges
 from assistant.answering.agent import Agent, Answer
 from assistant.config import AssistantConfig
 from assistant.errors import AssistantError, QuestionsError
+from assistant.evaluation import judge as judges
+from assistant.evaluation.scores import mean, numeric_match, paired_difference
 from assistant.retrieval.library import Library, open_library
 from assistant.retrieval.search import search, whole_page
-from assistant.evaluation.scores import mean, numeric_match, paired_difference
-from ingest.config import IngestConfig
-from ingest.counting import counted
+from ingest import IngestConfig
+from quire import pluralize
 
 if TYPE_CHECKING:
     from assistant.llm import Model
@@ -85,7 +85,7 @@ def library_of(config: IngestConfig, pdfs: Path | None, progress: Progress | Non
         raise QuestionsError(f"{pdfs} holds no PDF", "give the folder that holds the questions' documents")
     config = replace(config, library=_library_name(config, files))
     if not _complete(config, len(files)):
-        from ingest.pipeline import ingest
+        from ingest import ingest
 
         report = ingest(
             [str(pdfs)],
@@ -366,8 +366,7 @@ def _library_name(config: IngestConfig, files: Sequence[Path]) -> str:
 
 
 def _complete(config: IngestConfig, files: int) -> bool:
-    from ingest.errors import StoreError
-    from ingest.store import open_store
+    from ingest import StoreError, open_store
 
     try:
         store = open_store(config, create=False)
@@ -388,7 +387,7 @@ def _document_ids(library: Library, questions: Sequence[Question]) -> dict[str, 
     )
     if missing:
         raise QuestionsError(
-            f"{counted(len(missing), 'document')} of the questions {'is' if len(missing) == 1 else 'are'} not in the library, first {missing[0]}",
+            f"{pluralize(len(missing), 'document')} of the questions {'is' if len(missing) == 1 else 'are'} not in the library, first {missing[0]}",
             "give the folder that holds them with --pdfs, or ingest them",
         )
     return {question.document: known[question.document] for question in questions if question.document}

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from assistant.answering.agent import Answer
-from assistant.config import Sampling
 from assistant.answering.prompt import Message, disarm, passage_text
+from assistant.config import Sampling
 
 if TYPE_CHECKING:
     from assistant.llm import Model

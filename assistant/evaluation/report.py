@@ -7,7 +7,7 @@ from html import escape
 from typing import Any
 
 from assistant.evaluation.evaluate import METRICS
-from ingest.counting import counted
+from quire import pluralize
 
 PageText = Callable[[str, int], str]  # (document, page) -> text of the page, "" where it is not there
 
@@ -46,9 +46,9 @@ def html(summary: dict[str, Any], rows: Sequence[dict[str, Any]], page_text: Pag
     parts = [
         "<!doctype html><html lang=en><meta charset=utf-8>",
         f"<title>{escape(summary['model'])}</title><style>{_STYLE}</style>",
-        f"<h1>{escape(summary['model'])} on {counted(summary['questions'], 'question')}, scope {escape(summary['scope'])}</h1>",
+        f"<h1>{escape(summary['model'])} on {pluralize(summary['questions'], 'question')}, scope {escape(summary['scope'])}</h1>",
         _scores(summary),
-        f"<h2>{len(failed)} of {counted(len(rows), 'answer')} with a failure</h2>",
+        f"<h2>{len(failed)} of {pluralize(len(rows), 'answer')} with a failure</h2>",
         *(_failure(row, wrong, page_text) for row, wrong in failed),
         "</html>",
     ]

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from assistant.answering.budget import Count, estimate_tokens
 from assistant.config import AssistantConfig, Sampling
-from assistant.errors import AssistantError, UsageError
+from assistant.errors import AssistantError
+from quire import UsageError
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel

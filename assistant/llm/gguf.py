@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from assistant.config import AssistantConfig, Sampling
-from assistant.errors import ModelAbsent, ModelError, PromptTooLong, UsageError
+from assistant.errors import ModelAbsent, ModelError, PromptTooLong
 from assistant.llm import Model, servers
-from ingest.installing import install_extra
+from quire import UsageError, install_extra
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel

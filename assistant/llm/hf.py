@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from assistant.config import AssistantConfig, Sampling
-from assistant.errors import ModelAbsent, ModelError, UsageError
+from assistant.errors import ModelAbsent, ModelError
 from assistant.llm import Model
-from ingest.installing import install_extra
+from quire import UsageError, install_extra
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from assistant.answering.budget import estimate_tokens
 from assistant.config import AssistantConfig, Sampling
-from assistant.errors import AssistantError, ModelAbsent, ModelInterrupted, ModelUnreachable, UsageError
+from assistant.errors import AssistantError, ModelAbsent, ModelInterrupted, ModelUnreachable
 from assistant.llm import Model, servers
 from assistant.llm.tokens import counter
+from quire import UsageError
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel

@@ -7,17 +7,9 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from assistant.config import AssistantConfig, Sampling
-from assistant.errors import (
-    AssistantError,
-    ModelAbsent,
-    ModelBusy,
-    ModelError,
-    ModelInterrupted,
-    ModelUnreachable,
-    UsageError,
-)
+from assistant.errors import AssistantError, ModelAbsent, ModelBusy, ModelError, ModelInterrupted, ModelUnreachable
 from assistant.llm import Model
-from ingest.installing import install_extra
+from quire import UsageError, install_extra
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel

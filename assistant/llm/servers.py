@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from assistant.config import AssistantConfig
-from assistant.errors import ModelAbsent, ModelBusy, ModelError, ModelUnreachable, UsageError
+from assistant.errors import ModelAbsent, ModelBusy, ModelError, ModelUnreachable
 from assistant.llm import ModelEntry
+from quire import UsageError
 
 PORT = 11434
 _CONNECT_SECONDS = 2.0
@@ -141,6 +142,11 @@ def failure(status: int, text: str, base: str) -> ModelError:
             f"Ollama at {base} has no memory for the model: {said}", "choose a smaller or more quantised model"
         )
     return ModelError(f"Ollama at {base} answered {status}: {said}", "look into the server's log")
+
+
+def pull_model(config: AssistantConfig, name: str) -> Iterator[tuple[str, int, int]]:
+    """Have Ollama download a model and yield (status, bytes done, bytes in all); raises ModelError."""
+    yield from pull(reach(config), name)
 
 
 def chat_models(config: AssistantConfig, *, quick: bool = False) -> list[dict[str, Any]]:

@@ -7,12 +7,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ingest.config import IngestConfig
-from ingest.errors import IdentityMismatch
+from ingest import IdentityMismatch, IngestConfig
 
 if TYPE_CHECKING:
-    from ingest.embed import Embedder
-    from ingest.store import Store
+    from ingest import Embedder, Store
 
 
 @dataclass(frozen=True)
@@ -25,7 +23,7 @@ class Library:
 
     def document_ids(self, names: Sequence[str]) -> list[str] | None:
         """Return the ids of documents given by display name or id, None for none; raises UnknownDocument."""
-        from ingest.pipeline import find_document
+        from ingest import find_document
 
         return [find_document(self.store, name).id for name in names] or None
 
@@ -33,8 +31,7 @@ class Library:
 @contextmanager
 def open_library(config: IngestConfig) -> Iterator[Library]:
     """Open a library that exists; raises StoreError, EmbedderUnavailable, or IdentityMismatch with the way out."""
-    from ingest.embed import load_embedder
-    from ingest.store import open_store
+    from ingest import load_embedder, open_store
 
     store = open_store(config, create=False)
     try:

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from assistant.retrieval.ranking import PageEvidence, score_pages
 from assistant.retrieval.relevance import read_question, relevance
-from ingest.text.chunks import Chunk
-from ingest.store import Hit, Store
+from ingest import Chunk, Hit, Store
 
 RRF_K = 10  # with the weights below beat each leg alone and RRF at 60 with equal weights: docs/retrieval.md
 TEXT_WEIGHT = 0.3

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from finetune.errors import FinetuneError, UsageError
+from quire import exit_code
 
 # Every concern adds one module here, one a line.
 COMMAND_MODULES = (
@@ -70,10 +70,4 @@ def main(argv: list[str]) -> int:
         args = parser().parse_args(argv)
     except SystemExit as exc:
         return int(exc.code or 0)
-    try:
-        return int(args.run(args))
-    except FinetuneError as exc:
-        print(f"error: {exc.message}", file=sys.stderr)
-        if exc.hint:
-            print(f"  {exc.hint}", file=sys.stderr)
-        return 2 if isinstance(exc, UsageError) else 1
+    return exit_code(lambda: args.run(args))

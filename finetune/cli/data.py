@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from finetune.errors import FinetuneError, TemplateError, UsageError
+from finetune.errors import FinetuneError, TemplateError
+from quire import UsageError
 
 _RAW = argparse.RawDescriptionHelpFormatter
 

@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from finetune.errors import OllamaFailed, UsageError
+from finetune.errors import OllamaFailed
+from quire import UsageError
 
 _EXAMPLES = {
     "merge": "quire finetune merge my-run --out my-model",
@@ -172,8 +173,8 @@ def run_gguf(args: argparse.Namespace) -> int:
         if idle:
             raise UsageError(f"an adapter has no --{', --'.join(idle)}", "leave it out, or leave out --adapter-only")
         from finetune.export.lora_gguf import write_adapter_gguf
-        from finetune.runs.manifest import find_run, read_manifest
         from finetune.export.merge import base_folder
+        from finetune.runs.manifest import find_run, read_manifest
 
         manifest = read_manifest(args.finetune_run)
         adapter = find_run(args.finetune_run) / manifest.adapter

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from finetune.config import TrainConfig, build, read_recipe, setting_notes
-from finetune.errors import UsageError
+from quire import UsageError
 
 _COMMAS = ("targets", "trackers", "weights")
 _HIDDEN = ("stage", "data")
@@ -275,10 +275,10 @@ def _check_data(config: TrainConfig, task: Any, *, model: str) -> None:
     from collections import Counter
 
     from finetune.data.check import check
-    from finetune.errors import DataError
-    from finetune.train.load import load_tokenizer
     from finetune.data.sources import load
+    from finetune.errors import DataError
     from finetune.templates.template import for_model, named
+    from finetune.train.load import load_tokenizer
 
     template = named(config.template) if config.template else for_model(model)
     tokenizer = load_tokenizer(model, config.revision)
@@ -422,9 +422,9 @@ def run_compare(args: argparse.Namespace) -> int:
 
 def run_generate(args: argparse.Namespace) -> int:
     """Print one answer, nothing else; the finish reason goes to stderr, or into the JSON."""
+    from finetune.data.records import Message
     from finetune.evaluate.generate import answer
     from finetune.train.load import load_run
-    from finetune.data.records import Message
 
     messages = [Message("system", args.system)] if args.system else []
     found = answer(

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from statistics import mean
 from typing import Any
 
-from finetune.errors import MissingLibrary
-from finetune.installing import install_extra
 from finetune.data.records import Conversation, Label, Message, Preference, Record, Text, prompt_of
 from finetune.data.sources import Loaded, Problem
+from finetune.errors import MissingLibrary
 from finetune.templates.template import Template
+from quire import install_extra
 
 NGRAM = 13  # words in a row that test and training may not share, as in the GPT-3 paper
 SIMILAR = 0.85  # Jaccard similarity of 3-word shingles from which two rows are near duplicates

@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from finetune.config import TrainConfig
-from finetune.errors import DataError
 from finetune.data.records import Conversation, Label, Preference, Record, Text
+from finetune.errors import DataError
 from finetune.templates.template import Template
 
 IGNORED = -100  # label of a token that the loss does not count

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from finetune.errors import UsageError
 from finetune.data.records import Record
+from quire import UsageError
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,8 @@ import json
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from finetune.errors import UsageError
 from finetune.data.records import Record, Text, prompt_of
+from quire import UsageError
 
 
 class Split(NamedTuple):

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from finetune.errors import UsageError
+from quire import UsageError
 
 KINDS = ("qwen2", "phi")
 # Tokens of the real vocabularies that templates are made of.

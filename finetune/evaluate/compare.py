@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from finetune.errors import UsageError
+from finetune.data.records import Message
 from finetune.evaluate.generate import answer
 from finetune.runs.manifest import find_run, read_manifest
 from finetune.train.load import Loaded, load_plain, load_run
-from finetune.data.records import Message
+from quire import UsageError
 
 Comparison = dict[str, Any]
 PROMPTS = ("prompt", "question", "instruction", "turns")

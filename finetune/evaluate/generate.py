@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from finetune.train.load import Loaded, computing
 from finetune.data.records import Message
+from finetune.train.load import Loaded, computing
 
 
 @dataclass(frozen=True, slots=True)

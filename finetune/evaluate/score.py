@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from finetune.data.encode import Row, RowReport, encode_pairs
+from finetune.data.records import Record
 from finetune.runs.manifest import find_run, read_manifest
 from finetune.train.load import REFERENCE, Loaded, computing, load_run
-from finetune.data.records import Record
-from finetune.data.encode import Row, RowReport, encode_pairs
 
 
 @dataclass(frozen=True, slots=True)

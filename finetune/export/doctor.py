@@ -5,17 +5,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
+from finetune.errors import ExportError, OllamaFailed
 from finetune.export import parity
-from finetune.errors import ExportError, FinetuneError, OllamaFailed
 from finetune.export.gguf import kind_of, write_gguf
 from finetune.export.handover import compare_tag, reference_of
-from finetune.runs.manifest import RunManifest, find_run, read_manifest
 from finetune.export.merge import NEAR, base_folder, check_base, held_out_cost, merge, read_adapter
 from finetune.export.modelfile import modelfile_for
 from finetune.export.ollama import Ollama, read_records
+from finetune.export.safetensors_io import tensors_of
+from finetune.runs.manifest import RunManifest, find_run, read_manifest
 from finetune.runs.scratch import scratch_folder
 from finetune.templates.template import load as load_template
-from finetune.export.safetensors_io import tensors_of
+from quire import QuireError
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ def examine(run: str | Path, *, gguf: Path | None = None, base: str = "", host: 
         if any(check.mark == "wrong" for check in checks):
             return checks
         checks += _weights(folder, manifest, base, gguf, host)
-    except FinetuneError as exc:
+    except QuireError as exc:
         checks.append(Check("run" if not checks else "chain", "wrong", f"{exc.message} ({exc.hint})"))
     return checks
 

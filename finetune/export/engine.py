@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finetune.errors import ExportError, MissingLibrary
-from finetune.installing import install_extra
+from quire import install_extra
 
 SECONDS = 600.0  # a request of a large model on a slow processor
 TOP = 2048  # probabilities asked for a position; the rest of the vocabulary is one remainder

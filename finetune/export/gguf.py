@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finetune.errors import AlreadyThere, UnsupportedModel
-from finetune.templates.template import Template
 from finetune.export.safetensors_io import Floats, Tensor, check_space, tensors_of
+from finetune.templates.template import Template
 
 KINDS = ("F32", "F16", "BF16", "Q8_0")
 FILE_TYPE = {"F32": 0, "F16": 1, "Q8_0": 7, "BF16": 32}  # general.file_type; Ollama reads it before it quantises

@@ -15,15 +15,15 @@ from typing import Any
 
 import numpy as np
 
-from finetune.export import parity
+from finetune.data.records import Message
 from finetune.errors import AlreadyThere, ExportError, GateFailed, OllamaFailed, WrongBase
+from finetune.export import parity
 from finetune.export.gguf import kind_of, read_config, write_gguf
-from finetune.runs.manifest import find_run, read_manifest
 from finetune.export.merge import FILE as MERGE_FILE
 from finetune.export.merge import NEAR, held_out_rows, merge
 from finetune.export.modelfile import CONTEXT, Modelfile, check_context, modelfile_for
 from finetune.export.ollama import Ollama, TagRecord, check_quantization, full_tag, record_path, write_record
-from finetune.data.records import Message
+from finetune.runs.manifest import find_run, read_manifest
 from finetune.runs.scratch import scratch_folder
 from finetune.templates.template import Template
 from finetune.templates.template import load as load_template

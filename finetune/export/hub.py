@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any, cast
 
 from finetune.config import TrainConfig
-from finetune.errors import AlreadyThere, HubFailed, UnfinishedRun, UsageError
+from finetune.errors import AlreadyThere, HubFailed, UnfinishedRun
 from finetune.runs.manifest import RunManifest, find_run, read_manifest
 from finetune.runs.scratch import scratch_folder
+from quire import UsageError
 
 FILE = "quire.json"
 KEPT = ("report.json", "curves.png", "metrics.jsonl")  # of the run, beside any of the three

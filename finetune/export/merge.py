@@ -13,12 +13,23 @@ from typing import Any
 
 import numpy as np
 
-from finetune.errors import AlreadyThere, ExportError, FinetuneError, UnsupportedModel, UsageError, WrongBase
+from finetune.errors import AlreadyThere, ExportError, UnsupportedModel, WrongBase
 from finetune.export.hub import fetched_model
+from finetune.export.safetensors_io import (
+    ITEM_BYTES,
+    SHARD_BYTES,
+    Floats,
+    ShardWriter,
+    Tensor,
+    check_space,
+    from_float,
+    plan_shards,
+    tensors_of,
+)
 from finetune.runs.manifest import RunManifest, find_run, read_manifest
 from finetune.templates.template import Template
 from finetune.templates.template import load as load_template
-from finetune.export.safetensors_io import ITEM_BYTES, SHARD_BYTES, Floats, ShardWriter, Tensor, check_space, from_float, plan_shards, tensors_of
+from quire import QuireError, UsageError
 
 ONTO = ("dequantised", "original")
 DTYPES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
@@ -128,7 +139,7 @@ def base_folder(manifest: RunManifest, given: str = "") -> Path:
         return path
     try:
         return fetched_model(name, str(manifest.config.get("revision") or ""))
-    except FinetuneError as exc:
+    except QuireError as exc:
         raise WrongBase(
             f"the base model {name!r} is no folder, and cannot be fetched: {exc}",
             "give its folder with --base, or go on while there is a network",
@@ -322,7 +333,7 @@ def held_out_rows(run: str | Path, manifest: RunManifest) -> list[Example]:
     adapter = find_run(run) / manifest.adapter
     try:
         prepared = prepare(run_config(manifest, device="cpu"), load_template(adapter), load_tokenizer(str(adapter)))
-    except FinetuneError as exc:
+    except QuireError as exc:
         raise ExportError(f"the run's data cannot be read again: {exc.message}", exc.hint) from exc
     return [_example(row) for row in prepared.held_out or prepared.rows]
 

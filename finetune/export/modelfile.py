@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from finetune.errors import UsageError
 from finetune.export.gguf import stops_of
 from finetune.templates.template import Template
+from quire import UsageError
 
 CONTEXT = 4096  # tokens; enough for a question with its passages, and Ollama's own choice on a processor
 LEAST_CONTEXT = 256  # Ollama drops the beginning of what does not fit, without a word

@@ -15,9 +15,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from finetune.config import home_folder
-from finetune.errors import OllamaFailed, OllamaTooOld, UsageError
+from finetune.errors import OllamaFailed, OllamaTooOld
 from finetune.export.modelfile import Modelfile
+from quire import UsageError, home_folder
 
 QUANTIZATIONS = ("F16", "Q8_0", "Q4_K_S", "Q4_K_M")
 SAFE_FROM = (0, 17, 1)  # CVE-2026-7482: older ones can be made to write outside their folder by an import

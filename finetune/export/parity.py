@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from finetune.export.engine import TOP, Engine, Spread
+from finetune.data.records import Message
 from finetune.errors import GateFailed
+from finetune.export.engine import TOP, Engine, Spread
 from finetune.export.gguf import ARCHITECTURE, Header, pre_tokenizer, read_config, read_header, rope, stops_of
 from finetune.export.modelfile import Modelfile
-from finetune.data.records import Message
 from finetune.templates.template import Template
 
 STEPS = ("tokenizer", "template", "stop", "rope", "shape", "weights")

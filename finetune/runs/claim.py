@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import IO
 
 from finetune.config import TrainConfig, read_recipe, runs_folder, to_toml
-from finetune.errors import RunExists, UsageError
+from finetune.errors import RunExists
 from finetune.runs.manifest import open_run, trained_on
+from quire import UsageError
 
 LOCK = ".lock"
 # what a resumed run may be told anew: none of these changes a weight

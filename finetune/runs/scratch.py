@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from finetune.config import home_folder
+from quire import home_folder
 
 PREFIX = "scratch-"
 _NAME = re.compile(rf"^{PREFIX}(?P<host>.+)-(?P<pid>\d+)-[^-]+$")

@@ -24,8 +24,8 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from finetune.errors import TemplateError
 from finetune.data.records import Message, check_turns
+from finetune.errors import TemplateError
 
 FILE_NAME = "template.json"
 SLOT = "{content}"

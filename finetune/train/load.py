@@ -17,11 +17,11 @@ from typing import Any
 from finetune.config import TrainConfig
 from finetune.errors import MissingLibrary, ModelUnavailable
 from finetune.export.hub_reach import endpoint, hub_or_cache, reachable
-from finetune.installing import install_extra, pip_install
 from finetune.runs.manifest import RunManifest, find_run, read_manifest
-from finetune.train.architectures import shape_of, unknown_target
 from finetune.templates.template import Template, for_model, named
 from finetune.templates.template import load as load_template
+from finetune.train.architectures import shape_of, unknown_target
+from quire import install_extra, pip_install
 
 REFERENCE = "ref"  # adapter name that TRL looks for
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from finetune.config import TrainConfig
-from finetune.errors import UsageError
 from finetune.train.architectures import Shape, shape_of
+from quire import UsageError
 
 GB = 2**30
 STAGES = ("sft", "dpo", "dpo_two_models", "orpo", "ppo")

@@ -9,11 +9,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-from finetune.config import TrainConfig, home_folder
-from finetune.errors import TrainingFailed
-from finetune.train.losses import OURS
-from finetune.train.load import REFERENCE, computing, exact_weights
+from finetune.config import TrainConfig
 from finetune.data.encode import Row, hash_rows
+from finetune.errors import TrainingFailed
+from finetune.train.load import REFERENCE, computing, exact_weights
+from finetune.train.losses import OURS
+from quire import home_folder
 
 
 def build_preference(

@@ -14,14 +14,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from finetune.runs.claim import claim, claimed
 from finetune.config import TrainConfig, build, runs_folder
-from finetune.errors import DataError, TrainingFailed, UsageError
-from finetune.runs.manifest import RunManifest, find_run, hash_files, library_versions, read_manifest, write_manifest
+from finetune.data.encode import Row, RowReport, encode_for
 from finetune.data.mix import Share, mix
 from finetune.data.records import Record
-from finetune.data.encode import Row, RowReport, encode_for
 from finetune.data.split import split
+from finetune.errors import DataError, TrainingFailed
+from finetune.runs.claim import claim, claimed
+from finetune.runs.manifest import RunManifest, find_run, hash_files, library_versions, read_manifest, write_manifest
+from quire import UsageError
 
 logger = logging.getLogger(__name__)
 

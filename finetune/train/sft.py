@@ -3,8 +3,8 @@
 from typing import Any
 
 from finetune.config import TrainConfig
-from finetune.train.load import exact_weights
 from finetune.data.encode import Row
+from finetune.train.load import exact_weights
 
 
 def build_sft(

@@ -11,13 +11,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from finetune.runs.claim import same_settings
 from finetune.config import TrainConfig, build, runs_folder
-from finetune.errors import UsageError
-from finetune.runs.manifest import FILE, find_run, read_manifest
 from finetune.data.records import Record
+from finetune.runs.claim import same_settings
+from finetune.runs.manifest import FILE, find_run, read_manifest
 from finetune.train.run import complete, train
 from finetune.train.watch import read_metrics
+from quire import UsageError
 
 logger = logging.getLogger(__name__)
 VARIABLE = ("beta", "loss", "learning_rate", "optimizer", "schedule", "method", "parent", "rank", "label_smoothing")

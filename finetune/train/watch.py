@@ -184,9 +184,9 @@ class Sampler(TrainerCallback):  # type: ignore[misc]
     def _sample(self, state: Any, model: Any) -> None:
         if not state.is_world_process_zero or not self._config.prompts:
             return
+        from finetune.data.records import Message
         from finetune.evaluate.generate import answer
         from finetune.train.load import Loaded
-        from finetune.data.records import Message
 
         inner = getattr(model, "module", model)  # DDP wraps
         loaded = Loaded(inner, self._tokenizer, self._template, self._config.model)

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingest.embed.identity import EmbedderIdentity, to_unit_length
-from ingest.errors import EmbedderUnavailable, UsageError
+from ingest.errors import EmbedderUnavailable
+from quire import UsageError
 
 _BATCH = 32  # texts a request: bounded, so that a time-out or an error costs little
 _SECONDS = 300.0  # one request, the loading of a model included

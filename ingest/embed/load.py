@@ -5,7 +5,7 @@ from __future__ import annotations
 from ingest.config import IngestConfig
 from ingest.embed.identity import Embedder
 from ingest.embed.weights import find_weights
-from ingest.errors import UsageError
+from quire import UsageError
 
 
 def load_embedder(config: IngestConfig, *, threads: int | None = None) -> Embedder:

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ingest.embed.files import write_whole
 from ingest.embed.graph import GRAPH_VERSION, build_graph, read_safetensors
 from ingest.embed.identity import EmbedderIdentity, to_unit_length
 from ingest.embed.weights import Weights, fetch_hint, hash_file
 from ingest.errors import EmbedderUnavailable
+from quire import write_atomically
 
 logger = logging.getLogger(__name__)
 
@@ -104,7 +104,7 @@ def _fingerprint(weights: Weights, models: Path) -> str:
     if len(sha256) != 64:
         sha256 = hash_file(weights.model)
         with contextlib.suppress(OSError):  # read-only home: hashed again next time
-            write_whole(stamp, sha256.encode("ascii"))
+            write_atomically(stamp, sha256.encode("ascii"))
     if weights.sha256 and sha256 != weights.sha256:
         with contextlib.suppress(OSError):
             stamp.unlink(missing_ok=True)
@@ -130,7 +130,7 @@ def _graph(weights: Weights, fingerprint: str, models: Path, precision: str) -> 
             precision=precision,
         )
         try:
-            write_whole(path, graph)
+            write_atomically(path, graph)
         except OSError as exc:
             logger.info("%s: %s; the graph is built again next time", path, exc)
             return graph

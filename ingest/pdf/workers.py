@@ -22,10 +22,11 @@ from pathlib import Path
 from typing import IO, Any
 
 from ingest import errors
-from ingest.text.chunks import Chunk, page_heading, split
 from ingest.config import IngestConfig
 from ingest.errors import IngestError, ParserLimit, UnreadablePDF
 from ingest.pdf import PDF, Page, read_pdf
+from ingest.text.chunks import Chunk, page_heading, split
+from quire import QuireError
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +64,7 @@ def parse(job: Job, config: IngestConfig) -> Parsed:
 
 def parse_all(
     jobs: Iterable[Job], *, workers: int, config: IngestConfig, cancel: threading.Event | None = None
-) -> Iterator[tuple[Job, Parsed | IngestError]]:
+) -> Iterator[tuple[Job, Parsed | QuireError]]:
     """Yield every job with what came of it, in the order given; `workers` 0 means one a core.
 
     `jobs` is drawn from as workers get free, in the caller's thread. Stops, its workers killed, when `cancel` is set,
@@ -104,7 +105,7 @@ class _Slot:
 
     def __init__(self) -> None:
         self.done = threading.Event()
-        self.outcome: Parsed | IngestError = UnreadablePDF("not parsed")
+        self.outcome: Parsed | QuireError = UnreadablePDF("not parsed")
 
 
 class _Pool:
@@ -130,7 +131,7 @@ class _Pool:
             job, slot = item
             try:
                 slot.outcome = worker.parse(job)
-            except IngestError as exc:
+            except QuireError as exc:
                 slot.outcome = exc
             except Exception as exc:  # a waiting caller must hear of it, or it waits for ever
                 log.exception("%s", job.path)
@@ -350,7 +351,7 @@ def _answer(request: dict[str, Any]) -> bytes:
         answer = _error(
             UnreadablePDF("its objects are nested without end", "open it in a viewer and save it anew"), request
         )
-    except IngestError as exc:
+    except QuireError as exc:
         answer = _error(exc, request)
     except Exception as exc:  # costs this file, not the run
         answer = _error(UnreadablePDF(f"{type(exc).__name__}: {exc}", "please report this file"), request)
@@ -374,7 +375,7 @@ def _read(request: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _error(exc: IngestError, request: dict[str, Any]) -> dict[str, Any]:
+def _error(exc: QuireError, request: dict[str, Any]) -> dict[str, Any]:
     path = Path(request["path"])
     message = exc.message.replace(str(path), request["document"]).replace(path.name, request["document"])
     if request["document"] not in message:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ingest.text.chunks import Chunk
 from ingest.config import IngestConfig
-from ingest.errors import StoreError, UsageError
+from ingest.errors import StoreError
+from ingest.text.chunks import Chunk
+from quire import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

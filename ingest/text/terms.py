@@ -6,8 +6,8 @@ import re
 from functools import cache
 from typing import Any
 
-from ingest.text.chunks import Chunk, embedding_text
 from ingest.files.names import file_name
+from ingest.text.chunks import Chunk, embedding_text
 
 LONGEST = 40  # characters; longer runs are rules, keys and noise of broken encodings
 MOST_QUERY_TERMS = 64  # of a query that is a whole page, the first different words

@@ -16,12 +16,12 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 
 from assistant.answering.agent import Agent
+from assistant.answering.sentences import words
 from assistant.config import AssistantConfig
 from assistant.llm import quotes_model, wrap
 from assistant.retrieval.search import Passage
-from assistant.answering.sentences import words
-from ingest.text.chunks import Chunk
 from ingest.store import Document, Hit
+from ingest.text.chunks import Chunk
 
 CAPEX = (
     "Purchases of property, plant and equipment (PP&E) (1,577) (1,373) (1,420)\nProceeds from sale of PP&E 262 49 58"

@@ -1,7 +1,7 @@
 import pytest
 
 from assistant.config import CONTROLS, AssistantConfig, Sampling, load_config
-from assistant.errors import UsageError
+from quire import UsageError
 
 
 @pytest.mark.parametrize("name", sorted(CONTROLS))

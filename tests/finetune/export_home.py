@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from finetune.export.parity import Reference
 from finetune.data.records import Conversation
+from finetune.export.parity import Reference
 from finetune.templates.template import Template
 
 TEMPLATES = {"qwen2": "chatml", "phi": "phi-2"}

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from finetune.config import LOSSES, TrainConfig, build, home_folder, parse_loss, read_recipe, recipes_folder, to_toml
-from finetune.errors import SettingsError, UsageError
+from finetune.config import LOSSES, TrainConfig, build, parse_loss, read_recipe, recipes_folder, to_toml
+from finetune.errors import SettingsError
+from quire import UsageError, home_folder
 
 
 def test_every_wrong_setting_is_in_one_error() -> None:

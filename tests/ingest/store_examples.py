@@ -7,8 +7,8 @@ import uuid
 import numpy as np
 from numpy.typing import NDArray
 
-from ingest.text.chunks import Chunk
 from ingest.store import Document, Identity
+from ingest.text.chunks import Chunk
 
 WORDS = ("apple", "river", "engine", "lantern", "copper", "meadow", "violin", "harbour")
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from ingest.config import IngestConfig, load_config
-from ingest.errors import UsageError
+from quire import UsageError
 
 
 def load(tmp_path: Path, toml: str = "", **environ: str):
@@ -80,7 +80,7 @@ def test_a_home_folder_of_nobody_is_refused(tmp_path: Path) -> None:
 
 def test_a_value_that_cannot_be_is_told_with_the_place_it_was_set_in(tmp_path):
     from assistant.config import load_config as load_assistant_config
-    from assistant.errors import UsageError as AssistantUsageError
+    from quire import UsageError as AssistantUsageError
 
     path = tmp_path / "quire.toml"
     path.write_text("[ingest]\nchunk_size = 3\n[assistant]\ntemperature = 9\n")

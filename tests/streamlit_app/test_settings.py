@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ingest.errors import UsageError
+from quire import UsageError
 from streamlit_app.settings import AppConfig, check_door, is_loopback, load_config
 
 

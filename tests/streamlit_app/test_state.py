@@ -8,8 +8,8 @@ import pytest
 
 from assistant.answering.agent import Answer
 from assistant.answering.citations import Citation
-from assistant.errors import HistoryError
 from assistant.conversations.history import History
+from assistant.errors import HistoryError
 from streamlit_app.state import PageRef, Session, Talk, turn_page, zoom
 from tests.assistant.helpers import passage
 

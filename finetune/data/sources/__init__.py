@@ -6,13 +6,14 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from finetune.errors import InvalidRecord, MalformedRow, SourceUnavailable, UnknownFormat, UsageError
 from finetune.data.records import Record, Task, to_task
 from finetune.data.sources import oasst
+from finetune.data.sources.formats import SHAPES, Choices, Pairs, Place, Shape, message, number_field, ranked_pairs
 from finetune.data.sources.oasst import TreeFilter
 from finetune.data.sources.problem import Problem
 from finetune.data.sources.readers import SUFFIXES, Row, read_rows
-from finetune.data.sources.formats import SHAPES, Choices, Pairs, Place, Shape, message, number_field, ranked_pairs
+from finetune.errors import InvalidRecord, MalformedRow, SourceUnavailable, UnknownFormat
+from quire import UsageError
 
 __all__ = ["FORMATS", "Loaded", "Problem", "TreeFilter", "detect", "join", "load", "require"]
 

@@ -3,10 +3,10 @@
 import os
 from collections.abc import Iterator
 
+from finetune.data.sources.readers import Row
 from finetune.errors import MissingLibrary, SourceUnavailable
 from finetune.export.hub_reach import endpoint, hub_or_cache, reachable
-from finetune.installing import install_extra
-from finetune.data.sources.readers import Row
+from quire import install_extra
 
 
 def read_hub(name: str, *, split: str = "train", config: str | None = None) -> Iterator[Row]:

@@ -5,11 +5,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from finetune.errors import InvalidRecord, MalformedRow
 from finetune.data.records import Conversation, Message, Record
+from finetune.data.sources.formats import ROLES, Choices, Place, ranked_pairs
 from finetune.data.sources.problem import Problem
 from finetune.data.sources.readers import Row
-from finetune.data.sources.formats import ROLES, Choices, Place, ranked_pairs
+from finetune.errors import InvalidRecord, MalformedRow
 
 Pick = Literal["best", "all", "concat"]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from finetune.errors import MalformedRow, MissingLibrary, SourceUnavailable
-from finetune.installing import install_extra
+from quire import install_extra
 
 SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".txt")
 

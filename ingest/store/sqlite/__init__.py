@@ -17,13 +17,14 @@ from typing import Any
 
 import numpy as np
 
-from ingest.text.chunks import Chunk
-from ingest.errors import SchemaTooNew, StoreError, UnknownDocument, UsageError
+from ingest.errors import SchemaTooNew, StoreError, UnknownDocument
 from ingest.store import Document, Hit, Identity, LibrarySummary, Vectors
+from ingest.store.records import document_from, identity_mismatch, unit_vectors
 from ingest.store.sqlite.fulltext import Fulltext, IndexDamaged, Source
 from ingest.store.sqlite.matrix import Matrix, Snapshot
-from ingest.store.records import document_from, identity_mismatch, unit_vectors
+from ingest.text.chunks import Chunk
 from ingest.text.terms import indexed_text
+from quire import UsageError
 
 SCHEMA_VERSION = 1
 _APPLICATION_ID = 0x51756972  # "Quir", so that `file` and we know our own

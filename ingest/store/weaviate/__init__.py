@@ -18,15 +18,26 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ingest.text.chunks import Chunk
 from ingest.config import IngestConfig
 from ingest.errors import StoreError, StoreUnreachable, UnknownDocument
 from ingest.files.names import file_name
 from ingest.store import Document, Hit, Identity, LibrarySummary, Vectors
-from ingest.store.weaviate.connection import Connection, connect, wait_a_moment
 from ingest.store.records import document_from, identity_mismatch, unit_vectors
-from ingest.store.weaviate.schema import absent, base_name, check_records, check_tenant, collections_of, create_passages, create_records, libraries_of, passages_name, records_name
+from ingest.store.weaviate.connection import Connection, connect, wait_a_moment
+from ingest.store.weaviate.schema import (
+    absent,
+    base_name,
+    check_records,
+    check_tenant,
+    collections_of,
+    create_passages,
+    create_records,
+    libraries_of,
+    passages_name,
+    records_name,
+)
 from ingest.store.weaviate.tenants import add_tenant, remove_share, tenant_states
+from ingest.text.chunks import Chunk
 from ingest.text.terms import indexed_text, query_terms, terms
 
 _NAMESPACE = uuid.UUID("6b0f3ad4-30a2-5c1c-8a0e-9f6a5b0d7c21")

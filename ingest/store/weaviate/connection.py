@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from ingest.config import IngestConfig
-from ingest.errors import StoreError, StoreUnreachable, UsageError
+from ingest.errors import StoreError, StoreUnreachable
+from quire import UsageError
 
 OLDEST = (1, 38)  # servers before it let a caller past the access rules: CVE-2026-11500
 _CONNECT_SECONDS = 5.0

@@ -11,7 +11,8 @@ import json
 from typing import Any
 
 from ingest.config import IngestConfig
-from ingest.errors import SchemaTooNew, StoreError, UsageError
+from ingest.errors import SchemaTooNew, StoreError
+from quire import UsageError
 
 SCHEMA_VERSION = 1
 _PREFIX = "Quire_"

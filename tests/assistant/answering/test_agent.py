@@ -6,11 +6,11 @@ import pytest
 from langchain_core.messages import AIMessage
 
 from assistant.answering.agent import NO_DOCUMENTS, Agent, Done, Found, Notice, Token
+from assistant.answering.prompt import CLOSE, REFUSAL
+from assistant.answering.quotes_model import QuotesModel
 from assistant.config import AssistantConfig, Sampling
 from assistant.errors import AssistantError
 from assistant.llm import wrap
-from assistant.answering.prompt import CLOSE, REFUSAL
-from assistant.answering.quotes_model import QuotesModel
 from tests.assistant.helpers import CAPEX, MOON, PAGES, PagesStore, WordEmbedder, make_agent, scripted
 
 MOON_QUESTION = "What is the diameter of the moon?"

@@ -1,6 +1,16 @@
 import pytest
 
-from assistant.answering.prompt import CLOSE, OPEN, REFUSAL, disarm, is_refusal, question_message, read_block, read_question, system_message
+from assistant.answering.prompt import (
+    CLOSE,
+    OPEN,
+    REFUSAL,
+    disarm,
+    is_refusal,
+    question_message,
+    read_block,
+    read_question,
+    system_message,
+)
 from tests.assistant.helpers import CAPEX, MOON, passage
 
 

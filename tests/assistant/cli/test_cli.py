@@ -9,9 +9,9 @@ import time
 import pytest
 from fpdf import FPDF
 
+from assistant.answering.prompt import REFUSAL
 from assistant.cli import _PARSERS, COMMANDS, clean, main
 from assistant.conversations.history import History
-from assistant.answering.prompt import REFUSAL
 
 PAGES = [
     "The warranty of the pump lasts 24 months. It covers the motor and the housing.",

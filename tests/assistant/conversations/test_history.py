@@ -6,9 +6,10 @@ import threading
 import pytest
 
 from assistant.config import Sampling
-from assistant.errors import HistoryError, UnknownConversation, UsageError
 from assistant.conversations.feedback import kto, pairs
 from assistant.conversations.history import FILE, SCHEMA, History, as_json, as_markdown, dump, load
+from assistant.errors import HistoryError, UnknownConversation
+from quire import UsageError
 from tests.assistant.helpers import make_agent, scripted
 
 QUESTION = "What is the diameter of the moon?"

@@ -6,9 +6,9 @@ from assistant.config import AssistantConfig
 from assistant.errors import AssistantError, QuestionsError
 from assistant.evaluation.evaluate import Question, compare, read_questions, read_run, retrieval, run_answers, summary
 from assistant.evaluation.judge import verdict
-from assistant.retrieval.library import Library
-from assistant.llm import quotes_model, wrap
 from assistant.evaluation.report import failures, html
+from assistant.llm import quotes_model, wrap
+from assistant.retrieval.library import Library
 from ingest.store import Identity
 from tests.assistant.helpers import PagesStore, WordEmbedder, scripted
 

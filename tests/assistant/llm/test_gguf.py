@@ -4,10 +4,10 @@ import time
 import pytest
 
 from assistant.answering.agent import Agent, Done, Token
+from assistant.answering.prompt import Message
 from assistant.config import AssistantConfig, Sampling
 from assistant.errors import ModelAbsent, ModelError, PromptTooLong
 from assistant.llm import load_model
-from assistant.answering.prompt import Message
 from tests.assistant.helpers import PagesStore, WordEmbedder
 from tests.assistant.tiny import write_gguf
 

@@ -6,9 +6,10 @@ import pytest
 
 from assistant.answering.agent import Agent, Done, Notice, Token
 from assistant.config import AssistantConfig, Sampling
-from assistant.errors import ModelAbsent, ModelUnreachable, UsageError
+from assistant.errors import ModelAbsent, ModelUnreachable
 from assistant.llm import choose_model, list_models, load_model, servers
 from assistant.llm.ollama import window_of
+from quire import UsageError
 from tests.assistant.helpers import PagesStore, WordEmbedder
 from tests.assistant.ollama_server import OllamaServer, ollama_binary
 from tests.assistant.tiny import write_gguf

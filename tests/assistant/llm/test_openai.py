@@ -6,9 +6,10 @@ import pytest
 
 from assistant.answering.agent import Agent, Done, Token
 from assistant.config import AssistantConfig, Sampling
-from assistant.errors import AssistantError, ModelError, ModelUnreachable, UsageError
+from assistant.errors import AssistantError, ModelError, ModelUnreachable
 from assistant.llm import load_model
 from assistant.llm.openai import explain
+from quire import UsageError
 from tests.assistant.helpers import PagesStore, WordEmbedder
 from tests.assistant.tiny import write_gguf
 

@@ -1,6 +1,14 @@
 import pytest
 
-from assistant.retrieval.ranking import PageEvidence, asks_for_amount, content_words, document_shares, score_pages, share, table_share
+from assistant.retrieval.ranking import (
+    PageEvidence,
+    asks_for_amount,
+    content_words,
+    document_shares,
+    score_pages,
+    share,
+    table_share,
+)
 
 TABLE = "Consolidated Balance Sheet\n(in millions) 2018 2017\nCash 2,853 3,053\nInventories 4,366 4,034\nTotal assets 36,500 37,987"
 PROSE = "We believe that cash is important.\nOur balance of work and life is good.\nSheets of paper are recycled."

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assistant.retrieval.search import PASSAGE_CHARACTERS, merge, rank_pages, search, whole_page
-from ingest.text.chunks import Chunk
 from ingest.store import Hit
+from ingest.text.chunks import Chunk
 from tests.assistant.helpers import PagesStore, WordEmbedder
 
 PAGE = "".join(f"Sentence {n:02d} stands here. " for n in range(200))

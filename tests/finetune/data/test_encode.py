@@ -5,16 +5,16 @@ from typing import Any
 import pytest
 
 from finetune.config import build
-from finetune.errors import DataError
-from finetune.data.records import Conversation, Label, Message, Preference, Text, to_task
 from finetune.data.encode import IGNORED, encode_for, encode_labels, encode_pairs, encode_rows, hash_rows
+from finetune.data.records import Conversation, Label, Message, Preference, Text, to_task
+from finetune.errors import DataError
 
 
 @pytest.fixture(scope="module", params=["qwen2", "phi"])
 def coder(request: pytest.FixtureRequest, models: dict[str, str]) -> tuple[Any, Any]:
     """A tokenizer and the template of its kind."""
-    from finetune.train.load import load_tokenizer
     from finetune.templates.template import for_model
+    from finetune.train.load import load_tokenizer
 
     return load_tokenizer(models[request.param]), for_model(models[request.param])
 

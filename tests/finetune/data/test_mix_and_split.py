@@ -1,9 +1,9 @@
 import pytest
 
-from finetune.errors import UsageError
 from finetune.data.mix import mix
 from finetune.data.records import Conversation, Message
 from finetune.data.split import split
+from quire import UsageError
 
 
 def talks(source, count, groups=None):

@@ -22,8 +22,8 @@ def test_both_tiny_models_learn_their_task_and_the_preference(home: Path, capsys
 
 
 def test_demo_rows_are_of_real_shapes(tmp_path: Path) -> None:
-    from finetune.demo.__main__ import write_data
     from finetune.data.sources import load
+    from finetune.demo.__main__ import write_data
 
     alpaca, pairs = write_data(tmp_path)
     first, second = load(alpaca), load(pairs)

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from finetune.data.records import Preference
 from finetune.data.encode import Row, encode_pairs
+from finetune.data.records import Preference
 from finetune.evaluate.score import answer_log_probs, pair_log_probs
 
 

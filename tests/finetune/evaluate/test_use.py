@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from finetune.cli import main
-from finetune.errors import UsageError
-from finetune.runs.manifest import read_manifest
-from finetune.export.merge import held_out_rows
 from finetune.data.records import Conversation, Preference
+from finetune.export.merge import held_out_rows
+from finetune.runs.manifest import read_manifest
 from finetune.train.sweep import parse_variations
 from finetune.train.watch import read_metrics
+from quire import UsageError
 
 FLAGS = ["--device", "cpu", "--method", "lora", "--optimizer", "adamw_torch", "--schedule", "constant", "--warmup", "0",
          "--accumulation", "1", "--max-length", "128", "--no-gradient-checkpointing"]  # fmt: skip

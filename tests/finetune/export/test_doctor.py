@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from finetune.export.doctor import examine
 from finetune.errors import NoSuchRun
+from finetune.export.doctor import examine
 from tests.finetune.export_home import Tuned
 
 

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from finetune.export import gguf
 from finetune.errors import AlreadyThere, UnsupportedModel
+from finetune.export import gguf
 from finetune.export.gguf import pre_tokenizer, read_config, read_header, read_vocabulary, rope, write_gguf
 from tests.finetune.export_home import Tuned
 

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from finetune.errors import AlreadyThere, GateFailed, WrongBase
 from finetune.export import parity
-from finetune.errors import AlreadyThere, GateFailed, UsageError, WrongBase
 from finetune.export.gguf import write_gguf
 from finetune.export.handover import check_gguf, export_gguf, proven_reference, trained_divergence
 from finetune.export.merge import merge
+from quire import UsageError
 from tests.finetune.export_home import Tuned
 
 

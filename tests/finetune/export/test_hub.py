@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from finetune.errors import AlreadyThere, HubFailed, UsageError
+from finetune.errors import AlreadyThere, HubFailed
 from finetune.export.hub import FILE, pull, push
+from quire import UsageError
 from tests.finetune.export_home import Tuned
 from tests.finetune.hosts import LOOPBACK, contacted
 from tests.finetune.hub_stand_in import Hub
@@ -17,10 +18,10 @@ pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning
 
 
 def test_an_adapter_comes_back_and_answers_the_same(tuned: Tuned, tmp_path: Path) -> None:
-    from finetune.evaluate.generate import answer
-    from finetune.train.load import Loaded, load_adapter, load_plain, load_run
     from finetune.data.records import Message
+    from finetune.evaluate.generate import answer
     from finetune.templates.template import load as load_template
+    from finetune.train.load import Loaded, load_adapter, load_plain, load_run
 
     assert push(tuned.run, f"file:{tmp_path / 'there'}") == f"file:{tmp_path / 'there'}"
     back = pull(f"file:{tmp_path / 'there'}", tmp_path / "back")

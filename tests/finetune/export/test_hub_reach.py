@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from finetune.export import hub_reach
+from finetune.data.sources import load
 from finetune.errors import ModelUnavailable, SourceUnavailable
+from finetune.export import hub_reach
 from finetune.export.hub_reach import hub_or_cache, reachable
 from finetune.train.load import load_tokenizer
-from finetune.data.sources import load
 
 
 @pytest.fixture

@@ -96,8 +96,8 @@ def test_a_base_on_the_hub_is_fetched_and_merged_onto(tuned: Tuned, tmp_path: Pa
 
 
 def test_the_dequantised_base_is_nearer_to_what_was_trained(tuned: Tuned) -> None:
-    from finetune.runs.manifest import read_manifest
     from finetune.export.merge import held_out_cost
+    from finetune.runs.manifest import read_manifest
 
     cost = held_out_cost(tuned.run, read_manifest(tuned.run), tuned.merged)
     assert cost["merged"]["kl"] < 1e-5 < cost["original"]["kl"]

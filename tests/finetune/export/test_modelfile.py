@@ -2,9 +2,9 @@
 
 import pytest
 
-from finetune.errors import UsageError
 from finetune.export.modelfile import Modelfile, modelfile_for
 from finetune.templates.template import named
+from quire import UsageError
 
 
 def test_everything_comes_from_the_template_of_training() -> None:

@@ -18,12 +18,13 @@ from typing import Any
 import httpx
 import pytest
 
+from finetune.errors import AlreadyThere, GateFailed, OllamaFailed, OllamaTooOld
 from finetune.export import parity
-from finetune.errors import AlreadyThere, GateFailed, OllamaFailed, OllamaTooOld, UsageError
 from finetune.export.gguf import write_gguf
 from finetune.export.handover import hand_over, verify
 from finetune.export.modelfile import modelfile_for
 from finetune.export.ollama import Ollama, TagRecord, address, full_tag, read_records, record_path, write_record
+from quire import UsageError
 from tests.finetune.export_home import Tuned
 
 

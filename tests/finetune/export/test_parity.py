@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from finetune.export import gguf
-from finetune.export import parity
-from finetune.export.engine import Spread
 from finetune.errors import GateFailed
+from finetune.export import gguf, parity
+from finetune.export.engine import Spread
 from finetune.export.lora_gguf import write_adapter_gguf
 from finetune.export.modelfile import Modelfile, modelfile_for
 from finetune.templates.template import named

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from finetune.runs.claim import LOCK, claim
 from finetune.config import TrainConfig, build
-from finetune.errors import RunExists, UsageError
+from finetune.errors import RunExists
+from finetune.runs.claim import LOCK, claim
 from finetune.runs.manifest import FILE
+from quire import UsageError
 
 
 def settings(**values: object) -> TrainConfig:

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from finetune.errors import InvalidRecord, TemplateError
 from finetune.data.records import Message
+from finetune.errors import InvalidRecord, TemplateError
 from finetune.templates.template import NAMES, QWEN_SYSTEM, Template, for_model, load, named
 from tests.finetune.templates.make_template_goldens import CASES, FOLDER, golden
 

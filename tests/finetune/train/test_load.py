@@ -6,7 +6,17 @@ import pytest
 
 from finetune.config import build
 from finetune.errors import ModelUnavailable, UnknownTarget
-from finetune.train.load import add_adapter, compute_dtype, count_parameters, count_trainable, exact_weights, find_targets, load_base, load_tokenizer, never_repack
+from finetune.train.load import (
+    add_adapter,
+    compute_dtype,
+    count_parameters,
+    count_trainable,
+    exact_weights,
+    find_targets,
+    load_base,
+    load_tokenizer,
+    never_repack,
+)
 
 LINEAR = {
     "qwen2": ["down_proj", "gate_proj", "k_proj", "o_proj", "q_proj", "up_proj", "v_proj"],

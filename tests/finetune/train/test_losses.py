@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from finetune.config import build
-from finetune.train.losses import conservative_dpo, ipo_sum, kto_pair
-from finetune.data.records import Preference
 from finetune.data.encode import encode_pairs
+from finetune.data.records import Preference
 from finetune.evaluate.score import pair_log_probs
+from finetune.train.losses import conservative_dpo, ipo_sum, kto_pair
 
 
 def sigma(x: float) -> float:
@@ -26,8 +26,8 @@ def trainer_for(
     models: dict[str, str], preferences: list[Preference], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[[str], Any]]:
     """Give the pair trainer that a run with the loss named in its settings gets, on a tiny model and two pairs."""
-    from finetune.train.load import add_adapter, load_base, load_tokenizer
     from finetune.templates.template import for_model
+    from finetune.train.load import add_adapter, load_base, load_tokenizer
     from finetune.train.run import Prepared, build_trainer, complete
 
     def build_one(loss: str) -> Any:

@@ -7,9 +7,20 @@ from typing import Any
 import pytest
 
 from finetune.config import build
-from finetune.errors import ModelUnavailable, UnknownTarget, UsageError
-from finetune.train.plan import GB, Card, activation_bytes, head_bytes, make_plan, named_card, render, stage_memory, weight_bytes
+from finetune.errors import ModelUnavailable, UnknownTarget
 from finetune.train.architectures import shape_names, shape_of
+from finetune.train.plan import (
+    GB,
+    Card,
+    activation_bytes,
+    head_bytes,
+    make_plan,
+    named_card,
+    render,
+    stage_memory,
+    weight_bytes,
+)
+from quire import UsageError
 
 PUBLISHED = {
     "qwen2.5-0.5b": 494_032_768,

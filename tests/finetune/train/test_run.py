@@ -14,11 +14,12 @@ from typing import Any
 import pytest
 
 from finetune.config import LABEL_LOSSES, LOSSES, build
-from finetune.errors import MissingLibrary, RunExists, TrainingFailed, UnfinishedRun, UsageError
-from finetune.runs.manifest import FILE, read_manifest
 from finetune.data.records import Conversation, Preference, to_task
+from finetune.errors import MissingLibrary, RunExists, TrainingFailed, UnfinishedRun
+from finetune.runs.manifest import FILE, read_manifest
 from finetune.train.run import complete, train
 from finetune.train.watch import read_metrics
+from quire import UsageError
 from tests.finetune.hosts import contacted
 
 COMMON: dict[str, Any] = {
@@ -266,8 +267,8 @@ def test_packed_rows_do_not_see_one_another(
     from trl import pack_dataset
     from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
-    from finetune.train.load import load_plain
     from finetune.data.encode import encode_rows
+    from finetune.train.load import load_plain
 
     loaded = load_plain(models[kind], device="cpu")
     rows, _ = encode_rows(conversations, loaded.template, loaded.tokenizer, max_length=128)
@@ -318,8 +319,8 @@ def test_a_base_in_16_bits_as_on_a_card_trains_samples_scores_and_answers(
     home: Path,
 ) -> None:  # fmt: skip
     from finetune.evaluate.generate import answer
-    from finetune.train.load import load_run
     from finetune.evaluate.score import score_pairs
+    from finetune.train.load import load_run
 
     settings = {"method": method, "dtype": "bf16", "max_steps": 2, "prompts": ["What does the cow say?"]}
     train(build(COMMON, settings, {"model": models[kind], "name": "sft"}), records=conversations, say=quiet)

@@ -20,7 +20,8 @@ from ingest.embed import find_weights, load_embedder, mostly_english
 from ingest.embed.endpoint import ollama_address
 from ingest.embed.graph import quantise_rows, read_safetensors
 from ingest.embed.minilm import MiniLM
-from ingest.errors import EmbedderUnavailable, UsageError
+from ingest.errors import EmbedderUnavailable
+from quire import UsageError
 
 TEXTS = [
     "The capital of France is Paris.",

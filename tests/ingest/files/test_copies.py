@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ingest.files.copies import Copies
 from ingest.errors import IngestError, UnreadablePDF
+from ingest.files.copies import Copies
 
 
 def kept(copies: Copies, tmp_path: Path, data: bytes, *, library: str = "l", document: str = "d") -> str:

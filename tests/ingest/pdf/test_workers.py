@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from ingest.text.chunks import split
 from ingest.config import IngestConfig
 from ingest.errors import IngestError, NoTextInPDF, ParserLimit, PasswordRequired, UnreadablePDF
-from ingest.pdf.workers import Job, Parsed, parse, parse_all
 from ingest.pdf import read_pdf
+from ingest.pdf.workers import Job, Parsed, parse, parse_all
+from ingest.text.chunks import split
 from tests.ingest import pdfs
 
 ROOT = Path(__file__).parents[3]

@@ -18,10 +18,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.config import IngestConfig
-from ingest.errors import SchemaTooNew, StoreError, UsageError
+from ingest.errors import SchemaTooNew, StoreError
 from ingest.store import libraries, open_store, remove_library
-from ingest.store.sqlite.matrix import BLOCK, Matrix
 from ingest.store.sqlite import SCHEMA_VERSION, index_folder, library_path
+from ingest.store.sqlite.matrix import BLOCK, Matrix
+from quire import UsageError
 from tests.ingest.store_examples import IDENTITY, embed, make_document
 from tests.rights import bound
 

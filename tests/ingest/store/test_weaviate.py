@@ -23,13 +23,14 @@ import numpy as np
 import pytest
 
 from ingest.config import IngestConfig
-from ingest.errors import SchemaTooNew, StoreError, StoreUnreachable, UsageError
+from ingest.errors import SchemaTooNew, StoreError, StoreUnreachable
 from ingest.pipeline import ingest
 from ingest.store import copy_library, libraries, miscounted, open_store, remove_library
 from ingest.store.weaviate import embedded
 from ingest.store.weaviate.connection import Address, parse_address
 from ingest.store.weaviate.schema import base_name, passages_name, records_name
 from ingest.store.weaviate.tenants import deactivate_tenant, list_tenants, remove_tenant
+from quire import UsageError
 from tests.documents import write_facts
 from tests.ingest.store_examples import IDENTITY, embed, make_document, make_varied
 

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from ingest.installing import install_extra, pip_install
+from quire import install_extra, pip_install
 
 ROOT = Path(__file__).parent.parent.parent
 
 
-def line_of(package: str, *, cwd: Path, site: Path) -> str:
+def line_of(*, cwd: Path, site: Path) -> str:
     """What `install_extra("app")` says in a process that finds the packages in `site` first."""
-    code = f"from {package}.installing import install_extra; print(install_extra('app'))"
+    code = "from quire.installing import install_extra; print(install_extra('app'))"
     environ = {**os.environ, "PYTHONPATH": str(site)}
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=cwd, env=environ, capture_output=True, text=True, check=True
@@ -24,11 +24,10 @@ def line_of(package: str, *, cwd: Path, site: Path) -> str:
 
 def installed_at(folder: Path, url: str, *, editable: bool = False) -> Path:
     """A folder of packages as pip leaves it, with the record of where quire was installed from."""
-    for package in ("ingest", "finetune"):
-        (folder / package).mkdir(parents=True)
-        (folder / package / "__init__.py").touch()
-        text = (ROOT / package / "installing.py").read_text(encoding="utf-8")
-        (folder / package / "installing.py").write_text(text, encoding="utf-8")
+    (folder / "quire").mkdir(parents=True)
+    (folder / "quire" / "__init__.py").touch()
+    text = (ROOT / "quire" / "installing.py").read_text(encoding="utf-8")
+    (folder / "quire" / "installing.py").write_text(text, encoding="utf-8")
     about = folder / "quire-0.1.0.dist-info"
     about.mkdir()
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: quire\nVersion: 0.1.0\n", encoding="utf-8")
@@ -53,7 +52,6 @@ def test_the_line_names_the_python_that_runs_as_it_can_be_typed_here(monkeypatch
     assert (Path("/") / pip_install("x").split()[0]).samefile(sys.executable)
 
 
-@pytest.mark.parametrize("package", ["ingest", "finetune"])
 @pytest.mark.parametrize(
     ("url", "source"),
     [
@@ -62,18 +60,13 @@ def test_the_line_names_the_python_that_runs_as_it_can_be_typed_here(monkeypatch
         ("", "quire"),
     ],
 )
-def test_an_installed_copy_names_what_it_came_from(tmp_path: Path, package: str, url: str, source: str) -> None:
-    line = line_of(package, cwd=tmp_path, site=installed_at(tmp_path / "site", url))
+def test_an_installed_copy_names_what_it_came_from(tmp_path: Path, url: str, source: str) -> None:
+    line = line_of(cwd=tmp_path, site=installed_at(tmp_path / "site", url))
     assert line.endswith(f" -m pip install '{source}[app]'")
-
-
-def test_both_copies_of_the_module_say_the_same_line(tmp_path: Path) -> None:
-    for cwd in (ROOT, tmp_path):
-        assert line_of("ingest", cwd=cwd, site=ROOT) == line_of("finetune", cwd=cwd, site=ROOT)
 
 
 def test_no_hint_of_any_package_names_quire_on_an_index() -> None:
     bare = re.compile(r"""pip install ["']?quire""")
-    files = [f for p in ("ingest", "assistant", "finetune", "streamlit_app") for f in (ROOT / p).rglob("*.py")]
+    files = [f for p in ("quire", "ingest", "assistant", "finetune", "streamlit_app") for f in (ROOT / p).rglob("*.py")]
     assert len(files) > 100
     assert [str(file) for file in files if bare.search(file.read_text(encoding="utf-8"))] == []

@@ -14,7 +14,7 @@ import pytest
 
 from quire import cli as quire
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 def run(*words: str) -> subprocess.CompletedProcess[str]:

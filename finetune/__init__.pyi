@@ -1,0 +1,2 @@
+from .config import TrainConfig as TrainConfig
+from .errors import FinetuneError as FinetuneError

@@ -1,0 +1,15 @@
+from .errors import QuireError as QuireError
+from .errors import UsageError as UsageError
+from .files import sha256_of_file as sha256_of_file
+from .files import write_atomically as write_atomically
+from .home import home_folder as home_folder
+from .installing import install_extra as install_extra
+from .installing import pip_install as pip_install
+from .settings import SECTIONS as SECTIONS
+from .settings import Setting as Setting
+from .settings import resolve_settings as resolve_settings
+from .terminal import exit_code as exit_code
+from .terminal import pluralize as pluralize
+from .terminal import print_error as print_error
+from .terminal import print_json as print_json
+from .terminal import printable as printable

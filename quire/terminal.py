@@ -1,0 +1,47 @@
+"""What commands print: errors with their hints, counted nouns, JSON, and text that cannot steer the terminal."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from quire.errors import QuireError, UsageError
+
+_LAYOUT = "\n\t"
+
+
+def printable(text: str, *, keep: str = "") -> str:
+    """Return text with a replacement character for each control character but those in `keep`.
+
+    Names and texts of PDFs, models and servers must not steer the terminal.
+    """
+    return "".join(c if c.isprintable() or c in keep else "\ufffd" for c in text)
+
+
+def pluralize(number: int, noun: str, *, width: int = 0) -> str:
+    """Return `1 page` or `2 pages`; in a column (`width` of the number) both forms are equally wide."""
+    end = "s" if number != 1 else " " if width else ""
+    return f"{number:>{width}} {noun}{end}"
+
+
+def print_error(exc: QuireError) -> None:
+    """Print an error and its hint to stderr."""
+    print(f"error: {printable(exc.message, keep=_LAYOUT)}", file=sys.stderr)
+    if exc.hint:
+        print(f"  fix: {printable(exc.hint, keep=_LAYOUT)}", file=sys.stderr)
+
+
+def exit_code(command: Callable[[], int]) -> int:
+    """Run a command and return its exit code; an error of quire is printed: 2 for wrong usage, 1 for all others."""
+    try:
+        return int(command())
+    except QuireError as exc:
+        print_error(exc)
+        return 2 if isinstance(exc, UsageError) else 1
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON object to stdout, as --json promises."""
+    print(json.dumps(value, ensure_ascii=False))
