@@ -352,7 +352,7 @@ class _Run:
             outcomes = [o for _, o in parse_all([job], workers=1, config=self.config, cancel=self._cancel)]
             self._check_cancel()
             outcome = outcomes[0]
-        if isinstance(outcome, IngestError):
+        if isinstance(outcome, QuireError):
             raise outcome
         work.password = job.password
         return outcome

@@ -57,7 +57,7 @@ class Parsed:
 def parse(job: Job, config: IngestConfig) -> Parsed:
     """Read and split one file in a process of its own; raises what `read_pdf` raises, ParserLimit in particular."""
     [(_, outcome)] = parse_all([job], workers=1, config=config)
-    if isinstance(outcome, IngestError):
+    if isinstance(outcome, QuireError):
         raise outcome
     return outcome
 

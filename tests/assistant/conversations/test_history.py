@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from assistant.config import Sampling
-from assistant.conversations.feedback import kto, pairs
+from assistant.conversations.feedback import kto_rows, preference_rows
 from assistant.conversations.history import FILE, SCHEMA, History, as_json, as_markdown, dump, load
 from assistant.errors import HistoryError, UnknownConversation
 from quire import UsageError
@@ -94,14 +94,14 @@ def test_feedback_becomes_pairs_and_kto_rows_with_the_messages_as_sent(tmp_path)
     history.rate(praised, 1)
     sent = [{"role": message.role, "content": message.content} for message in edited.messages]
     assert "<passages>" in sent[1]["content"]
-    assert list(pairs(history.feedback())) == [
+    assert list(preference_rows(history.feedback())) == [
         {
             "prompt": sent,
             "chosen": [{"role": "assistant", "content": "3,474 km [1]"}],
             "rejected": [{"role": "assistant", "content": "Its diameter is 3,474 kilometres [1]."}],
         }
     ]
-    assert [(row["completion"][0]["content"], row["label"]) for row in kto(history.feedback())] == [
+    assert [(row["completion"][0]["content"], row["label"]) for row in kto_rows(history.feedback())] == [
         ("Its diameter is 3,474 kilometres [1].", False),
         ("3,474 km [1]", True),
         ("Nobody lives there [1].", True),
@@ -111,7 +111,7 @@ def test_feedback_becomes_pairs_and_kto_rows_with_the_messages_as_sent(tmp_path)
 def test_quotes_are_no_training_rows(tmp_path):
     history = History(tmp_path)
     history.rate(make_agent().ask(QUESTION), -1, edit="Better.")
-    assert list(pairs(history.feedback())) == list(kto(history.feedback())) == []
+    assert list(preference_rows(history.feedback())) == list(kto_rows(history.feedback())) == []
 
 
 def test_the_file_is_the_owners_only_and_carries_its_version(tmp_path):
