@@ -1,15 +1,15 @@
-"""What can go wrong between a question and its answer; every message names what was found, where, and the next step.
+"""The errors of the assistant.
 
 AssistantError
-├── ModelError              the model cannot answer
-│   ├── ModelUnreachable    no server answers at any of the addresses tried
-│   ├── ModelAbsent         the server or folder has no such model
-│   ├── ModelBusy           the server has no room for another request, or no memory for the model
-│   └── ModelInterrupted    the answer broke off in the middle
-├── PromptTooLong           the question alone does not fit the model's window
-├── HistoryError            the conversations' file cannot be read or written
-│   └── UnknownConversation no conversation of that id
-└── QuestionsError          a question file or an earlier run's file cannot be used
+├── ModelError                the model cannot answer
+│   ├── ModelUnreachable      no server answers at any of the addresses tried
+│   ├── ModelNotFound         the server or folder has no such model
+│   ├── ModelBusy             the server is out of capacity, or out of memory for the model
+│   └── ModelInterrupted      the answer broke off before its end
+├── PromptTooLong             the question does not fit the model's context window
+├── HistoryError              the conversation database cannot be read or written
+│   └── ConversationNotFound  no conversation has this id
+└── QuestionsError            a question file, or the results of an earlier run, cannot be used
 """
 
 from quire import QuireError
@@ -27,29 +27,29 @@ class ModelUnreachable(ModelError):
     """No server answers at any of the addresses tried."""
 
 
-class ModelAbsent(ModelError):
-    """There is no model of that name where it was looked for."""
+class ModelNotFound(ModelError):
+    """The server or folder has no such model."""
 
 
 class ModelBusy(ModelError):
-    """The server has no room for the request, or no memory for the model."""
+    """The server is out of capacity, or out of memory for the model."""
 
 
 class ModelInterrupted(ModelError):
-    """The answer broke off in the middle; what had come is kept."""
+    """The answer broke off before its end; the text received so far is kept."""
 
 
 class PromptTooLong(AssistantError):
-    """The question and the instructions alone do not fit the model's window."""
+    """The question and the instructions alone do not fit the model's context window."""
 
 
 class HistoryError(AssistantError):
-    """The conversations' file cannot be read or written."""
+    """The conversation database cannot be read or written."""
 
 
-class UnknownConversation(HistoryError):
-    """There is no conversation of that id."""
+class ConversationNotFound(HistoryError):
+    """No conversation has this id."""
 
 
 class QuestionsError(AssistantError):
-    """A question file, or the file of an earlier run, cannot be used."""
+    """A question file, or the results of an earlier run, cannot be used."""

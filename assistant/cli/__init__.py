@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from assistant.config import CONTROLS, AssistantConfig, load_config
-from assistant.errors import AssistantError, ModelAbsent
+from assistant.errors import AssistantError, ModelNotFound
 from ingest import IngestConfig, add_library_flags, library_flags
 from ingest import load_config as load_ingest_config
 from quire import UsageError, exit_code, pluralize, printable
@@ -220,7 +220,7 @@ def load(name: str, config: AssistantConfig, *, pull: bool) -> Model:
 
     try:
         return load_model(name, config)
-    except ModelAbsent:
+    except ModelNotFound:
         provider, rest = split_name(name)
         if not pull or provider != "ollama":
             raise

@@ -17,7 +17,7 @@ from assistant.answering.agent import Answer, Usage
 from assistant.answering.citations import Citation, Span
 from assistant.answering.prompt import Message
 from assistant.config import Sampling
-from assistant.errors import HistoryError, UnknownConversation
+from assistant.errors import ConversationNotFound, HistoryError
 from assistant.retrieval.search import Passage
 from quire import UsageError
 
@@ -149,10 +149,10 @@ class History:
         return [Conversation(*row) for row in rows]
 
     def conversation(self, conversation_id: str) -> Conversation:
-        """Return one conversation by its id or a unique beginning of it; raises UnknownConversation."""
+        """Return one conversation by its id or a unique beginning of it; raises ConversationNotFound."""
         found = [c for c in self.conversations() if conversation_id and c.id.startswith(conversation_id)]
         if len(found) != 1:
-            raise UnknownConversation(
+            raise ConversationNotFound(
                 f"{len(found)} conversations have an id that begins with {conversation_id!r}"
                 if found
                 else f"no conversation has an id that begins with {conversation_id!r}",
@@ -257,7 +257,7 @@ class History:
 
     def _known(self, conversation_id: str) -> None:
         if not self._read("SELECT 1 FROM conversations WHERE id = ?", (conversation_id,)):
-            raise UnknownConversation(
+            raise ConversationNotFound(
                 f"there is no conversation {conversation_id!r}", "`quire chat --list` shows them all"
             )
 

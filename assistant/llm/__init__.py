@@ -77,7 +77,7 @@ def split_name(name: str) -> tuple[str, str]:
 def load_model(name: str, config: AssistantConfig) -> Model:
     """Return the model of that name, ready to answer.
 
-    Raises UsageError for a name that cannot be, ModelUnreachable or ModelAbsent where it cannot be had.
+    Raises UsageError for a name that cannot be, ModelUnreachable or ModelNotFound where it cannot be had.
     """
     provider, rest = split_name(name)
     if provider == QUOTES:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from assistant.config import AssistantConfig, Sampling
-from assistant.errors import ModelAbsent, ModelError, PromptTooLong
+from assistant.errors import ModelError, ModelNotFound, PromptTooLong
 from assistant.llm import Model, servers
 from quire import UsageError, install_extra
 
@@ -20,10 +20,10 @@ _lock = threading.Lock()
 
 
 def load(name: str, config: AssistantConfig) -> Model:
-    """Return the model in a GGUF file; raises ModelAbsent for no file, ModelError for one llama.cpp cannot read."""
+    """Return the model in a GGUF file; raises ModelNotFound for no file, ModelError for one llama.cpp cannot read."""
     path = Path(name).expanduser().resolve()
     if not path.is_file():
-        raise ModelAbsent(f"there is no file {path}", "give the path of a .gguf file: gguf:/path/model.gguf")
+        raise ModelNotFound(f"there is no file {path}", "give the path of a .gguf file: gguf:/path/model.gguf")
     with path.open("rb") as file:
         if file.read(4) != b"GGUF":
             raise ModelError(

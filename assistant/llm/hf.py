@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from assistant.config import AssistantConfig, Sampling
-from assistant.errors import ModelAbsent, ModelError
+from assistant.errors import ModelError, ModelNotFound
 from assistant.llm import Model
 from quire import UsageError, install_extra
 
@@ -30,7 +30,7 @@ class Source:
 
 
 def load(name: str, config: AssistantConfig) -> Model:
-    """Return the model; raises UsageError without the libraries, ModelAbsent or ModelError where it cannot be had."""
+    """Return the model; raises UsageError without the libraries, ModelNotFound or ModelError where it cannot be had."""
     source = find(name, config.home)  # before the imports, which take seconds
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # read when the libraries are imported
     try:
@@ -83,7 +83,7 @@ def find(name: str, home: Path) -> Source:
             return Source(str(folder / "model"))
         raise ModelError(f"{folder} holds no adapter and no model", "give the folder of a finished run")
     if name.startswith((".", "/", "~")):
-        raise ModelAbsent(f"there is no folder {name}", "give a folder, a hub name or the name of a run")
+        raise ModelNotFound(f"there is no folder {name}", "give a folder, a hub name or the name of a run")
     return Source(name)
 
 
@@ -109,7 +109,7 @@ def _load(source: Source) -> tuple[Any, Any]:
 
             model = PeftModel.from_pretrained(model, source.adapter)
     except (OSError, ValueError) as exc:
-        raise ModelAbsent(
+        raise ModelNotFound(
             f"cannot load {source.base}: {str(exc).splitlines()[0]}", "check the name, the folder, and HF_HUB_OFFLINE"
         ) from exc
     if tokenizer.chat_template is None:

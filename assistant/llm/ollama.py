@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from assistant.answering.budget import estimate_tokens
 from assistant.config import AssistantConfig, Sampling
-from assistant.errors import AssistantError, ModelAbsent, ModelInterrupted, ModelUnreachable
+from assistant.errors import AssistantError, ModelInterrupted, ModelNotFound, ModelUnreachable
 from assistant.llm import Model, servers
 from assistant.llm.tokens import counter
 from quire import UsageError
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 
 def load(name: str, config: AssistantConfig) -> Model:
-    """Return a model of the first Ollama that answers; raises ModelUnreachable, ModelAbsent, or UsageError for an embedder."""
+    """Return a model of the first Ollama that answers; raises ModelUnreachable, ModelNotFound, or UsageError for an embedder."""
     base = servers.reach(config)
     try:
         shown = servers.request(base, "POST", "/api/show", {"model": name, "verbose": True})
-    except ModelAbsent as exc:
-        raise ModelAbsent(
+    except ModelNotFound as exc:
+        raise ModelNotFound(
             f"Ollama at {base} has no model {name!r}", f"fetch it: `ollama pull {name}`, or repeat with --pull"
         ) from exc
     capabilities = list(shown.get("capabilities") or ["completion"])

@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from assistant.config import AssistantConfig, Sampling
-from assistant.errors import AssistantError, ModelAbsent, ModelBusy, ModelError, ModelInterrupted, ModelUnreachable
+from assistant.errors import AssistantError, ModelBusy, ModelError, ModelInterrupted, ModelNotFound, ModelUnreachable
 from assistant.llm import Model
 from quire import UsageError, install_extra
 
@@ -87,7 +87,7 @@ def explain(exc: Exception, base: str) -> AssistantError | None:
     if isinstance(exc, openai.APIConnectionError):
         return ModelUnreachable(f"{base} does not answer", "is the server running, and OPENAI_BASE_URL right?")
     if isinstance(exc, openai.NotFoundError):
-        return ModelAbsent(f"{base}: {exc.message}", "check the model's name and that the address ends in /v1")
+        return ModelNotFound(f"{base}: {exc.message}", "check the model's name and that the address ends in /v1")
     if isinstance(exc, openai.AuthenticationError | openai.PermissionDeniedError):
         return ModelError(f"{base} refused the key: {exc.message}", "set OPENAI_API_KEY")
     if isinstance(exc, openai.RateLimitError):

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from assistant.config import AssistantConfig
-from assistant.errors import ModelAbsent, ModelBusy, ModelError, ModelUnreachable
+from assistant.errors import ModelBusy, ModelError, ModelNotFound, ModelUnreachable
 from assistant.llm import ModelEntry
 from quire import UsageError
 
@@ -114,7 +114,9 @@ def pull(base: str, name: str) -> Iterator[tuple[str, int, int]]:
         for line in response:
             state = _object(line.decode("utf-8", "replace"), base)
             if "error" in state:
-                raise ModelAbsent(f"Ollama could not fetch {name}: {state['error']}", "check the name and the network")
+                raise ModelNotFound(
+                    f"Ollama could not fetch {name}: {state['error']}", "check the name and the network"
+                )
             yield str(state.get("status", "")), int(state.get("completed", 0)), int(state.get("total", 0))
     except (OSError, http.client.HTTPException) as exc:
         raise ModelUnreachable(
@@ -132,7 +134,7 @@ def failure(status: int, text: str, base: str) -> ModelError:
         said = text.strip()[:300] or f"status {status}"
     said = str(said)
     if status == 404:
-        return ModelAbsent(
+        return ModelNotFound(
             f"Ollama at {base}: {said}", "see `quire models` for what is there, `ollama pull NAME` for more"
         )
     if status in (503, 429):

@@ -8,7 +8,7 @@ import pytest
 from assistant.config import Sampling
 from assistant.conversations.feedback import kto_rows, preference_rows
 from assistant.conversations.history import FILE, SCHEMA, History, as_json, as_markdown, dump, load
-from assistant.errors import HistoryError, UnknownConversation
+from assistant.errors import ConversationNotFound, HistoryError
 from quire import UsageError
 from tests.assistant.helpers import make_agent, scripted
 
@@ -52,7 +52,7 @@ def test_a_conversation_is_renamed_cut_exported_and_deleted(tmp_path):
     assert "- [1] moon.pdf, page 1: “Its diameter is 3,474 kilometres.”" in as_markdown(kept, turns)
     history.delete(conversation)
     assert history.conversations() == []
-    with pytest.raises(UnknownConversation, match="--list"):
+    with pytest.raises(ConversationNotFound, match="--list"):
         history.turns(conversation)
 
 

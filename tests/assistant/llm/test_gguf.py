@@ -6,7 +6,7 @@ import pytest
 from assistant.answering.agent import Agent, Done, Token
 from assistant.answering.prompt import Message
 from assistant.config import AssistantConfig, Sampling
-from assistant.errors import ModelAbsent, ModelError, PromptTooLong
+from assistant.errors import ModelError, ModelNotFound, PromptTooLong
 from assistant.llm import load_model
 from tests.assistant.helpers import PagesStore, WordEmbedder
 from tests.assistant.tiny import write_gguf
@@ -77,7 +77,7 @@ def test_a_prompt_over_the_window_is_an_error_and_not_a_cut(path):
 
 
 def test_no_file_and_no_gguf_are_named(tmp_path):
-    with pytest.raises(ModelAbsent, match=r"gguf:/path/model\.gguf"):
+    with pytest.raises(ModelNotFound, match=r"gguf:/path/model\.gguf"):
         load_model(f"gguf:{tmp_path}/gone.gguf", AssistantConfig())
     (tmp_path / "x.gguf").write_text("nothing")
     with pytest.raises(ModelError, match="is not a GGUF file"):

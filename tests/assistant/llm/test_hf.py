@@ -8,7 +8,7 @@ import pytest
 
 from assistant.answering.agent import Agent, Done, Token
 from assistant.config import AssistantConfig, Sampling
-from assistant.errors import ModelAbsent, ModelError
+from assistant.errors import ModelError, ModelNotFound
 from assistant.llm import load_model
 from assistant.llm.hf import Source, find
 from tests.assistant.helpers import PagesStore, WordEmbedder
@@ -124,17 +124,17 @@ def test_an_unfinished_run_is_refused(tmp_path):
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(ModelAbsent, match="there is no folder"):
+    with pytest.raises(ModelNotFound, match="there is no folder"):
         find("./gone", tmp_path)
     assert find("Qwen/Qwen2.5-0.5B-Instruct", tmp_path) == Source("Qwen/Qwen2.5-0.5B-Instruct")
 
 
 def test_a_folder_that_is_not_there_is_told_before_anything_heavy_is_imported(tmp_path):
     code = (
-        "import sys\nfrom assistant.config import AssistantConfig\nfrom assistant.errors import ModelAbsent\n"
+        "import sys\nfrom assistant.config import AssistantConfig\nfrom assistant.errors import ModelNotFound\n"
         "from assistant.llm import load_model\n"
         "try:\n    load_model('hf:/nope', AssistantConfig())\n"
-        "except ModelAbsent as exc:\n    print(exc, 'torch' in sys.modules)"
+        "except ModelNotFound as exc:\n    print(exc, 'torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("there is no folder /nope")

@@ -6,7 +6,7 @@ import pytest
 
 from assistant.answering.agent import Agent, Done, Notice, Token
 from assistant.config import AssistantConfig, Sampling
-from assistant.errors import ModelAbsent, ModelUnreachable
+from assistant.errors import ModelNotFound, ModelUnreachable
 from assistant.llm import choose_model, list_models, load_model, servers
 from assistant.llm.ollama import window_of
 from quire import UsageError
@@ -136,7 +136,7 @@ def test_ollama_stops_writing_when_the_answer_is_cancelled(ollama, tmp_path, aft
 @needs_ollama
 @pytest.mark.server
 def test_ollama_without_the_model_names_the_pull(ollama, tmp_path):
-    with pytest.raises(ModelAbsent, match="ollama pull nosuch"):
+    with pytest.raises(ModelNotFound, match="ollama pull nosuch"):
         load_model("ollama:nosuch", AssistantConfig(home=tmp_path, ollama_host=ollama.base))
 
 
@@ -278,7 +278,7 @@ def test_an_address_that_cannot_be_is_told_and_not_mended_by_guessing(text):
 @pytest.mark.parametrize(
     ("status", "body", "kind", "hint"),
     [
-        (404, '{"error":"model \'x\' not found"}', "ModelAbsent", "ollama pull"),
+        (404, '{"error":"model \'x\' not found"}', "ModelNotFound", "ollama pull"),
         (503, '{"error":"server busy, please try again"}', "ModelBusy", "in a moment"),
         (500, '{"error":"model requires more system memory (8 GiB) than is available"}', "ModelBusy", "smaller"),
         (400, '{"error":"\\"m\\" does not support thinking"}', "ModelError", "log"),
