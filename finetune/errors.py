@@ -15,14 +15,14 @@ FinetuneError
 │   ├── UnfinishedRun       the folder has no manifest
 │   └── RunExists           a finished run of that name is there
 ├── TrainingFailed          training stopped for the reason given
-└── ExportError             a trained model cannot be handed on
-    ├── AlreadyThere        the file or folder to be written exists
+└── ExportError             a trained model cannot be exported
+    ├── AlreadyExists       the file or folder to be written exists
     ├── WrongBase           the adapter was not trained on this base
-    ├── UnsupportedModel    a model that would not come out the same in GGUF
-    ├── GateFailed          the exported model does not say what the trained one says
-    ├── OllamaFailed        Ollama does not answer, or refuses
-    │   └── OllamaTooOld    a version with a known hole in its import
-    └── HubFailed           the hub does not answer, or refuses
+    ├── UnsupportedModel    the format cannot represent this model exactly
+    ├── ParityFailed        the exported model diverges from the trained one
+    ├── OllamaFailed        Ollama does not answer, or rejects the request
+    │   └── OllamaTooOld    this version's import has a known vulnerability
+    └── HubFailed           the hub does not answer, or rejects the request
 """
 
 from quire import QuireError, UsageError
@@ -105,10 +105,10 @@ class TrainingFailed(FinetuneError):
 
 
 class ExportError(FinetuneError):
-    """A trained model cannot be handed on."""
+    """A trained model cannot be exported."""
 
 
-class AlreadyThere(ExportError):
+class AlreadyExists(ExportError):
     """The file or folder to be written exists and is not overwritten."""
 
 
@@ -117,11 +117,11 @@ class WrongBase(ExportError):
 
 
 class UnsupportedModel(ExportError):
-    """A model, or a part of one, would not come out the same in the format asked for."""
+    """The requested format cannot represent this model, or a part of it, exactly."""
 
 
-class GateFailed(ExportError):
-    """The exported model does not say what the trained one says; `steps` names where they part."""
+class ParityFailed(ExportError):
+    """The exported model diverges from the trained one; `steps` names the parity checks that failed."""
 
     def __init__(self, message: str, hint: str = "", *, steps: tuple[str, ...] = ()) -> None:
         super().__init__(message, hint)
@@ -129,12 +129,12 @@ class GateFailed(ExportError):
 
 
 class OllamaFailed(ExportError):
-    """Ollama does not answer, or refuses what was asked."""
+    """Ollama does not answer, or rejects the request."""
 
 
 class OllamaTooOld(OllamaFailed):
-    """Ollama's version has a known hole in its import (CVE-2026-7482)."""
+    """Ollama's version has a known vulnerability in its import (CVE-2026-7482)."""
 
 
 class HubFailed(ExportError):
-    """The hub does not answer, or refuses what was asked."""
+    """The hub does not answer, or rejects the request."""

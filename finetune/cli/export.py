@@ -203,11 +203,13 @@ def run_gguf(args: argparse.Namespace) -> int:
 
 def _free_modelfile(out: Path) -> Path:
     """Give the place of the Modelfile beside a GGUF file; one that speaks of another file is not written over."""
-    from finetune.errors import AlreadyThere
+    from finetune.errors import AlreadyExists
 
     path = out.with_suffix(".Modelfile")
     if path.is_file() and not path.read_text(encoding="utf-8", errors="replace").startswith(f"FROM ./{out.name}\n"):
-        raise AlreadyThere(f"{path} is there already and is not that of {out.name}", "give another --out, or remove it")
+        raise AlreadyExists(
+            f"{path} is there already and is not that of {out.name}", "give another --out, or remove it"
+        )
     return path
 
 

@@ -235,7 +235,7 @@ def _assignments(items: Sequence[str], stage: str) -> dict[str, Any]:
 def run_all(args: argparse.Namespace) -> int:
     """Check both data sets, train SFT, then DPO from it; nothing trains while a data set has nothing to train on."""
     from finetune.runs.claim import same_settings
-    from finetune.runs.manifest import FILE
+    from finetune.runs.manifest import MANIFEST_FILE
     from finetune.train.run import complete, train
 
     recipes = {
@@ -256,7 +256,7 @@ def run_all(args: argparse.Namespace) -> int:
     folders = []
     for config in (sft, dpo):
         folder = runs_folder() / config.name
-        if args.resume and (folder / FILE).is_file():
+        if args.resume and (folder / MANIFEST_FILE).is_file():
             same_settings(complete(config), folder)
             say(f"{config.name}: finished before")
         else:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from finetune.errors import AlreadyThere, UnsupportedModel
+from finetune.errors import AlreadyExists, UnsupportedModel
 from finetune.export.safetensors_io import Floats, Tensor, check_space, tensors_of
 from finetune.templates.template import Template
 
@@ -76,7 +76,7 @@ def write_gguf(
 ) -> Path:
     """Write a model folder as GGUF in one of KINDS and give the path.
 
-    `system` is the system prompt named in the file beside the template. Raises AlreadyThere, or UnsupportedModel for an
+    `system` is the system prompt named in the file beside the template. Raises AlreadyExists, or UnsupportedModel for an
     architecture, tokenizer, rope or activation that would not come out the same.
     """
     if kind not in KINDS:
@@ -84,7 +84,7 @@ def write_gguf(
             f"GGUF type {kind!r} cannot be written", f"write one of {', '.join(KINDS)}; K-quants come from Ollama"
         )
     if out.exists():
-        raise AlreadyThere(f"{out} is there already", "give another --out, or remove it")
+        raise AlreadyExists(f"{out} is there already", "give another --out, or remove it")
     config = read_config(model)
     tensors = gguf_tensors(model, config)
     vocabulary = read_vocabulary(model, rows=tensors["token_embd.weight"].shape[0])

@@ -16,11 +16,10 @@ from typing import Any
 import numpy as np
 
 from finetune.data.records import Message
-from finetune.errors import AlreadyThere, ExportError, GateFailed, OllamaFailed, WrongBase
+from finetune.errors import AlreadyExists, ExportError, OllamaFailed, ParityFailed, WrongBase
 from finetune.export import parity
 from finetune.export.gguf import kind_of, read_config, write_gguf
-from finetune.export.merge import FILE as MERGE_FILE
-from finetune.export.merge import NEAR, held_out_rows, merge
+from finetune.export.merge import MERGE_FILE, NEAR, held_out_rows, merge
 from finetune.export.modelfile import CONTEXT, Modelfile, check_context, modelfile_for
 from finetune.export.ollama import Ollama, TagRecord, check_quantization, full_tag, record_path, write_record
 from finetune.runs.manifest import find_run, read_manifest
@@ -56,12 +55,12 @@ def export_gguf(
 ) -> Exported:
     """Merge a run (unless `merged` has it merged), write it as GGUF and let it through the gate.
 
-    The file is there when it has passed, and not before. Raises AlreadyThere, GateFailed, or WrongBase for a `merged` of
+    The file is there when it has passed, and not before. Raises AlreadyExists, ParityFailed, or WrongBase for a `merged` of
     another run.
     """
     check_context(num_ctx)
     if out.exists():
-        raise AlreadyThere(f"{out} is there already", "give another --out, or remove it")
+        raise AlreadyExists(f"{out} is there already", "give another --out, or remove it")
     unproven = out.with_name(out.name + ".unproven")
     unproven.unlink(missing_ok=True)  # of a command that was killed
     try:
@@ -77,7 +76,7 @@ def export_gguf(
 def check_gguf(run: str | Path, path: Path, *, base: str = "", say: Say = lambda line: None) -> Exported:
     """Let a GGUF file that was made before through the gate of a run.
 
-    Raises GateFailed for a file of another run, UnsupportedModel for one that cannot be read.
+    Raises ParityFailed for a file of another run, UnsupportedModel for one that cannot be read.
     """
     kind = kind_of(path)
     with merged_folder(run, onto="dequantised", base=base, merged=None, say=say) as folder:
@@ -135,14 +134,14 @@ def reference_of(run: str | Path, merged: Path) -> parity.Reference:
 def proven_reference(run: str | Path, merged: Path, *, base: str, say: Say) -> parity.Reference:
     """Compute the merged model's side of the comparison, and compare it with base and adapter as they were trained.
 
-    Raises GateFailed when they part: every later step is compared with the merged model.
+    Raises ParityFailed when they part: every later step is compared with the merged model.
     """
     onto = check_merged(run, merged).get("onto", "dequantised")
     ref = reference_of(run, merged)
     say("comparing the merged model with the trained one")
     kl = trained_divergence(run, ref, onto=str(onto), base=base)
     if not kl <= NEAR:
-        raise GateFailed(
+        raise ParityFailed(
             f"the merged model does not say what the trained model says:\n  - merge: KL is {kl:.2g} nats a token;"
             f" {NEAR:g} may be",
             "merge again from the run; `quire finetune doctor RUN` walks the chain",
@@ -204,15 +203,15 @@ def hand_over(
     """Bring a run into Ollama as a tag, gated before and after, and record it.
 
     The tag is made under a name of its own and gets the name asked for when all has passed; a tag of that name that was
-    handed over before answers until then. Raises AlreadyThere for a tag that quire did not make (unless `replace`),
-    GateFailed (Ollama is as it was), OllamaFailed, OllamaTooOld, UnfinishedRun or WrongBase.
+    handed over before answers until then. Raises AlreadyExists for a tag that quire did not make (unless `replace`),
+    ParityFailed (Ollama is as it was), OllamaFailed, OllamaTooOld, UnfinishedRun or WrongBase.
     """
     tag, kind = full_tag(tag), check_quantization(quantize or "F16")
     check_context(num_ctx)
     server = Ollama(host)
     server.check_version(say)
     if tag in server.tags() and not record_path(tag).is_file() and not replace:
-        raise AlreadyThere(
+        raise AlreadyExists(
             f"Ollama at {server.address} has a model {tag} that quire did not hand over",
             "give another --tag, or --replace to put yours in its place",
         )
@@ -320,14 +319,14 @@ def compare_tag(server: Ollama, tag: str, ref: parity.Reference, kind: str, mode
 def verify(server: Ollama, tag: str, ref: parity.Reference, *, kind: str = "F16") -> None:
     """Let Ollama render and answer: its prompts must be those of training, and its answers must end where training ended.
 
-    Raises GateFailed for another prompt or answers that do not end, OllamaFailed for no answer.
+    Raises ParityFailed for another prompt or answers that do not end, OllamaFailed for no answer.
     """
     for messages in parity.CONVERSATIONS:
         plain = [{"role": m.role, "content": m.content} for m in messages]
         has = server.render(tag, plain)
         wanted = ref.template.render(messages, add_generation_prompt=True)
         if has and has != wanted:
-            raise GateFailed(
+            raise ParityFailed(
                 f"{tag} does not say what the trained model says:\n  - template: Ollama {parity.difference(has, wanted)}",
                 "unset OLLAMA_GO_TEMPLATE, or update Ollama",
                 steps=("template",),
@@ -342,7 +341,7 @@ def verify(server: Ollama, tag: str, ref: parity.Reference, *, kind: str = "F16"
     ]
     ended = reasons.count("stop")
     if ending and ended / len(ending) < parity.LIMITS[kind].ended:
-        raise GateFailed(
+        raise ParityFailed(
             f"{tag} does not say what the trained model says:\n  - stop: {len(ending) - ended} of {len(ending)} answers of"
             " Ollama do not end where the trained model ends them",
             "`ollama show --modelfile` tells its stops",

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any, cast
 
 from finetune.config import TrainConfig
-from finetune.errors import AlreadyThere, HubFailed, UnfinishedRun
+from finetune.errors import AlreadyExists, HubFailed, UnfinishedRun
 from finetune.runs.manifest import RunManifest, find_run, read_manifest
 from finetune.runs.scratch import scratch_folder
 from quire import UsageError
 
-FILE = "quire.json"
+CONTENTS_FILE = "quire.json"
 KEPT = ("report.json", "curves.png", "metrics.jsonl")  # of the run, beside any of the three
 Say = Callable[[str], None]
 
@@ -36,7 +36,7 @@ def push(
     """Put a run's adapter, merged model or GGUF with a model card on the hub or, for `file:FOLDER`, in a folder.
 
     `path` is a merged folder or a GGUF file made before; without it, it is made now. A GGUF goes through the gate in both
-    cases. Returns where it is. Raises AlreadyThere for a folder with something in it, GateFailed or WrongBase for a `path`
+    cases. Returns where it is. Raises AlreadyExists for a folder with something in it, ParityFailed or WrongBase for a `path`
     of another run, HubFailed for a hub that refuses.
     """
     if what not in ("adapter", "merged", "gguf"):
@@ -53,7 +53,9 @@ def push(
             if (folder / name).is_file():
                 shutil.copyfile(folder / name, stage / name)
         (stage / "README.md").write_text(card(folder, manifest, what, figures, name=_name_of(to)), encoding="utf-8")
-        (stage / FILE).write_text(json.dumps(contents(stage, manifest, what), indent=2) + "\n", encoding="utf-8")
+        (stage / CONTENTS_FILE).write_text(
+            json.dumps(contents(stage, manifest, what), indent=2) + "\n", encoding="utf-8"
+        )
         if to.startswith("file:"):
             return _copy(stage, Path(to.removeprefix("file:")).expanduser())
         return _upload(stage, to, private, say)
@@ -78,8 +80,7 @@ def _collect(
         return {}
     if what == "merged":
         from finetune.export.handover import check_merged, proven_reference
-        from finetune.export.merge import FILE as MERGE_FILE
-        from finetune.export.merge import merge
+        from finetune.export.merge import MERGE_FILE, merge
 
         if path is None:
             path = stage.parent / "merged"
@@ -125,7 +126,9 @@ def contents(folder: Path, manifest: RunManifest, what: str) -> dict[str, Any]:
         "template": manifest.template,
         "created": manifest.created,
         "files": {
-            str(p.relative_to(folder)): _sha256(p) for p in sorted(folder.rglob("*")) if p.is_file() and p.name != FILE
+            str(p.relative_to(folder)): _sha256(p)
+            for p in sorted(folder.rglob("*"))
+            if p.is_file() and p.name != CONTENTS_FILE
         },
     }
 
@@ -217,7 +220,7 @@ def _how(what: str, name: str) -> list[str]:
     if what == "gguf":
         return [
             f"quire finetune pull OWNER/{name} --out {name}",
-            f'quire ask --model gguf:{name}/FILE.gguf "What ...?"',
+            f'quire ask --model gguf:{name}/CONTENTS_FILE.gguf "What ...?"',
             f"cd {name} && ollama create {name} -f Modelfile",
         ]
     if what == "merged":
@@ -238,9 +241,9 @@ def _check_target(to: str) -> None:
         if not target.name:
             raise UsageError(f"{to} names no folder", "use file:FOLDER")
         if target.is_dir() and any(target.iterdir()):
-            raise AlreadyThere(f"{target} is there and not empty", "give another folder, or empty it")
+            raise AlreadyExists(f"{target} is there and not empty", "give another folder, or empty it")
         if target.exists() and not target.is_dir():
-            raise AlreadyThere(f"{target} is a file", "give another folder")
+            raise AlreadyExists(f"{target} is a file", "give another folder")
     elif to.count("/") != 1:
         raise UsageError(f"{to} is no name of a repository", "use OWNER/NAME, or file:FOLDER")
 
@@ -307,10 +310,10 @@ def _api() -> Any:
 def pull(source: str, out: Path, *, revision: str = "", say: Say = lambda line: None) -> Path:
     """Fetch what was pushed into a new folder, every file checked against its hash.
 
-    Raises AlreadyThere, HubFailed when it cannot be had or a file is not what was pushed.
+    Raises AlreadyExists, HubFailed when it cannot be had or a file is not what was pushed.
     """
     if out.exists():
-        raise AlreadyThere(f"{out} is there already", "give another --out, or remove it")
+        raise AlreadyExists(f"{out} is there already", "give another --out, or remove it")
     part = out.with_name(out.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     try:
@@ -341,9 +344,11 @@ def fetched_model(repo: str, revision: str = "") -> Path:
 
 def check_contents(folder: Path, source: str) -> None:
     """Raise HubFailed when a file that was pushed is missing or is another one now."""
-    path = folder / FILE
+    path = folder / CONTENTS_FILE
     if not path.is_file():
-        raise HubFailed(f"{source} has no {FILE}: it was not pushed by quire", "fetch it with the hub's own command")
+        raise HubFailed(
+            f"{source} has no {CONTENTS_FILE}: it was not pushed by quire", "fetch it with the hub's own command"
+        )
     for name, digest in json.loads(path.read_text(encoding="utf-8"))["files"].items():
         target = (folder / name).resolve()
         if not target.is_relative_to(folder.resolve()) or not target.is_file():

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from finetune.errors import AlreadyThere, UnsupportedModel
+from finetune.errors import AlreadyExists, UnsupportedModel
 from finetune.export.gguf import ALIGNMENT, NAMES, add_template_keys, read_config
 from finetune.export.merge import check_base, read_adapter
 from finetune.export.safetensors_io import tensors_of
@@ -15,13 +15,13 @@ from finetune.templates.template import load as load_template
 def write_adapter_gguf(adapter: Path, base: Path, out: Path) -> Path:
     """Write a PEFT adapter for the base model in `base` and give the path.
 
-    llama.cpp scales by alpha / rank, so the file's alpha is chosen to give the adapter's own scale. Raises AlreadyThere,
+    llama.cpp scales by alpha / rank, so the file's alpha is chosen to give the adapter's own scale. Raises AlreadyExists,
     UnsupportedModel, or WrongBase for a base that the adapter does not fit.
     """
     from gguf import GGMLQuantizationType, GGUFWriter
 
     if out.exists():
-        raise AlreadyThere(f"{out} is there already", "give another --out, or remove it")
+        raise AlreadyExists(f"{out} is there already", "give another --out, or remove it")
     config = read_config(base)
     pairs = read_adapter(adapter)
     check_base(pairs, tensors_of(base), adapter, base)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from finetune.errors import AlreadyThere, ExportError, UnsupportedModel, WrongBase
+from finetune.errors import AlreadyExists, ExportError, UnsupportedModel, WrongBase
 from finetune.export.hub import fetched_model
 from finetune.export.safetensors_io import (
     ITEM_BYTES,
@@ -33,7 +33,7 @@ from quire import QuireError, UsageError
 
 ONTO = ("dequantised", "original")
 DTYPES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
-FILE = "merge.json"  # written last: a folder with it is whole
+MERGE_FILE = "merge.json"  # written last: a folder with it is whole
 NEAR = 0.01  # nats a token; a merge that parts further from what was trained has lost something
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja")
 PREFIX = "base_model.model."
@@ -86,14 +86,14 @@ def merge(
     """Write a run's model, adapter folded in, into a new folder `out`.
 
     `base` names a folder with the base model when it is no longer where the run had it; `dtype` is float32, float16 or
-    bfloat16 (empty: the base's own). Raises AlreadyThere, UnfinishedRun, NoSuchRun, WrongBase or UnsupportedModel.
+    bfloat16 (empty: the base's own). Raises AlreadyExists, UnfinishedRun, NoSuchRun, WrongBase or UnsupportedModel.
     """
     if onto not in ONTO:
         raise UsageError(f"onto is {onto!r}", f"use one of {', '.join(ONTO)}")
     if dtype and dtype not in DTYPES:
         raise UsageError(f"dtype is {dtype!r}", f"use one of {', '.join(DTYPES)}")
     if out.exists():
-        raise AlreadyThere(f"{out} is there already", "give another --out, or remove it")
+        raise AlreadyExists(f"{out} is there already", "give another --out, or remove it")
     folder, manifest = find_run(run), read_manifest(run)
     adapter = folder / manifest.adapter
     weights = adapter if manifest.method == "full" else base_folder(manifest, base)
@@ -121,7 +121,7 @@ def merge(
         if measure:
             say("measuring on held-out text")
             report.held_out = held_out_cost(run, manifest, part, base=base)
-        (part / FILE).write_text(json.dumps(report.to_dict(), indent=2) + "\n", encoding="utf-8")
+        (part / MERGE_FILE).write_text(json.dumps(report.to_dict(), indent=2) + "\n", encoding="utf-8")
         part.rename(out)
     finally:
         shutil.rmtree(part, ignore_errors=True)

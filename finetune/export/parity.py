@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finetune.data.records import Message
-from finetune.errors import GateFailed
+from finetune.errors import ParityFailed
 from finetune.export.engine import TOP, Engine, Spread
 from finetune.export.gguf import ARCHITECTURE, Header, pre_tokenizer, read_config, read_header, rope, stops_of
 from finetune.export.modelfile import Modelfile
@@ -185,11 +185,11 @@ def compare(
 
 
 def require(parity: Parity, what: str) -> None:
-    """Raise GateFailed, naming every step that differs."""
+    """Raise ParityFailed, naming every step that differs."""
     if parity.passed:
         return
     lines = [f"{step}: {sentence}" for step, sentence in parity.differences.items()]
-    raise GateFailed(
+    raise ParityFailed(
         "\n  - ".join([f"{what} does not say what the trained model says:", *lines]),
         "nothing was handed over; `quire finetune doctor RUN` walks the chain",
         steps=tuple(parity.differences),
@@ -390,7 +390,7 @@ def compare_served(ref: Reference, next_tokens: Callable[[str], list[tuple[str, 
                 lost = max(lost, float(wanted[choice] - np.partition(wanted, -2)[-2]))
         found.greedy_equal += equal
     if not kls:
-        raise GateFailed("the server tells no log-probabilities", "update Ollama, or let its files be read")
+        raise ParityFailed("the server tells no log-probabilities", "update Ollama, or let its files be read")
     found.positions = len(kls)
     found.mean_kl, found.max_kl, found.top1 = float(np.mean(kls)), float(np.max(kls)), same / len(kls)
     _judge_weights(found, LIMITS[kind], lost)

@@ -12,7 +12,7 @@ from typing import Any
 from finetune.config import runs_folder
 from finetune.errors import NoSuchRun, RunError, RunExists, UnfinishedRun
 
-FILE = "manifest.json"
+MANIFEST_FILE = "manifest.json"
 LIBRARIES = ("torch", "transformers", "peft", "trl", "bitsandbytes", "accelerate", "datasets", "tokenizers")
 
 
@@ -60,9 +60,9 @@ def hash_files(names: Iterable[str]) -> dict[str, str]:
 
 def write_manifest(folder: Path, manifest: RunManifest) -> Path:
     """Write the manifest in one step: it is there whole or not at all."""
-    part = folder / (FILE + ".part")
+    part = folder / (MANIFEST_FILE + ".part")
     part.write_text(json.dumps(asdict(manifest), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    return part.replace(folder / FILE)
+    return part.replace(folder / MANIFEST_FILE)
 
 
 def find_run(run: str | Path) -> Path:
@@ -84,10 +84,10 @@ def read_manifest(run: str | Path) -> RunManifest:
     Raises NoSuchRun, or UnfinishedRun when the folder has no manifest: an unfinished run is no input of any stage.
     """
     folder = find_run(run)
-    path = folder / FILE
+    path = folder / MANIFEST_FILE
     if not path.is_file():
         raise UnfinishedRun(
-            f"the run {folder.name} did not finish: it has no {FILE}",
+            f"the run {folder.name} did not finish: it has no {MANIFEST_FILE}",
             "continue it by the command that started it, with --resume",
         )
     try:
@@ -109,7 +109,7 @@ def open_run(name: str, *, resume: bool) -> Path:
     Raises RunExists for a finished run, or for an unfinished one that `resume` does not ask for.
     """
     folder = runs_folder() / name
-    if (folder / FILE).is_file():
+    if (folder / MANIFEST_FILE).is_file():
         raise RunExists(f"the run {name} is finished: {folder}", "choose another --name, or remove the folder")
     if trained_on(folder) and not resume:
         raise RunExists(

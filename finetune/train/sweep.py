@@ -14,7 +14,7 @@ from typing import Any
 from finetune.config import TrainConfig, build, runs_folder
 from finetune.data.records import Record
 from finetune.runs.claim import same_settings
-from finetune.runs.manifest import FILE, find_run, read_manifest
+from finetune.runs.manifest import MANIFEST_FILE, find_run, read_manifest
 from finetune.train.run import complete, train
 from finetune.train.watch import read_metrics
 from quire import UsageError
@@ -82,7 +82,7 @@ def sweep(
     for number, config in enumerate(configs, start=1):
         folder = runs_folder() / config.name
         said = ", ".join(f"{key} {getattr(config, key)}" for key in variations)
-        if (folder / FILE).is_file():
+        if (folder / MANIFEST_FILE).is_file():
             same_settings(complete(config), folder)
             say(f"{number}/{len(configs)} {said}: finished before")
         else:

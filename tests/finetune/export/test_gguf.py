@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from finetune.errors import AlreadyThere, UnsupportedModel
+from finetune.errors import AlreadyExists, UnsupportedModel
 from finetune.export import gguf
 from finetune.export.gguf import pre_tokenizer, read_config, read_header, read_vocabulary, rope, write_gguf
 from tests.finetune.export_home import Tuned
@@ -87,7 +87,7 @@ def test_pieces_do_not_show_in_the_file(tuned: Tuned, tmp_path: Path, monkeypatc
 
 def test_a_file_that_is_there_is_refused(tuned: Tuned, tmp_path: Path) -> None:
     (tmp_path / "m.gguf").write_bytes(b"mine")
-    with pytest.raises(AlreadyThere, match="give another --out"):
+    with pytest.raises(AlreadyExists, match="give another --out"):
         write_gguf(tuned.merged, tmp_path / "m.gguf", template=tuned.template)
     assert (tmp_path / "m.gguf").read_bytes() == b"mine"
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from finetune.errors import AlreadyThere, GateFailed, WrongBase
+from finetune.errors import AlreadyExists, ParityFailed, WrongBase
 from finetune.export import parity
 from finetune.export.gguf import write_gguf
 from finetune.export.handover import check_gguf, export_gguf, proven_reference, trained_divergence
@@ -45,7 +45,7 @@ def test_a_merge_that_lost_the_training_is_caught_as_merge(qwen2: Tuned, tmp_pat
     spoilt = tmp_path / "spoilt"
     shutil.copytree(qwen2.merged, spoilt)
     shutil.copyfile(qwen2.base / "model.safetensors", spoilt / "model.safetensors")  # as if no adapter had been added
-    with pytest.raises(GateFailed, match="merge: KL is") as failed:
+    with pytest.raises(ParityFailed, match="merge: KL is") as failed:
         export_gguf(qwen2.run, tmp_path / "m.gguf", merged=spoilt)
     assert failed.value.steps == ("merge",)
     assert not list(tmp_path.glob("m.gguf*"))
@@ -91,7 +91,7 @@ def test_a_merge_that_fails_leaves_no_folder(qwen2: Tuned, tmp_path: Path) -> No
 def test_a_file_that_is_there_is_refused_before_anything_is_merged(qwen2: Tuned, tmp_path: Path) -> None:
     (tmp_path / "m.gguf").write_bytes(b"mine")
     said: list[str] = []
-    with pytest.raises(AlreadyThere):
+    with pytest.raises(AlreadyExists):
         export_gguf(qwen2.run, tmp_path / "m.gguf", say=said.append)
     assert said == [] and (tmp_path / "m.gguf").read_bytes() == b"mine"
 
@@ -119,5 +119,5 @@ def test_a_file_made_before_goes_through_the_gate_of_its_run_and_no_other(
 ) -> None:
     path = write_gguf(qwen2.merged, tmp_path / "m.gguf", template=qwen2.template, kind="Q8_0")
     assert check_gguf(qwen2.run, path).parity.kind == "Q8_0"
-    with pytest.raises(GateFailed, match="holds a 'qwen2', the model is a 'phi2'"):
+    with pytest.raises(ParityFailed, match="holds a 'qwen2', the model is a 'phi2'"):
         check_gguf(tuned_models["phi"].run, path)

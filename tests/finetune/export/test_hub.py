@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from finetune.errors import AlreadyThere, HubFailed
-from finetune.export.hub import FILE, pull, push
+from finetune.errors import AlreadyExists, HubFailed
+from finetune.export.hub import CONTENTS_FILE, pull, push
 from quire import UsageError
 from tests.finetune.export_home import Tuned
 from tests.finetune.hosts import LOOPBACK, contacted
@@ -78,9 +78,9 @@ def test_a_changed_file_is_noticed_and_nothing_is_left(tuned: Tuned, tmp_path: P
 
 def test_a_list_that_leads_outside_is_refused(tuned: Tuned, tmp_path: Path) -> None:
     push(tuned.run, f"file:{tmp_path / 'there'}")
-    listed = json.loads((tmp_path / "there" / FILE).read_text())
+    listed = json.loads((tmp_path / "there" / CONTENTS_FILE).read_text())
     listed["files"]["../../etc/passwd"] = "0"
-    (tmp_path / "there" / FILE).write_text(json.dumps(listed))
+    (tmp_path / "there" / CONTENTS_FILE).write_text(json.dumps(listed))
     with pytest.raises(HubFailed, match="lacks"):
         pull(f"file:{tmp_path / 'there'}", tmp_path / "back")
 
@@ -88,7 +88,7 @@ def test_a_list_that_leads_outside_is_refused(tuned: Tuned, tmp_path: Path) -> N
 def test_a_folder_with_something_in_it_is_not_written_to(tuned: Tuned, tmp_path: Path) -> None:
     (tmp_path / "there").mkdir()
     (tmp_path / "there" / "mine").write_text("x")
-    with pytest.raises(AlreadyThere, match="not empty"):
+    with pytest.raises(AlreadyExists, match="not empty"):
         push(tuned.run, f"file:{tmp_path / 'there'}")
 
 

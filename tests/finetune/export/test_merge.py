@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from finetune.errors import AlreadyThere, UnfinishedRun, UnsupportedModel, WrongBase
+from finetune.errors import AlreadyExists, UnfinishedRun, UnsupportedModel, WrongBase
 from finetune.export.merge import merge, read_adapter
 from finetune.export.safetensors_io import tensors_of
 from tests.finetune.export_home import Tuned
@@ -50,7 +50,7 @@ def test_several_shards_load_as_one_model(tuned: Tuned, tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_there_is_refused(tuned: Tuned) -> None:
-    with pytest.raises(AlreadyThere, match="give another --out"):
+    with pytest.raises(AlreadyExists, match="give another --out"):
         merge(tuned.run, tuned.merged)
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import httpx
 import pytest
 
-from finetune.errors import AlreadyThere, GateFailed, OllamaFailed, OllamaTooOld
+from finetune.errors import AlreadyExists, OllamaFailed, OllamaTooOld, ParityFailed
 from finetune.export import parity
 from finetune.export.gguf import write_gguf
 from finetune.export.handover import hand_over, verify
@@ -221,7 +221,7 @@ def interrupt(*_: object, **__: object) -> None:
 
 
 def differ(*_: object, **__: object) -> None:
-    raise GateFailed("it says something else", steps=("weights",))
+    raise ParityFailed("it says something else", steps=("weights",))
 
 
 @pytest.fixture
@@ -240,7 +240,7 @@ def test_ollama_keeps_the_tag_it_had_when_a_later_hand_over_fails(
     with monkeypatch.context() as patch:
         patch.setattr(parity, "compare" if stop is differ else "difference", stop)
         patch.setattr("finetune.export.handover.verify", stop)
-        with pytest.raises((GateFailed, KeyboardInterrupt)):
+        with pytest.raises((ParityFailed, KeyboardInterrupt)):
             hand_over(tuned_models["phi"].run, "tiny", host=ollama.host)
     tags = Ollama(ollama.host).tags()
     assert list(tags) == ["tiny:latest"] and tags["tiny:latest"]["digest"] == record.digest
@@ -277,7 +277,7 @@ def test_ollama_keeps_a_model_of_the_same_name_that_is_not_ours(qwen2: Tuned, ol
     server.create("theirs", path, modelfile_for(qwen2.template, context_length=2048))
     before = server.tags()["theirs:latest"]["digest"]
     said: list[str] = []
-    with pytest.raises(AlreadyThere, match=r"that quire did not hand over.*--replace"):
+    with pytest.raises(AlreadyExists, match=r"that quire did not hand over.*--replace"):
         hand_over(qwen2.run, "theirs", host=ollama.host, say=said.append)
     assert server.tags()["theirs:latest"]["digest"] == before and "merging the adapter into its base" not in said
     record = hand_over(qwen2.run, "theirs", host=ollama.host, replace=True)
@@ -290,7 +290,7 @@ def test_ollama_that_does_not_end_its_answers_is_caught_as_stop(tuned: Tuned, ol
     path = write_gguf(tuned.base, tmp_path / "m.gguf", template=tuned.template)  # nobody taught it to end
     server = Ollama(ollama.host)
     server.create("tiny", path, modelfile_for(tuned.template, context_length=2048))
-    with pytest.raises(GateFailed, match=r"stop: . of . answers of Ollama do not end"):
+    with pytest.raises(ParityFailed, match=r"stop: . of . answers of Ollama do not end"):
         verify(server, "tiny", tuned.reference)
 
 

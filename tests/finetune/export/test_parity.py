@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from finetune.errors import GateFailed
+from finetune.errors import ParityFailed
 from finetune.export import gguf, parity
 from finetune.export.engine import Spread
 from finetune.export.lora_gguf import write_adapter_gguf
@@ -76,7 +76,7 @@ def test_a_wrong_template_is_caught_as_template(tuned: Tuned, tmp_path: Path, mo
     wrong = named("zephyr").to_jinja()
     found = broken(tuned, tmp_path, monkeypatch, add_chat_template=lambda _: wrong)
     assert list(found.differences) == ["template"]
-    with pytest.raises(GateFailed, match="template: rendered") as failed:
+    with pytest.raises(ParityFailed, match="template: rendered") as failed:
         parity.require(found, "broken.gguf")
     assert failed.value.steps == ("template",)
 

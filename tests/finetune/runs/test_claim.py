@@ -7,7 +7,7 @@ import pytest
 from finetune.config import TrainConfig, build
 from finetune.errors import RunExists
 from finetune.runs.claim import LOCK, claim
-from finetune.runs.manifest import FILE
+from finetune.runs.manifest import MANIFEST_FILE
 from quire import UsageError
 
 
@@ -63,7 +63,7 @@ def test_a_second_process_is_refused_while_the_first_trains(home: Path) -> None:
 
 def test_a_run_that_finished_meanwhile_is_not_trained_again(home: Path) -> None:
     with claim(settings(), resume=False) as folder:
-        (folder / FILE).write_text("{}")
+        (folder / MANIFEST_FILE).write_text("{}")
     with pytest.raises(RunExists, match="is finished"), claim(settings(), resume=True):
         pass
 

@@ -5,7 +5,15 @@ from pathlib import Path
 import pytest
 
 from finetune.errors import NoSuchRun, RunError, RunExists, UnfinishedRun
-from finetune.runs.manifest import FILE, RunManifest, find_run, hash_files, open_run, read_manifest, write_manifest
+from finetune.runs.manifest import (
+    MANIFEST_FILE,
+    RunManifest,
+    find_run,
+    hash_files,
+    open_run,
+    read_manifest,
+    write_manifest,
+)
 
 
 def manifest() -> RunManifest:
@@ -17,7 +25,7 @@ def test_a_manifest_comes_back_equal(home: Path) -> None:
     written = manifest()
     write_manifest(folder, written)
     assert read_manifest("one") == written == read_manifest(folder)
-    assert [p.name for p in folder.iterdir()] == [FILE]  # nothing is left of the writing
+    assert [p.name for p in folder.iterdir()] == [MANIFEST_FILE]  # nothing is left of the writing
 
 
 def test_an_unfinished_run_is_refused_as_an_input(home: Path) -> None:
@@ -47,7 +55,7 @@ def test_an_unfinished_run_is_continued_only_when_asked(home: Path) -> None:
 
 
 def test_a_broken_manifest_is_named(home: Path) -> None:
-    (open_run("one", resume=False) / FILE).write_text("{")
+    (open_run("one", resume=False) / MANIFEST_FILE).write_text("{")
     with pytest.raises(RunError, match="train the run again"):
         read_manifest("one")
 

@@ -16,7 +16,7 @@ import pytest
 from finetune.config import LABEL_LOSSES, LOSSES, build
 from finetune.data.records import Conversation, Preference, to_task
 from finetune.errors import MissingLibrary, RunExists, TrainingFailed, UnfinishedRun
-from finetune.runs.manifest import FILE, read_manifest
+from finetune.runs.manifest import MANIFEST_FILE, read_manifest
 from finetune.train.run import complete, train
 from finetune.train.watch import read_metrics
 from quire import UsageError
@@ -86,7 +86,15 @@ def test_sft_learns_its_task_and_stops_by_itself(kind: str, sft: dict[str, Path]
 def test_a_finished_run_holds_what_the_design_names(sft: dict[str, Path]) -> None:
     folder = sft["qwen2"]
     names = {path.name for path in folder.iterdir()}
-    assert {"config.toml", "adapter", "checkpoints", "metrics.jsonl", "curves.png", "report.json", FILE} <= names
+    assert {
+        "config.toml",
+        "adapter",
+        "checkpoints",
+        "metrics.jsonl",
+        "curves.png",
+        "report.json",
+        MANIFEST_FILE,
+    } <= names
     assert {path.name for path in (folder / "adapter").iterdir()} >= {
         "adapter_model.safetensors", "adapter_config.json", "tokenizer.json", "chat_template.jinja", "template.json",
     }  # fmt: skip
@@ -452,7 +460,7 @@ def test_a_run_killed_after_ten_steps_and_resumed_equals_twenty_in_one_go(
     time.sleep(1.2)  # well into step 12
     killed.send_signal(signal.SIGKILL)
     killed.communicate(timeout=30)
-    assert not (tmp_path / "runs" / "killed" / FILE).exists()
+    assert not (tmp_path / "runs" / "killed" / MANIFEST_FILE).exists()
     finish(start({**settings, "name": "killed"}, rows, tmp_path, resume=True))
     assert weights_hash(tmp_path / "runs" / "killed") == weights_hash(tmp_path / "runs" / "whole")
 
