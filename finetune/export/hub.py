@@ -220,7 +220,7 @@ def _how(what: str, name: str) -> list[str]:
     if what == "gguf":
         return [
             f"quire finetune pull OWNER/{name} --out {name}",
-            f'quire ask --model gguf:{name}/CONTENTS_FILE.gguf "What ...?"',
+            f'quire ask --model gguf:{name}/FILE.gguf "What ...?"',
             f"cd {name} && ollama create {name} -f Modelfile",
         ]
     if what == "merged":

@@ -16,7 +16,7 @@ from typing import Any
 
 from finetune.config import TrainConfig
 from finetune.errors import MissingLibrary, ModelUnavailable
-from finetune.export.hub_reach import endpoint, hub_or_cache, reachable
+from finetune.hub_access import endpoint, hub_or_cache, reachable
 from finetune.runs.manifest import RunManifest, find_run, read_manifest
 from finetune.templates.template import Template, for_model, named
 from finetune.templates.template import load as load_template

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from finetune.data.sources.readers import Row
 from finetune.errors import MissingLibrary, SourceUnavailable
-from finetune.export.hub_reach import endpoint, hub_or_cache, reachable
+from finetune.hub_access import endpoint, hub_or_cache, reachable
 from quire import install_extra
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from finetune import hub_access
 from finetune.data.sources import load
 from finetune.errors import ModelUnavailable, SourceUnavailable
-from finetune.export import hub_reach
-from finetune.export.hub_reach import hub_or_cache, reachable
+from finetune.hub_access import hub_or_cache, reachable
 from finetune.train.load import load_tokenizer
 
 
@@ -60,4 +60,4 @@ def test_a_hub_that_listens_is_reached_and_a_proxy_is_trusted(no_hub: str, monke
     monkeypatch.setenv("HF_ENDPOINT", no_hub)
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
     assert reachable()
-    assert hub_reach.endpoint() == no_hub
+    assert hub_access.endpoint() == no_hub
