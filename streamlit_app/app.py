@@ -12,10 +12,11 @@ from assistant import load_config as load_assistant_config
 from ingest import IngestConfig
 from ingest import load_config as load_ingest_config
 from quire import QuireError
-from streamlit_app import chat, library, page_view, privacy, side, state, text
+from streamlit_app import state, text
 from streamlit_app.gate import Gate
 from streamlit_app.services import Services
 from streamlit_app.settings import AppConfig, check_door, is_loopback, load_config
+from streamlit_app.views import chat, library, page, privacy, side
 
 if TYPE_CHECKING:
     from ingest import Document
@@ -102,7 +103,7 @@ def _draw(services: Services, own: Session, config: AppConfig, address: str | No
         left, right = st.container(), None
     if right is not None:
         with right:
-            page_view.draw_page(services, own)
+            page.draw_page(services, own)
     with left:
         if view == "Ask":
             chat.draw_chat(services, own, documents)

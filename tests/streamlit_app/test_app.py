@@ -8,7 +8,7 @@ from pathlib import Path
 
 from assistant.conversations.history import History
 from ingest.config import IngestConfig
-from streamlit_app.privacy import kept
+from streamlit_app.views.privacy import kept
 from tests.streamlit_app.pages import HEART, QUESTION, ask, button, click, labels, texts, view, words
 from tests.streamlit_app.scripted_server import ScriptedServer
 

@@ -16,7 +16,7 @@ from assistant.llm import ModelEntry
 from ingest.config import IngestConfig
 from ingest.errors import IngestError
 from streamlit_app.services import Question, Services
-from streamlit_app.side import model_words, tuned_words
+from streamlit_app.views.side import model_words, tuned_words
 from tests.assistant.ollama_server import OllamaServer, ollama_binary
 from tests.assistant.tiny import write_gguf
 from tests.documents import FACTS, write_pdf

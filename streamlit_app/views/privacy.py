@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from assistant import log_notice
 from quire import QuireError, pluralize
-from streamlit_app import first_run, state, text
+from streamlit_app import state, text
 from streamlit_app.settings import is_loopback
 from streamlit_app.state import Session
+from streamlit_app.views import first_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from assistant import Answer, History, Turn, as_json, as_markdown
 from quire import QuireError, pluralize
-from streamlit_app import first_run, state, text
+from streamlit_app import state, text
 from streamlit_app.services import Question
 from streamlit_app.state import PageRef, Session
+from streamlit_app.views import first_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Literal
 
 from assistant import CONTROLS, Control
 from quire import QuireError, pluralize
-from streamlit_app import chat, state, text
+from streamlit_app import state, text
 from streamlit_app.settings import is_loopback
 from streamlit_app.state import Session
+from streamlit_app.views import chat
 
 if TYPE_CHECKING:
     from assistant import ModelEntry
