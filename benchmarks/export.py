@@ -73,7 +73,8 @@ def write_random(root: Path, shape: dict[str, int]) -> None:
     from finetune.demo.tiny import make_tokenizer
     from finetune.export.safetensors_io import ShardWriter, from_float
     from finetune.runs.manifest import RunManifest, write_manifest
-    from finetune.templates.template import named
+    from finetune.templates.builtin import get_template
+    from finetune.templates.find import save_template
 
     h, i, kv = shape["hidden"], shape["intermediate"], shape["hidden"] // shape["heads"] * shape["kv"]
     linears = {
@@ -122,10 +123,10 @@ def write_random(root: Path, shape: dict[str, int]) -> None:
         "target_modules": sorted({n.rsplit(".", 1)[1] for n in linears}), "base_model_name_or_path": str(base),
     }  # fmt: skip
     (adapter / "adapter_config.json").write_text(json.dumps(lora))
-    tokenizer, template = make_tokenizer("qwen2"), named("chatml")
+    tokenizer, template = make_tokenizer("qwen2"), get_template("chatml")
     for folder in (base, adapter):
         tokenizer.save_pretrained(folder)
-    template.save(adapter)
+    save_template(template, adapter)
     write_manifest(
         adapter.parent,
         RunManifest("sft", str(base), "qlora", "chatml", ["bench"], {"dtype": "bf16"}, {}, {}),

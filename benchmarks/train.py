@@ -68,7 +68,8 @@ def texts(shared: dict[str, Any]) -> list[tuple[str, str, str]]:
 def ours(stage: str, base: str, folder: Path, shared: dict[str, Any]) -> dict[str, Any]:
     """Train with this package and give its figures."""
     from finetune.config import build
-    from finetune.data.records import Conversation, Message, Preference
+    from finetune.data.records import Conversation, Preference
+    from finetune.templates.messages import Message
     from finetune.train.run import peak_memory_bytes, train
     from finetune.train.watch import read_metrics
 
@@ -114,11 +115,12 @@ def theirs(stage: str, base: str, folder: Path, shared: dict[str, Any]) -> dict[
     from peft import LoraConfig
     from transformers import AutoTokenizer, BitsAndBytesConfig, TrainerCallback
 
-    from finetune.templates.template import named
+    from finetune.templates.builtin import get_template
+    from finetune.templates.languages import to_jinja
     from finetune.train.run import peak_memory_bytes
 
     tokenizer = AutoTokenizer.from_pretrained(base)
-    tokenizer.chat_template = named("chatml").to_jinja()
+    tokenizer.chat_template = to_jinja(get_template("chatml"))
     marks: list[tuple[float, int]] = []
 
     class Clock(TrainerCallback):  # type: ignore[misc]

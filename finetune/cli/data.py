@@ -84,9 +84,10 @@ def _load(source: str, args: argparse.Namespace, *, strict: bool) -> Any:
 
 def _model_side(args: argparse.Namespace) -> tuple[Any, Any]:
     """Give the template and, where a model's folder is named, its tokenizer."""
-    from finetune.templates import template
+    from finetune.templates.builtin import get_template
+    from finetune.templates.find import find_template
 
-    chosen = template.named(args.template) if args.template else template.for_model(args.model) if args.model else None
+    chosen = get_template(args.template) if args.template else find_template(args.model) if args.model else None
     if not args.model or not Path(args.model).expanduser().is_dir():
         return chosen, None
     from transformers import AutoTokenizer
@@ -170,12 +171,12 @@ def _shares(args: argparse.Namespace, parts: Sequence[Any]) -> list[Any]:
 def run_show(args: argparse.Namespace) -> int:
     """Show records as the model sees them."""
     from finetune.data import show
-    from finetune.templates.template import NAMES, named
+    from finetune.templates.builtin import TEMPLATE_NAMES, get_template
 
     template, tokenizer = _model_side(args)
     if template is None:
-        template = named("chatml")
-        print(f"in template chatml; another by --template ({', '.join(NAMES)}) or --model", file=sys.stderr)
+        template = get_template("chatml")
+        print(f"in template chatml; another by --template ({', '.join(TEMPLATE_NAMES)}) or --model", file=sys.stderr)
     loaded = _load(args.file, args, strict=True)
     records = [r for r in loaded.records if args.row in (None, r.row)][: args.rows]
     if left_out := [p for p in loaded.problems if args.row and p.row == args.row and p.dropped]:

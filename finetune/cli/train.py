@@ -277,10 +277,11 @@ def _check_data(config: TrainConfig, task: Any, *, model: str) -> None:
     from finetune.data.check import check
     from finetune.data.sources import load
     from finetune.errors import DataError
-    from finetune.templates.template import for_model, named
+    from finetune.templates.builtin import get_template
+    from finetune.templates.find import find_template
     from finetune.train.load import load_tokenizer
 
-    template = named(config.template) if config.template else for_model(model)
+    template = get_template(config.template) if config.template else find_template(model)
     tokenizer = load_tokenizer(model, config.revision)
     for name in config.data:
         loaded = load(name, task=task)
@@ -422,8 +423,8 @@ def run_compare(args: argparse.Namespace) -> int:
 
 def run_generate(args: argparse.Namespace) -> int:
     """Print one answer, nothing else; the finish reason goes to stderr, or into the JSON."""
-    from finetune.data.records import Message
     from finetune.evaluate.generate import answer
+    from finetune.templates.messages import Message
     from finetune.train.load import load_run
 
     messages = [Message("system", args.system)] if args.system else []

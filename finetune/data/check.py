@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from statistics import mean
 from typing import Any
 
-from finetune.data.records import Conversation, Label, Message, Preference, Record, Text, prompt_of
+from finetune.data.records import Conversation, Label, Preference, Record, Text, prompt_of
 from finetune.data.sources import Loaded, Problem
 from finetune.errors import MissingLibrary
+from finetune.templates.messages import Message
 from finetune.templates.template import Template
 from quire import install_extra
 

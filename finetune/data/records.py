@@ -5,55 +5,15 @@ Records are checked when they are made: wrong roles, an empty answer or two equa
 `InvalidRecord`, so that no later stage needs to look again. Where a row came from travels along.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from finetune.errors import InvalidRecord
+from finetune.templates.messages import Message, check_turns
 
-Role = Literal["system", "user", "assistant"]
 Task = Literal["sft", "preference", "label"]
 TASKS: tuple[Task, ...] = ("sft", "preference", "label")
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """One turn; `context` is material that an instruction speaks about and that Alpaca's prompt sets
-    apart.
-    """
-
-    role: str
-    content: str
-    context: str = ""
-
-    @property
-    def text(self) -> str:
-        """Give the content followed by its context, as templates without a place for context show it."""
-        return f"{self.content}\n\n{self.context}" if self.context else self.content
-
-    def to_dict(self) -> dict[str, str]:
-        """Give the plain form that chat templates and feedback rows use."""
-        plain = {"role": self.role, "content": self.content}
-        return {**plain, "context": self.context} if self.context else plain
-
-
-def check_turns(messages: Sequence[Message], *, last: Role) -> None:
-    """Require an optional system message, then user and assistant in turn, ending with `last`.
-
-    Raises InvalidRecord with the position (1-based) of the first message that breaks the order.
-    """
-    turns = list(messages)
-    start = 1 if turns and turns[0].role == "system" else 0
-    for index, message in enumerate(turns[start:], start=start):
-        expected = "user" if (index - start) % 2 == 0 else "assistant"
-        if message.role != expected:
-            raise InvalidRecord(
-                f"wrong role: message {index + 1} is {message.role!r} where {expected!r} belongs",
-                "an optional system message, then user and assistant in turn",
-            )
-    if len(turns) == start or turns[-1].role != last:
-        found = turns[-1].role if turns else "nothing"
-        raise InvalidRecord(f"wrong role: the last message must be {last!r}, found {found!r}")
 
 
 def _require_text(messages: Iterable[Message], what: str) -> None:

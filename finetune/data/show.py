@@ -5,7 +5,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from finetune.data.records import Conversation, Label, Message, Preference, Record, Text
+from finetune.data.records import Conversation, Label, Preference, Record, Text
+from finetune.templates.messages import Message
 from finetune.templates.template import Segment, Template
 
 _RESET, _DIM, _TRAINED, _END = "\x1b[0m", "\x1b[2m", "\x1b[32m", "\x1b[30;42m"

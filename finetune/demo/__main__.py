@@ -78,9 +78,9 @@ def samples(run: Path) -> list[str]:
 
 def teach(kind: str, folder: Path, data: tuple[Path, Path], say: Callable[[str], None]) -> dict[str, Any]:
     """Make a tiny model of the kind, train it by SFT and DPO, and give what came of it."""
-    from finetune.data.records import Message
     from finetune.demo.tiny import make_tiny
     from finetune.evaluate.generate import answer
+    from finetune.templates.messages import Message
     from finetune.train.load import load_run
     from finetune.train.run import train
 

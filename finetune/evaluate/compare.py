@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from finetune.data.records import Message
 from finetune.evaluate.generate import answer
 from finetune.runs.manifest import find_run, read_manifest
+from finetune.templates.messages import Message
 from finetune.train.load import Loaded, load_plain, load_run
 from quire import UsageError
 
@@ -73,10 +73,10 @@ def compare_runs(
 
 def _base(run: str, base: str, device: str) -> Loaded:
     """Load the untuned base with the run's template, so that every column saw the same text."""
-    from finetune.templates.template import load
+    from finetune.templates.find import load_template
 
     plain = load_plain(base, device=device)
-    return Loaded(plain.model, plain.tokenizer, load(find_run(run) / read_manifest(run).adapter), base)
+    return Loaded(plain.model, plain.tokenizer, load_template(find_run(run) / read_manifest(run).adapter), base)
 
 
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Comparison</title>

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from finetune.data.records import Message
+from finetune.templates.messages import Message
 from finetune.train.load import Loaded, computing
 
 

@@ -15,7 +15,7 @@ from finetune.export.ollama import Ollama, read_records
 from finetune.export.safetensors_io import tensors_of
 from finetune.runs.manifest import RunManifest, find_run, read_manifest
 from finetune.runs.scratch import scratch_folder
-from finetune.templates.template import load as load_template
+from finetune.templates.find import load_template
 from quire import QuireError
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from finetune.errors import AlreadyExists, UnsupportedModel
 from finetune.export.safetensors_io import Floats, Tensor, check_space, tensors_of
+from finetune.templates.languages import to_jinja
 from finetune.templates.template import Template
 
 KINDS = ("F32", "F16", "BF16", "Q8_0")
@@ -333,7 +334,7 @@ def _add_tokenizer_keys(writer: Any, vocabulary: Vocabulary, template: Template,
 
 def add_template_keys(writer: Any, template: Template, system: str) -> None:
     """Name the chat template, the stops and the system prompt in the file."""
-    writer.add_chat_template(template.to_jinja())
+    writer.add_chat_template(to_jinja(template))
     writer.add_string("quire.template", template.name)
     writer.add_array("quire.stops", list(stops_of(template)))
     if system:

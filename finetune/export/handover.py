@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 
-from finetune.data.records import Message
 from finetune.errors import AlreadyExists, ExportError, OllamaFailed, ParityFailed, WrongBase
 from finetune.export import parity
 from finetune.export.gguf import kind_of, read_config, write_gguf
@@ -24,8 +23,9 @@ from finetune.export.modelfile import CONTEXT, Modelfile, check_context, modelfi
 from finetune.export.ollama import Ollama, TagRecord, check_quantization, full_tag, record_path, write_record
 from finetune.runs.manifest import find_run, read_manifest
 from finetune.runs.scratch import scratch_folder
+from finetune.templates.find import load_template
+from finetune.templates.messages import Message
 from finetune.templates.template import Template
-from finetune.templates.template import load as load_template
 
 Say = Callable[[str], None]
 PROMPTS = 12  # at most; every one costs a pass of the trained model and some dozens of llama.cpp

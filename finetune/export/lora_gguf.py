@@ -9,7 +9,7 @@ from finetune.errors import AlreadyExists, UnsupportedModel
 from finetune.export.gguf import ALIGNMENT, NAMES, add_template_keys, read_config
 from finetune.export.merge import check_base, read_adapter
 from finetune.export.safetensors_io import tensors_of
-from finetune.templates.template import load as load_template
+from finetune.templates.find import load_template
 
 
 def write_adapter_gguf(adapter: Path, base: Path, out: Path) -> Path:

@@ -27,8 +27,9 @@ from finetune.export.safetensors_io import (
     tensors_of,
 )
 from finetune.runs.manifest import RunManifest, find_run, read_manifest
+from finetune.templates.find import load_template, save_template
+from finetune.templates.languages import to_jinja
 from finetune.templates.template import Template
-from finetune.templates.template import load as load_template
 from quire import QuireError, UsageError
 
 ONTO = ("dequantised", "original")
@@ -269,8 +270,8 @@ def _write_rest(out: Path, base: Path, adapter: Path, dtype: str) -> None:
         source = adapter / name if (adapter / name).is_file() else base / name
         if source.is_file():
             shutil.copyfile(source, out / name)
-    template.save(out)
-    (out / "chat_template.jinja").write_text(template.to_jinja(), encoding="utf-8")
+    save_template(template, out)
+    (out / "chat_template.jinja").write_text(to_jinja(template), encoding="utf-8")
     ends = end_ids(out, template)
     config["eos_token_id"] = ends[0]
     (out / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from finetune.export.gguf import stops_of
+from finetune.templates.languages import to_go
 from finetune.templates.template import Template
 from quire import UsageError
 
@@ -75,4 +76,4 @@ def modelfile_for(template: Template, *, context_length: int, num_ctx: int = CON
     `context_length` is the longest text that the model was made for; `num_ctx` never goes beyond it.
     """
     check_context(num_ctx)
-    return Modelfile(template.to_go(), stops_of(template), min(num_ctx, context_length), system=system)
+    return Modelfile(to_go(template), stops_of(template), min(num_ctx, context_length), system=system)

@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from finetune.data.records import Message
 from finetune.errors import ParityFailed
 from finetune.export.engine import TOP, Engine, Spread
 from finetune.export.gguf import ARCHITECTURE, Header, pre_tokenizer, read_config, read_header, rope, stops_of
 from finetune.export.modelfile import Modelfile
+from finetune.templates.languages import to_go
+from finetune.templates.messages import Message
 from finetune.templates.template import Template
 
 STEPS = ("tokenizer", "template", "stop", "rope", "shape", "weights")
@@ -288,7 +289,7 @@ def check_template(ref: Reference, engine: Engine, modelfile: Modelfile | None, 
             found.differ("template", difference(has, wanted))
         elif engine.tokens(has) != ref.template.encode_prompt(ref.tokenizer, messages):
             found.differ("tokenizer", f"the prompt {wanted[:40]!r} becomes other tokens")
-    if modelfile is not None and modelfile.template != ref.template.to_go():
+    if modelfile is not None and modelfile.template != to_go(ref.template):
         found.differ("template", "the Modelfile's TEMPLATE is not the one that the run was trained with")
 
 

@@ -1,1 +1,1 @@
-"""Chat templates and the languages they are exported to."""
+"""Chat templates: messages to the text and tokens of a model, in Python, Jinja and Go."""

@@ -1,31 +1,29 @@
-"""The two languages a template is exported in: Jinja for transformers and GGUF files, Go for Ollama's
-TEMPLATE.
-"""
+"""A template in the languages of other tools: Jinja for transformers and GGUF files, Go for Ollama."""
 
 from finetune.errors import TemplateError
 from finetune.templates.template import CONTEXT_SLOT, SLOT, Template
 
 
 def _quoted(text: str) -> str:
-    """Write a Jinja string literal; Jinja reads the escapes of Python."""
+    """Write a Jinja string literal; Jinja reads Python's escapes."""
     escaped = text.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n").replace("\t", "\\t")
     return f"'{escaped}'"
 
 
 def _out(*parts: str) -> str:
-    """Write one Jinja output of the non-empty parts, which are expressions."""
-    given = [part for part in parts if part not in ("", "''")]
-    return "{{ " + " + ".join(given) + " }}" if given else ""
+    """Write one Jinja output that joins the expressions, except empty strings."""
+    shown = [part for part in parts if part not in ("", "''")]
+    return "{{ " + " + ".join(shown) + " }}" if shown else ""
 
 
-def jinja(template: Template, *, generation_markers: bool = False) -> str:
-    """Write `template` as one line of Jinja, so that no setting for white space changes its text."""
+def to_jinja(template: Template) -> str:
+    """Write a template as one line of Jinja, so that no whitespace setting changes its text."""
     return (
         _jinja_system(template)
         + "{% for message in turns %}{% if message['role'] == 'user' %}"
         + _jinja_user(template)
         + "{% elif message['role'] == 'assistant' %}"
-        + _jinja_answer(template, generation_markers)
+        + _jinja_answer(template)
         + "{% endif %}{% endfor %}"
     )
 
@@ -76,27 +74,24 @@ def _jinja_user(template: Template) -> str:
     return start + ("" if template.system_in_user else block) + plain + prompt
 
 
-def _jinja_answer(template: Template, generation_markers: bool) -> str:
-    answer = _out(
-        _quoted(template.answer_lead),
-        "message['content']",
-        _quoted(template.answer_trail + template.end_token),
-    )
-    if generation_markers:
-        answer = "{% generation %}" + answer + "{% endgeneration %}"
+def _jinja_answer(template: Template) -> str:
+    closing = _quoted(template.answer_trail + template.end_token)
+    answer = _out(_quoted(template.answer_lead), "message['content']", closing)
     return answer + _out(_quoted(template.after_answer))
 
 
-def go(template: Template) -> str:
-    """Write `template` as a Go TEMPLATE over `.Messages`.
+def to_go(template: Template) -> str:
+    """Write a template for Ollama's TEMPLATE (Go), which ranges over `.Messages`.
 
-    Raises TemplateError for a template whose own text holds `{{`. A message's context is part of its content
-    there.
+    It includes the default system message, so a Modelfile needs no SYSTEM line; a message's context is part of its
+    content. Raises TemplateError for a template that contains `{{`.
     """
-    own = (template.system, template.user, template.generation_prompt, template.start, template.answer_lead,
+    texts = (template.system, template.user, template.generation_prompt, template.start, template.answer_lead,
            template.answer_trail, template.end_token, template.after_answer, template.default_system or "")  # fmt: skip
-    if any("{{" in text for text in own):
-        raise TemplateError(f"template {template.name!r} holds '{{{{', which Go reads as a command", "change its text")
+    if any("{{" in text for text in texts):
+        raise TemplateError(
+            f"template {template.name!r} contains '{{{{', which Go reads as a command", "change its text"
+        )
     return (
         _go_default(template)
         + "{{ range $i, $m := .Messages }}"
@@ -128,7 +123,7 @@ def _go_system(template: Template) -> str:
 def _go_user(template: Template) -> str:
     opening, _, closing = template.user.partition(SLOT)
     if template.system_in_user:
-        # the system turn already wrote the opening of the user turn that follows it
+        # the system turn already wrote the opening of the next user turn
         opening = (
             '{{ if or (ne $i 1) (ne (index $.Messages 0).Role "system") }}' + template.start + opening + "{{ end }}"
         )

@@ -18,8 +18,9 @@ from finetune.config import TrainConfig
 from finetune.errors import MissingLibrary, ModelUnavailable
 from finetune.hub_access import endpoint, hub_or_cache, reachable
 from finetune.runs.manifest import RunManifest, find_run, read_manifest
-from finetune.templates.template import Template, for_model, named
-from finetune.templates.template import load as load_template
+from finetune.templates.builtin import get_template
+from finetune.templates.find import find_template, load_template
+from finetune.templates.template import Template
 from finetune.train.architectures import shape_of, unknown_target
 from quire import install_extra, pip_install
 
@@ -303,7 +304,7 @@ def count_parameters(model: Any) -> int:
 
 def template_of(config: TrainConfig) -> Template:
     """Give the template of a run: the one it names, else that of the model's kind."""
-    return named(config.template) if config.template else for_model(config.model)
+    return get_template(config.template) if config.template else find_template(config.model)
 
 
 def load_run(run: str | Path, *, device: str = "auto", method: str = "", base: str = "") -> Loaded:

@@ -22,6 +22,8 @@ from finetune.data.split import split
 from finetune.errors import DataError, TrainingFailed
 from finetune.runs.claim import claim, claimed
 from finetune.runs.manifest import RunManifest, find_run, hash_files, library_versions, read_manifest, write_manifest
+from finetune.templates.find import save_template
+from finetune.templates.languages import to_jinja
 from quire import UsageError
 
 logger = logging.getLogger(__name__)
@@ -440,9 +442,9 @@ def save(config: TrainConfig, folder: Path, model: Any, tokenizer: Any, template
         model.save_pretrained(target)
     else:
         model.save_pretrained(target, selected_adapters=["default"])
-    tokenizer.chat_template = template.to_jinja()
+    tokenizer.chat_template = to_jinja(template)
     tokenizer.save_pretrained(target)
-    template.save(target)
+    save_template(template, target)
     (target / "README.md").unlink(missing_ok=True)  # a form of PEFT's with nothing filled in; the manifest says it all
 
 

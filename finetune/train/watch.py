@@ -184,8 +184,8 @@ class Sampler(TrainerCallback):  # type: ignore[misc]
     def _sample(self, state: Any, model: Any) -> None:
         if not state.is_world_process_zero or not self._config.prompts:
             return
-        from finetune.data.records import Message
         from finetune.evaluate.generate import answer
+        from finetune.templates.messages import Message
         from finetune.train.load import Loaded
 
         inner = getattr(model, "module", model)  # DDP wraps

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from finetune.data.records import Conversation, Message, Preference
+from finetune.data.records import Conversation, Preference
+from finetune.templates.messages import Message
 from tests.finetune.hub_stand_in import Hub
 
 SOUNDS = {"cow": "moo", "dog": "woof", "cat": "meow", "duck": "quack", "lion": "roar", "horse": "neigh"}

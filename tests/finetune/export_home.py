@@ -34,7 +34,7 @@ def make_tuned(kind: str, home: Path, base: str, conversations: list[Conversatio
     from finetune.config import build
     from finetune.export.handover import reference_of
     from finetune.export.merge import merge
-    from finetune.templates.template import named
+    from finetune.templates.builtin import get_template
     from finetune.train.run import train
 
     data = home / "animals.json"
@@ -63,7 +63,7 @@ def make_tuned(kind: str, home: Path, base: str, conversations: list[Conversatio
     )
     merged = home / f"{kind}-merged"
     merge(run, merged, dtype="float32", measure=False)
-    return Tuned(kind, home, run, Path(base), merged, named(TEMPLATES[kind]), reference_of(run, merged))
+    return Tuned(kind, home, run, Path(base), merged, get_template(TEMPLATES[kind]), reference_of(run, merged))
 
 
 @pytest.fixture(scope="session")

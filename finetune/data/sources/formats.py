@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from finetune.data.records import Conversation, Label, Message, Preference, Record, Text
+from finetune.data.records import Conversation, Label, Preference, Record, Text
 from finetune.errors import InvalidRecord, MalformedRow
+from finetune.templates.messages import Message
 
 Values = Mapping[str, Any]
 Pairs = Literal["best-worst", "best-random", "all"]

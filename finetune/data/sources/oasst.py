@@ -5,11 +5,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from finetune.data.records import Conversation, Message, Record
+from finetune.data.records import Conversation, Record
 from finetune.data.sources.formats import ROLES, Choices, Place, ranked_pairs
 from finetune.data.sources.problem import Problem
 from finetune.data.sources.readers import Row
 from finetune.errors import InvalidRecord, MalformedRow
+from finetune.templates.messages import Message
 
 Pick = Literal["best", "all", "concat"]
 

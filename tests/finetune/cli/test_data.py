@@ -5,7 +5,7 @@ import pytest
 from finetune.cli import main
 from finetune.data.show import as_html, terminal, views
 from finetune.data.sources import load
-from finetune.templates.template import named
+from finetune.templates.builtin import get_template
 
 
 @pytest.fixture
@@ -130,7 +130,7 @@ def test_show_prints_one_json_object_with_what_is_trained(rows, capsys):
 
 def test_without_colour_brackets_mark_what_is_trained(rows):
     (record,) = load(rows).records
-    text = terminal(views(record, named("chatml")), colour=False)
+    text = terminal(views(record, get_template("chatml")), colour=False)
     assert "⟦<script>alert(1)</script>⟧⟦<|im_end|>⟧\n" in text
     assert "\x1b" not in text
 
@@ -149,6 +149,6 @@ def test_an_answer_inside_a_preferences_prompt_is_not_marked(tmp_path):
     path = tmp_path / "p.jsonl"
     start = "\n\nHuman: Q\n\nAssistant: early\n\nHuman: R\n\nAssistant: "
     path.write_text(json.dumps({"chosen": start + "good", "rejected": start + "bad"}) + "\n")
-    chosen, rejected = views(load(path).records[0], named("chatml"))
+    chosen, rejected = views(load(path).records[0], get_template("chatml"))
     assert [s.text for s in chosen.segments if s.trained] == ["good", "<|im_end|>"]
     assert [s.text for s in rejected.segments if s.trained] == ["bad", "<|im_end|>"]

@@ -1,6 +1,7 @@
 from finetune.data.check import NGRAM, check
-from finetune.data.records import Conversation, Label, Message, Preference
+from finetune.data.records import Conversation, Label, Preference
 from finetune.data.sources import Loaded, Problem
+from finetune.templates.messages import Message
 
 U, A = (lambda t: Message("user", t)), (lambda t: Message("assistant", t))
 LONG = "the quick brown fox jumps over the lazy dog while seven green ships sail past a quiet harbour at dawn"

@@ -6,17 +6,18 @@ import pytest
 
 from finetune.config import build
 from finetune.data.encode import IGNORED, encode_for, encode_labels, encode_pairs, encode_rows, hash_rows
-from finetune.data.records import Conversation, Label, Message, Preference, Text, to_task
+from finetune.data.records import Conversation, Label, Preference, Text, to_task
 from finetune.errors import DataError
+from finetune.templates.messages import Message
 
 
 @pytest.fixture(scope="module", params=["qwen2", "phi"])
 def coder(request: pytest.FixtureRequest, models: dict[str, str]) -> tuple[Any, Any]:
     """A tokenizer and the template of its kind."""
-    from finetune.templates.template import for_model
+    from finetune.templates.find import find_template
     from finetune.train.load import load_tokenizer
 
-    return load_tokenizer(models[request.param]), for_model(models[request.param])
+    return load_tokenizer(models[request.param]), find_template(models[request.param])
 
 
 def test_the_loss_is_on_the_answer_and_its_end_token(coder: tuple[Any, Any], conversations: list[Conversation]) -> None:

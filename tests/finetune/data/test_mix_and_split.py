@@ -1,8 +1,9 @@
 import pytest
 
 from finetune.data.mix import mix
-from finetune.data.records import Conversation, Message
+from finetune.data.records import Conversation
 from finetune.data.split import split
+from finetune.templates.messages import Message
 from quire import UsageError
 
 

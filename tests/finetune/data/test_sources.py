@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from finetune.data.records import Conversation, Label, Message, Preference, Text
+from finetune.data.records import Conversation, Label, Preference, Text
 from finetune.data.sources import FORMATS, TreeFilter, load
 from finetune.errors import MalformedRow, SourceUnavailable, UnknownFormat
+from finetune.templates.messages import Message
 from quire import UsageError
 
 U, A, S = (lambda t: Message("user", t)), (lambda t: Message("assistant", t)), (lambda t: Message("system", t))

@@ -14,6 +14,7 @@ import pytest
 from finetune.errors import AlreadyExists, UnsupportedModel
 from finetune.export import gguf
 from finetune.export.gguf import pre_tokenizer, read_config, read_header, read_vocabulary, rope, write_gguf
+from finetune.templates.languages import to_jinja
 from tests.finetune.export_home import Tuned
 
 
@@ -47,7 +48,7 @@ def test_keys_that_decide_what_is_said_are_written(tuned: Tuned, tmp_path: Path)
         "quire.system": "Be brief.",
     }
     assert header.get("{arch}.rope.freq_base") == pytest.approx(config["rope_parameters"]["rope_theta"])
-    assert header.get("tokenizer.chat_template") == tuned.template.to_jinja()
+    assert header.get("tokenizer.chat_template") == to_jinja(tuned.template)
     assert header.get("quire.stops")[0] == tuned.template.end_token
     tokens = header.get("tokenizer.ggml.tokens")
     assert len(tokens) == config["vocab_size"]

@@ -18,9 +18,9 @@ pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning
 
 
 def test_an_adapter_comes_back_and_answers_the_same(tuned: Tuned, tmp_path: Path) -> None:
-    from finetune.data.records import Message
     from finetune.evaluate.generate import answer
-    from finetune.templates.template import load as load_template
+    from finetune.templates.find import load_template
+    from finetune.templates.messages import Message
     from finetune.train.load import Loaded, load_adapter, load_plain, load_run
 
     assert push(tuned.run, f"file:{tmp_path / 'there'}") == f"file:{tmp_path / 'there'}"

@@ -3,14 +3,15 @@
 import pytest
 
 from finetune.export.modelfile import Modelfile, modelfile_for
-from finetune.templates.template import named
+from finetune.templates.builtin import get_template
+from finetune.templates.languages import to_go
 from quire import UsageError
 
 
 def test_everything_comes_from_the_template_of_training() -> None:
-    template = named("chatml")
+    template = get_template("chatml")
     found = modelfile_for(template, context_length=32768)
-    assert found.template == template.to_go()
+    assert found.template == to_go(template)
     assert found.parameters() == {
         "num_ctx": 4096,
         "num_predict": 1024,
@@ -29,11 +30,11 @@ def test_a_system_prompt_that_ollama_would_cut_is_refused() -> None:
 def test_a_context_that_holds_no_question_is_refused() -> None:
     for few in (-1, 0, 255):
         with pytest.raises(UsageError, match="--num-ctx"):
-            modelfile_for(named("phi-2"), context_length=2048, num_ctx=few)
+            modelfile_for(get_template("phi-2"), context_length=2048, num_ctx=few)
 
 
 def test_the_context_never_goes_beyond_the_model() -> None:
-    assert modelfile_for(named("phi-2"), context_length=2048).num_ctx == 2048
+    assert modelfile_for(get_template("phi-2"), context_length=2048).num_ctx == 2048
 
 
 def test_text_for_people() -> None:

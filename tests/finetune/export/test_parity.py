@@ -12,7 +12,8 @@ from finetune.export import gguf, parity
 from finetune.export.engine import Spread
 from finetune.export.lora_gguf import write_adapter_gguf
 from finetune.export.modelfile import Modelfile, modelfile_for
-from finetune.templates.template import named
+from finetune.templates.builtin import get_template
+from finetune.templates.languages import to_jinja
 from tests.finetune.export_home import Tuned
 
 
@@ -73,7 +74,7 @@ def broken(tuned: Tuned, out: Path, monkeypatch: pytest.MonkeyPatch, **changes: 
 
 
 def test_a_wrong_template_is_caught_as_template(tuned: Tuned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    wrong = named("zephyr").to_jinja()
+    wrong = to_jinja(get_template("zephyr"))
     found = broken(tuned, tmp_path, monkeypatch, add_chat_template=lambda _: wrong)
     assert list(found.differences) == ["template"]
     with pytest.raises(ParityFailed, match="template: rendered") as failed:

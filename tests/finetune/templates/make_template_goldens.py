@@ -6,8 +6,9 @@ Read the difference before you commit it: a golden file that changes is a change
 import json
 from pathlib import Path
 
-from finetune.data.records import Message
-from finetune.templates.template import NAMES, named
+from finetune.templates.builtin import TEMPLATE_NAMES, get_template
+from finetune.templates.languages import to_go, to_jinja
+from finetune.templates.messages import Message
 
 FOLDER = Path(__file__).parent / "golden" / "templates"
 
@@ -35,7 +36,7 @@ CASES: dict[str, list[tuple[str, str]]] = {
 
 def golden(name: str) -> dict[str, object]:
     """Give the renders of one template, with its exports to Jinja and Go."""
-    template = named(name)
+    template = get_template(name)
     renders = {}
     for case, turns in CASES.items():
         messages = [Message(role, content) for role, content in turns]
@@ -43,8 +44,8 @@ def golden(name: str) -> dict[str, object]:
     return {
         "name": name,
         "renders": renders,
-        "jinja": template.to_jinja(),
-        "go": template.to_go(),
+        "jinja": to_jinja(template),
+        "go": to_go(template),
         "stop": list(template.stop),
     }
 
@@ -52,7 +53,7 @@ def golden(name: str) -> dict[str, object]:
 def main() -> None:
     """Write one file per template."""
     FOLDER.mkdir(parents=True, exist_ok=True)
-    for name in NAMES:
+    for name in TEMPLATE_NAMES:
         text = json.dumps(golden(name), ensure_ascii=False, indent=2)
         (FOLDER / f"{name}.json").write_text(text + "\n", encoding="utf-8")
 

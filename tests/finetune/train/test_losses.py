@@ -26,7 +26,7 @@ def trainer_for(
     models: dict[str, str], preferences: list[Preference], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[[str], Any]]:
     """Give the pair trainer that a run with the loss named in its settings gets, on a tiny model and two pairs."""
-    from finetune.templates.template import for_model
+    from finetune.templates.find import find_template
     from finetune.train.load import add_adapter, load_base, load_tokenizer
     from finetune.train.run import Prepared, build_trainer, complete
 
@@ -36,7 +36,7 @@ def trainer_for(
                    "loss": loss})
         )  # fmt: skip
         tokenizer = load_tokenizer(config.model)
-        template = for_model(config.model)
+        template = find_template(config.model)
         rows, report = encode_pairs(preferences[:2], template, tokenizer, max_length=256)
         model = add_adapter(load_base(config), config)
         trainer, _ = build_trainer(

@@ -1,0 +1,110 @@
+"""The built-in templates, one for each family of models.
+
+- `chatml` is the format of Qwen2.5-Instruct with its default system message, so that the untuned model and other
+  tools see the same text. The answer and `<|im_end|>` are trained, the newline after it is not.
+- `chatml-base` is for Qwen2.5 base models: the same format, but every turn ends with `<|endoftext|>`. The embedding
+  of `<|im_end|>` is untrained there, and an adapter that leaves the embeddings alone cannot learn to stop on it.
+- `phi-2` ends an answer with `<|endoftext|>` and an untrained newline. The space after `Output:` is part of the
+  answer: `" word"` is one token, and a prompt that ends in a space would be text the model never saw.
+- `alpaca`, `guanaco`, `zephyr` and `llama-2` are written as their authors published them.
+"""
+
+from finetune.errors import TemplateError
+from finetune.templates.template import Template
+
+QWEN_SYSTEM = "You are Qwen, created by Alibaba Cloud. You are a helpful assistant."
+_ALPACA_TASK = "Below is an instruction that describes a task"
+_ALPACA_CLOSE = "Write a response that appropriately completes the request."
+
+TEMPLATES = {
+    template.name: template
+    for template in (
+        Template(
+            name="chatml",
+            system="<|im_start|>system\n{content}<|im_end|>\n",
+            user="<|im_start|>user\n{content}<|im_end|>\n",
+            generation_prompt="<|im_start|>assistant\n",
+            end_token="<|im_end|>",  # noqa: S106 - a token of text, not a secret
+            after_answer="\n",
+            default_system=QWEN_SYSTEM,
+            special_tokens=("<|im_start|>", "<|im_end|>"),
+            stop=("<|im_end|>", "<|endoftext|>"),
+        ),
+        Template(
+            name="chatml-base",
+            system="<|im_start|>system\n{content}<|endoftext|>\n",
+            user="<|im_start|>user\n{content}<|endoftext|>\n",
+            generation_prompt="<|im_start|>assistant\n",
+            end_token="<|endoftext|>",  # noqa: S106
+            after_answer="\n",
+            default_system=None,
+            special_tokens=("<|im_start|>", "<|endoftext|>"),
+            stop=("<|endoftext|>", "<|im_start|>"),
+        ),
+        Template(
+            name="phi-2",
+            system="{content}\n",
+            user="Instruct: {content}\n",
+            generation_prompt="Output:",
+            answer_lead=" ",
+            end_token="<|endoftext|>",  # noqa: S106
+            after_answer="\n",
+            special_tokens=("<|endoftext|>",),
+            stop=("<|endoftext|>", "\nInstruct:"),
+        ),
+        Template(
+            name="alpaca",
+            system="{content}\n\n",
+            user="### Instruction:\n{content}\n\n",
+            user_with_context="### Instruction:\n{content}\n\n### Input:\n{context}\n\n",
+            generation_prompt="### Response:",
+            end_token="</s>",  # noqa: S106
+            after_answer="\n\n",
+            default_system=f"{_ALPACA_TASK}. {_ALPACA_CLOSE}",
+            default_system_with_context=f"{_ALPACA_TASK}, paired with an input that provides further context. {_ALPACA_CLOSE}",
+            special_tokens=("</s>",),
+            stop=("</s>", "\n### Instruction:"),
+        ),
+        Template(
+            name="llama-2",
+            start="<s>",
+            system="<<SYS>>\n{content}\n<</SYS>>\n\n",
+            system_in_user=True,
+            user="[INST] {content} [/INST]",
+            generation_prompt="",
+            answer_lead=" ",
+            answer_trail=" ",
+            end_token="</s>",  # noqa: S106
+            special_tokens=("<s>", "</s>"),
+            stop=("</s>", "[INST]"),
+        ),
+        Template(
+            name="zephyr",
+            system="<|system|>\n{content}</s>\n",
+            user="<|user|>\n{content}</s>\n",
+            generation_prompt="<|assistant|>\n",
+            end_token="</s>",  # noqa: S106
+            after_answer="\n",
+            special_tokens=("</s>",),
+            stop=("</s>", "<|user|>"),
+        ),
+        Template(
+            name="guanaco",
+            system="{content}\n",
+            user="### Human: {content}",
+            generation_prompt="### Assistant:",
+            answer_lead=" ",
+            end_token="</s>",  # noqa: S106
+            special_tokens=("</s>",),
+            stop=("</s>", "### Human:"),
+        ),
+    )
+}
+TEMPLATE_NAMES = tuple(TEMPLATES)
+
+
+def get_template(name: str, *, end_token: str | None = None) -> Template:
+    """Return a built-in template by name, with another end token if one is given."""
+    if name not in TEMPLATES:
+        raise TemplateError(f"there is no template {name!r}", f"choose one of {', '.join(TEMPLATE_NAMES)}")
+    return TEMPLATES[name].with_end_token(end_token) if end_token else TEMPLATES[name]

@@ -1,0 +1,86 @@
+"""The template of a model: the one stored beside it, else the one that fits its model type or name."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from finetune.errors import TemplateError
+from finetune.templates.builtin import TEMPLATE_NAMES, TEMPLATES
+from finetune.templates.template import Template
+
+FILE_NAME = "template.json"
+_HINT = "name a template with --template"
+_FAMILY_PATTERNS = (
+    (r"^qwen2(\.5)?\b|^qwen2\.5", "qwen2"), (r"^phi-?2\b|^phi-?1", "phi"), (r"zephyr", "zephyr"),
+    (r"llama-?2", "llama-2"), (r"alpaca", "alpaca"), (r"guanaco", "guanaco"),
+)  # fmt: skip
+
+
+def save_template(template: Template, folder: Path) -> Path:
+    """Write `template.json` into a folder and return its path."""
+    path = folder / FILE_NAME
+    path.write_text(json.dumps(template.to_dict(), ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+    return path
+
+
+def load_template(folder: Path) -> Template:
+    """Read the `template.json` beside an adapter or a model."""
+    path = folder / FILE_NAME
+    if not path.exists():
+        raise TemplateError(f"{folder} has no {FILE_NAME}", _HINT)
+    values = _read_json(path)
+    if not values:
+        raise TemplateError(f"{path} is not a template", _HINT)
+    return Template.from_dict(values)
+
+
+def find_template(model: str | Path) -> Template:
+    """Return the template of a model, given by folder or by name.
+
+    A folder's `template.json` comes first. A Qwen2 model counts as an instruct model if its end token is
+    `<|im_end|>` or, without a tokenizer, if its name says so. Raises TemplateError if no template fits.
+    """
+    folder = Path(model).expanduser()
+    if folder.is_dir():
+        return _template_of_folder(folder)
+    return _template_of_family(_family_of_name(str(model)), str(model), end_token=None)
+
+
+def _template_of_folder(folder: Path) -> Template:
+    if (folder / FILE_NAME).exists():
+        return load_template(folder)
+    config = _read_json(folder / "config.json")
+    end = _read_json(folder / "tokenizer_config.json").get("eos_token")
+    end = end.get("content") if isinstance(end, dict) else end
+    return _template_of_family(str(config.get("model_type", "")), folder.name, end_token=end)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object; a missing file or another JSON value is an empty one."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as exc:
+        raise TemplateError(f"{path} cannot be read: {exc}", _HINT) from exc
+    return values if isinstance(values, dict) else {}
+
+
+def _family_of_name(name: str) -> str:
+    last_part = name.rsplit("/", 1)[-1].lower()
+    return next((family for pattern, family in _FAMILY_PATTERNS if re.search(pattern, last_part)), "")
+
+
+def _template_of_family(family: str, name: str, *, end_token: str | None) -> Template:
+    if family == "qwen2":
+        instruct = end_token == "<|im_end|>" if end_token else bool(re.search(r"instruct|chat", name, re.I))  # noqa: S105
+        return TEMPLATES["chatml" if instruct else "chatml-base"]
+    if family == "phi":
+        return TEMPLATES["phi-2"]
+    if family in TEMPLATES:
+        return TEMPLATES[family]
+    raise TemplateError(
+        f"no template is known for {name!r} (model type {family or 'unknown'!r})",
+        f"name one with --template: {', '.join(TEMPLATE_NAMES)}",
+    )
