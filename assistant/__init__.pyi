@@ -31,8 +31,5 @@ from .llm import choose_model as choose_model
 from .llm import list_models as list_models
 from .llm import load_model as load_model
 from .llm.servers import pull_model as pull_model
-from .retrieval.library import Library as Library
-from .retrieval.library import check_embedder as check_embedder
-from .retrieval.library import open_library as open_library
 from .retrieval.search import Passage as Passage
 from .retrieval.search import search as search

@@ -55,7 +55,7 @@ def main(argv: list[str]) -> None:
 
 def _passages() -> list[str]:
     """Return passages spread over three files, with the words in front that the pipeline puts there."""
-    from ingest.pdf import read_pdf
+    from ingest.pdf.read import read_pdf
     from ingest.text.chunks import embedding_text, split
 
     texts = []

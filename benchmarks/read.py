@@ -6,7 +6,7 @@ import time
 
 from benchmarks.corpus import typical
 from benchmarks.table import show
-from ingest.pdf import read_pdf
+from ingest.pdf.read import read_pdf
 from ingest.text.chunks import split
 
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from ingest.config import IngestConfig
 from ingest.embed import Embedder, load_embedder, mostly_english
+from ingest.embed.cache import Journal, text_key
 from ingest.errors import (
     EmbedderUnavailable,
     IngestError,
@@ -24,13 +25,12 @@ from ingest.errors import (
     StoreUnreachable,
     UnknownDocument,
 )
-from ingest.files.copies import Copies
 from ingest.files.links import fetch_link
 from ingest.files.names import UPLOAD, display_names, file_name
+from ingest.files.pdf_store import Copies
 from ingest.files.sources import Candidate, Failed, collect
-from ingest.journal import Journal, text_key
-from ingest.pdf import decrypted_copy
-from ingest.pdf.workers import Job, Parsed, parse_all
+from ingest.parsing import Job, Parsed, parse_all
+from ingest.pdf.read import decrypted_copy
 from ingest.store import Document, Identity, Store, Vectors, miscounted, open_store
 from ingest.text.chunks import Chunk, embedding_text
 from quire import QuireError, sha256_of_file

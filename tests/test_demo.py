@@ -15,8 +15,8 @@ import pytest
 from assistant.answering.agent import Agent
 from assistant.config import AssistantConfig
 from assistant.llm import quotes_model
-from assistant.retrieval.library import open_library
 from ingest.config import IngestConfig
+from ingest.library import open_library
 from ingest.pipeline import ingest
 
 ROOT = Path(__file__).parent.parent

@@ -111,8 +111,8 @@ def _search_parser() -> argparse.ArgumentParser:
 
 
 def _search(args: argparse.Namespace) -> int:
-    from assistant.retrieval.library import open_library
     from assistant.retrieval.search import search
+    from ingest import open_library
 
     _refuse_empty(args)
     ingest_config, _ = _configs(args)
@@ -202,7 +202,7 @@ def _ask(args: argparse.Namespace) -> int:
 def model_and_library(ingest_config: IngestConfig, config: AssistantConfig, args: argparse.Namespace) -> Iterator[Any]:
     """Open what one question needs: yields (model, library or None, notice)."""
     from assistant.llm import choose_model
-    from assistant.retrieval.library import open_library
+    from ingest import open_library
 
     name, notice = choose_model(config)
     if args.no_documents:

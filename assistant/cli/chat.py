@@ -21,7 +21,7 @@ from quire import QuireError, UsageError
 
 if TYPE_CHECKING:
     from assistant.llm import Model
-    from assistant.retrieval.library import Library
+    from ingest import Library
 
 HELP = """/doc NAME     ask only this document; /doc alone asks all again
 /model NAME   answer with another model; /model alone tells which one answers

@@ -17,9 +17,8 @@ from assistant.config import AssistantConfig
 from assistant.errors import AssistantError, QuestionsError
 from assistant.evaluation import judge as judges
 from assistant.evaluation.scores import mean, numeric_match, paired_difference
-from assistant.retrieval.library import Library, open_library
 from assistant.retrieval.search import search, whole_page
-from ingest import IngestConfig
+from ingest import IngestConfig, Library, open_library
 from quire import pluralize
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ingest.files.copies import FOLDER, USES
+from ingest.files.pdf_store import FOLDER, USES
 
 _DOCUMENTS = uuid.UUID("7f1d7e0c-3f0a-5d3c-9a52-1f6f0d6d2b11")  # namespace of document ids
 _SPELLING = "check the spelling"

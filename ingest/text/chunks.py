@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePath
 
-from ingest.pdf import PDF, Page
+from ingest.pdf.read import PDF, Page
 
 _NAMESPACE = uuid.UUID("6f2b1c0e-3d55-5e0a-9a57-0d8f5c1c7d11")  # any fixed one; ids must not change between versions
 _SMALLEST = 0.7  # share of the size before which no cut is looked for; 0.5 makes a fifth more passages to embed

@@ -59,7 +59,7 @@ def test_the_store_setting_outranks_a_weaviate_address(tmp_path: Path) -> None:
         ("[ingst]\njobs = 1\n", r"\[ingest\]"),
         ("jobs = 1\n", r"\[ingest\]"),
         ("ingest = 3\n", r"\[ingest\]"),
-        ("[ingest\n", "mend the file"),
+        ("[ingest\n", "fix the file"),
         ("[ingest]\nstore = 'oracle'\n", "sqlite, weaviate"),
     ],
 )

@@ -14,7 +14,7 @@ import pytest
 from ingest.config import IngestConfig
 from ingest.embed import load_embedder
 from ingest.errors import IdentityMismatch, UnknownDocument
-from ingest.files.copies import Copies
+from ingest.files.pdf_store import Copies
 from ingest.pipeline import Cancelled, Progress, find_document, ingest, reindex, remove_document
 from ingest.store import Store, open_store
 from tests.documents import write_facts, write_pdf

@@ -12,7 +12,7 @@ from fpdf import FPDF
 from PIL import Image
 
 from ingest.errors import UnreadablePDF
-from ingest.pdf import read_pdf
+from ingest.pdf.read import read_pdf
 from streamlit_app.views.page import marked_page
 from tests.documents import write_pdf
 

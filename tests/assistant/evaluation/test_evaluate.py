@@ -8,7 +8,7 @@ from assistant.evaluation.evaluate import Question, compare, read_questions, rea
 from assistant.evaluation.judge import verdict
 from assistant.evaluation.report import failures, html
 from assistant.llm import quotes_model, wrap
-from assistant.retrieval.library import Library
+from ingest.library import Library
 from ingest.store import Identity
 from tests.assistant.helpers import PagesStore, WordEmbedder, scripted
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.pdf import PDF, Page
+from ingest.pdf.read import PDF, Page
 from ingest.text.chunks import Chunk, embedding_text, name_words, page_heading, ranges, split
 
 PROSE = st.text(alphabet="abcAB .!?\n\t-1é̈中😀", max_size=600)

@@ -443,7 +443,7 @@ def _libraries_list(args: argparse.Namespace, config: IngestConfig) -> int:
 
 
 def _libraries_remove(args: argparse.Namespace, config: IngestConfig) -> int:
-    from ingest.files.copies import Copies
+    from ingest.files.pdf_store import Copies
     from ingest.pipeline import library_key
     from ingest.store import remove_library
 

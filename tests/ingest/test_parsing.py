@@ -15,8 +15,8 @@ import pytest
 
 from ingest.config import IngestConfig
 from ingest.errors import IngestError, NoTextInPDF, ParserLimit, PasswordRequired, UnreadablePDF
-from ingest.pdf import read_pdf
-from ingest.pdf.workers import Job, Parsed, parse, parse_all
+from ingest.parsing import Job, Parsed, parse, parse_all
+from ingest.pdf.read import read_pdf
 from ingest.text.chunks import split
 from tests.ingest import pdfs
 
@@ -114,7 +114,7 @@ def children() -> list[int]:
             command = stat.with_name("cmdline").read_bytes()
         except OSError:
             continue
-        if int(fields[1]) == os.getpid() and fields[0] != "Z" and b"ingest.pdf.workers" in command:
+        if int(fields[1]) == os.getpid() and fields[0] != "Z" and b"ingest.parsing" in command:
             found.append(int(stat.parent.name))
     return found
 
@@ -228,7 +228,7 @@ def test_a_folder_that_shadows_modules_is_not_searched(
 
 
 def test_a_worker_imports_nothing_heavy() -> None:
-    code = "import sys, ingest.pdf.workers; print([m for m in sys.argv[1:] if m in sys.modules])"
+    code = "import sys, ingest.parsing; print([m for m in sys.argv[1:] if m in sys.modules])"
     heavy = ["torch", "onnxruntime", "langchain_core", "weaviate", "streamlit", "numpy", "tokenizers", "pypdf"]
     done = subprocess.run([sys.executable, "-c", code, *heavy], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

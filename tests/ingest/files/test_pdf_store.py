@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ingest.errors import IngestError, UnreadablePDF
-from ingest.files.copies import Copies
+from ingest.files.pdf_store import Copies
 
 
 def kept(copies: Copies, tmp_path: Path, data: bytes, *, library: str = "l", document: str = "d") -> str:

@@ -24,7 +24,7 @@ from typing import IO, Any
 from ingest import errors
 from ingest.config import IngestConfig
 from ingest.errors import IngestError, ParserLimit, UnreadablePDF
-from ingest.pdf import PDF, Page, read_pdf
+from ingest.pdf.read import PDF, Page, read_pdf
 from ingest.text.chunks import Chunk, page_heading, split
 from quire import QuireError
 
@@ -252,10 +252,10 @@ def _exchange(process: subprocess.Popen[bytes], request: dict[str, Any]) -> dict
 def _start(memory_mb: int) -> subprocess.Popen[bytes]:
     # -P: no folder of the user is searched for modules, whatever lies in it. The root comes first only where quire is
     # not installed.
-    root = str(Path(__file__).resolve().parents[2])
+    root = str(Path(__file__).resolve().parents[1])
     code = (
         "import sys; root = sys.argv[1]; root in sys.path or sys.path.insert(0, root); "
-        "from ingest.pdf.workers import serve; serve(int(sys.argv[2]))"
+        "from ingest.parsing import serve; serve(int(sys.argv[2]))"
     )
     return subprocess.Popen(
         [sys.executable, "-P", "-c", code, root, str(memory_mb)],

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ingest.journal import Journal, text_key
+from ingest.embed.cache import Journal, text_key
 
 
 def test_vectors_of_a_stopped_run_are_there_again(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from tests.documents import write_facts, write_pdf
 from tests.rights import bound
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parents[3]
 
 
 class Quire:

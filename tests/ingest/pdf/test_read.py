@@ -9,9 +9,9 @@ import pypdfium2
 import pytest
 from pypdf import PdfReader, PdfWriter
 
-from ingest import pdf as reading
 from ingest.errors import NoTextInPDF, ParserLimit, PasswordRequired, UnreadablePDF
-from ingest.pdf import PDF, decrypted_copy, page_rectangles, read_pdf, render_page
+from ingest.pdf import read as reading
+from ingest.pdf.read import PDF, decrypted_copy, page_rectangles, read_pdf, render_page
 from tests.ingest import pdfs
 
 

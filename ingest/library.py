@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from ingest import IdentityMismatch, IngestConfig
-
-if TYPE_CHECKING:
-    from ingest import Embedder, Store
+from ingest.config import IngestConfig
+from ingest.embed import Embedder, load_embedder
+from ingest.errors import IdentityMismatch
+from ingest.store import Store, open_store
 
 
 @dataclass(frozen=True)
@@ -23,7 +22,7 @@ class Library:
 
     def document_ids(self, names: Sequence[str]) -> list[str] | None:
         """Return the ids of documents given by display name or id, None for none; raises UnknownDocument."""
-        from ingest import find_document
+        from ingest.pipeline import find_document
 
         return [find_document(self.store, name).id for name in names] or None
 
@@ -31,8 +30,6 @@ class Library:
 @contextmanager
 def open_library(config: IngestConfig) -> Iterator[Library]:
     """Open a library that exists; raises StoreError, EmbedderUnavailable, or IdentityMismatch with the way out."""
-    from ingest import load_embedder, open_store
-
     store = open_store(config, create=False)
     try:
         embedder = load_embedder(config)
