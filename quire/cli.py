@@ -21,7 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "eval": ("assistant.cli", "measure retrieval and answers on a question file"),
     "feedback": ("assistant.cli", "thumbs and edits as training rows"),
     "app": ("streamlit_app.cli", "the web page"),
-    "doctor": ("assistant.cli.doctor", "what is here, what is missing, and the fix"),
+    "doctor": ("assistant.cli", "what is here, what is missing, and the fix"),
     "finetune": ("finetune.cli", "teach a model: data, SFT, DPO, export to Ollama"),
 }
 

@@ -346,9 +346,9 @@ class Services:
         return entries
 
     def _find(self) -> list[Finding]:
-        from assistant import findings
+        from assistant import diagnose
 
-        return findings(self.ingest_config, self.config)
+        return diagnose(self.ingest_config, self.config)
 
     def _pull(self, pull: Pull) -> None:
         from assistant import pull_model

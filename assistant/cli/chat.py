@@ -1,185 +1,132 @@
-"""The conversation at the terminal: reads lines, runs the agent, prints the stream and the sources."""
+"""The command `quire chat`: a conversation at the terminal, and the list of earlier ones."""
 
 from __future__ import annotations
 
-import signal
+import argparse
+import io
 import sys
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from assistant.answering.agent import Agent, Answer, Done, Notice, Token
-from assistant.config import AssistantConfig
-from assistant.conversations import log
-from assistant.conversations.history import Conversation, History, Turn, as_json, as_markdown
-from assistant.errors import AssistantError
-from quire import QuireError, UsageError
+from assistant.cli.flags import add_json_flag, add_model_flags, as_utf8, command_parser, read_configs
+from assistant.cli.opening import open_agent
+from assistant.cli.terminal import clean, print_notes
+from ingest import add_library_flags
+from quire import UsageError, pluralize, print_json
 
 if TYPE_CHECKING:
-    from assistant.llm import Model
-    from ingest import Library
-
-HELP = """/doc NAME     ask only this document; /doc alone asks all again
-/model NAME   answer with another model; /model alone tells which one answers
-/sources      the passages of the last answer
-/save FILE    write the conversation as Markdown, or as JSON where FILE ends in .json
-/new          begin another conversation
-/help         this list
-/quit         leave (or Ctrl-D); Ctrl-C stops an answer"""
+    from assistant.conversations.history import History
 
 
-@dataclass
-class Chat:
-    """One conversation at a terminal; `history` is None where nothing is kept."""
+def build_parser() -> argparse.ArgumentParser:
+    """Return the command's parser."""
+    parser = command_parser(
+        "chat",
+        "Chat with the library; /help inside lists the commands.",
+        "quire chat",
+        "quire chat --resume 3f2a",
+        "quire chat --list",
+        "quire chat --export 3f2a conversation.md",
+    )
+    add_library_flags(parser)
+    add_model_flags(parser)
+    parser.add_argument(
+        "--no-keep", dest="keep_conversations", action="store_false", default=None, help="write nothing to disk"
+    )
+    action = parser.add_mutually_exclusive_group()
+    action.add_argument("--list", action="store_true", help="list the conversations")
+    action.add_argument(
+        "--resume", metavar="ID", help="continue a conversation; the first characters of its id suffice"
+    )
+    action.add_argument(
+        "--export", nargs=2, metavar=("ID", "FILE"), help="write a conversation as Markdown, or as JSON to a .json file"
+    )
+    action.add_argument("--rename", nargs=2, metavar=("ID", "TITLE"), help="change the title of a conversation")
+    action.add_argument("--delete", metavar="ID", help="delete a conversation and its feedback")
+    add_json_flag(parser, "with --list, --export, --rename or --delete: print one JSON object")
+    parser.set_defaults(run=run)
+    return parser
 
-    config: AssistantConfig
-    agent: Agent
-    library: Library | None
-    load: Callable[[str], Model]
-    show: Callable[[str], str]  # takes what could steer the terminal out of a text
-    print_sources: Callable[[Answer], None]
-    source_line: Callable[..., str]
-    history: History | None = None
-    conversation: str | None = None
-    answers: list[Answer] = field(default_factory=list)
-    documents: list[str] | None = None
 
-    def run(self, lines: Iterator[str]) -> int:
-        """Answer line after line until they end; returns the exit code."""
-        for line in lines:
-            text = line.strip()
-            if not text:
-                continue
-            if text in ("/quit", "/exit"):
-                break
-            try:
-                if text.startswith("/"):
-                    self.command(text)
-                else:
-                    self.turn(text)
-            except QuireError as exc:
-                print(f"error: {self.show(str(exc))}", file=sys.stderr)
+def run(args: argparse.Namespace) -> int:
+    """Chat until the input ends, or do what a flag says with an earlier conversation; return 0."""
+    from assistant.conversations.history import History
+
+    ingest_config, config = read_configs(args)
+    action = next((action for name, action in _ACTIONS.items() if getattr(args, name)), None)
+    if action is not None:
+        result = action(History(config.home), args)
+        if args.json:
+            print_json(result)
         return 0
+    if args.json:
+        raise UsageError(
+            "--json works with --list, --export, --rename and --delete", 'to ask one question: quire ask "…" --json'
+        )
+    from assistant.cli.chat_session import ChatSession
+    from assistant.conversations.log import log_notice
 
-    def turn(self, question: str) -> Answer:
-        """Ask one question, print the answer as it comes, and keep it."""
-        answer: Answer | None = None
-        begun = False
-        with _interrupt_cancels() as cancel:
-            for event in self.agent.stream(
-                question,
-                documents=self.documents,
-                history=self.answers,
-                use_documents=self.library is not None,
-                cancel=cancel,
-            ):
-                if isinstance(event, Token):
-                    print(self.show(event.text), end="", flush=True)
-                    begun = True
-                elif isinstance(event, Notice):
-                    if begun:
-                        print(flush=True)  # the answer's line ends before a note begins
-                        begun = False
-                    print(f"note: {self.show(event.text)}", file=sys.stderr, flush=True)
-                elif isinstance(event, Done):
-                    answer = event.answer
-        if answer is None:
-            raise AssistantError("the answer ended without a result", "this is a bug: please report it")
-        self.print_sources(answer)
-        print()
-        self._keep(answer)
-        return answer
+    history = History(config.home) if config.keep_conversations or args.resume else None
+    with open_agent(args, ingest_config, config) as (agent, library, notice):
+        session = ChatSession(config, agent, library, history, pull=args.pull)
+        if args.resume and history is not None:
+            conversation_id = history.conversation(args.resume).id
+            session.resume(conversation_id, history.turns(conversation_id))
+        print_notes(notice, log_notice(config))
+        where = f"library {library.name}" if library else "no documents"
+        print(f"{agent.model.name}, {where}. /help lists the commands, Ctrl-D ends.", file=sys.stderr)
+        session.run(_lines())
+    return 0
 
-    def command(self, text: str) -> None:
-        """Do what a line that begins with / says; raises UsageError for an unknown one."""
-        name, _, rest = text.partition(" ")
-        rest = rest.strip()
-        commands: dict[str, Callable[[str], None]] = {
-            "/doc": self._doc,
-            "/model": self._model,
-            "/sources": self._sources,
-            "/save": self._save,
-            "/new": self._new,
-            "/help": lambda _: print(HELP),
-        }
-        if name not in commands:
-            raise UsageError(f"there is no command {name}", "/help lists them")
-        commands[name](rest)
 
-    def _keep(self, answer: Answer) -> None:
-        self.answers.append(answer)
-        problem = log.log_turn(self.config, answer)
-        if problem:
-            print(f"note: {self.show(problem)}", file=sys.stderr)
-        if self.history is not None:
-            if self.conversation is None:
-                self.conversation = self.history.start(self.library.name if self.library else "")
-            self.history.add(self.conversation, answer)
-
-    def _doc(self, name: str) -> None:
-        if self.library is None:
-            raise UsageError("this chat asks no documents", "start it without --no-documents")
-        self.documents = self.library.document_ids([name]) if name else None
-        print(f"asking {self.show(name) if name else 'all documents'}")
-
-    def _model(self, name: str) -> None:
-        if name:
-            self.agent.model = self.load(name)
-        print(f"{self.show(self.agent.model.name)} answers, with a window of {self.agent.model.window} tokens")
-
-    def _sources(self, _: str) -> None:
-        if not self.answers or not self.answers[-1].passages:
-            print("there are no passages yet")
+def _lines() -> Iterator[str]:
+    if sys.stdin.isatty():
+        import readline  # noqa: F401 - gives input() line editing
+    elif isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="replace")  # a line that is not UTF-8 does not end the conversation
+    while True:
+        try:
+            yield as_utf8(input("> " if sys.stdin.isatty() else ""))
+        except EOFError:
             return
-        for passage in self.answers[-1].passages:
-            print(f"{self.source_line(passage.rank, passage)}  score {passage.score:.2f}\n{self.show(passage.text)}\n")
-
-    def _save(self, name: str) -> None:
-        if not name:
-            raise UsageError("/save needs a file", "/save talk.md, or /save talk.json")
-        if not self.answers:
-            raise UsageError("nothing was said yet", "ask something first")
-        path = Path(name).expanduser()
-        if path.exists():
-            raise UsageError(f"{path} is there already", "choose another name")
-        export(*self._as_kept(), path)
-        print(f"saved to {path}")
-
-    def _as_kept(self) -> tuple[Conversation, list[Turn]]:
-        if self.history is not None and self.conversation is not None:
-            return self.history.conversation(self.conversation), self.history.turns(self.conversation)
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        library = self.library.name if self.library else ""
-        turns = [Turn(str(n), n, now, answer) for n, answer in enumerate(self.answers)]
-        return Conversation("", self.answers[0].question, library, now, now, len(turns)), turns
-
-    def _new(self, _: str) -> None:
-        self.conversation, self.answers = None, []
-        print("a new conversation")
+        except KeyboardInterrupt:
+            if not sys.stdin.isatty():
+                raise
+            print("\n(Ctrl-D or /quit ends)", file=sys.stderr)  # pressed just after an answer was complete
 
 
-def export(conversation: Conversation, turns: Sequence[Turn], path: Path) -> None:
-    """Write a conversation to a file: JSON where its name ends in .json, else Markdown."""
-    write = as_json if path.suffix.lower() == ".json" else as_markdown
-    try:
-        path.write_text(write(conversation, turns), encoding="utf-8")
-    except OSError as exc:
-        raise UsageError(f"cannot write {path}: {exc.strerror}", "choose another place") from exc
+def _list(history: History, args: argparse.Namespace) -> dict[str, Any]:
+    conversations = history.conversations()
+    if not conversations and not args.json:
+        print("no conversation is stored yet", file=sys.stderr)
+    for conversation in () if args.json else conversations:
+        turns = pluralize(conversation.turns, "turn", width=3)
+        words = f"{clean(conversation.library)}  {clean(conversation.title)}"
+        print(f"{conversation.id[:8]}  {conversation.updated_at[:16]}  {turns}  {words}")
+    return {"conversations": [dict(vars(conversation)) for conversation in conversations]}
 
 
-@contextmanager
-def _interrupt_cancels() -> Iterator[threading.Event]:
-    """Let Ctrl-C stop the answer and not the conversation."""
-    cancel = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield cancel
-        return
-    before = signal.signal(signal.SIGINT, lambda *_: cancel.set())
-    try:
-        yield cancel
-    finally:
-        signal.signal(signal.SIGINT, before)
+def _export(history: History, args: argparse.Namespace) -> dict[str, Any]:
+    from assistant.conversations.export import export_conversation
+
+    conversation_id, file = args.export
+    conversation = history.conversation(conversation_id)
+    export_conversation(conversation, history.turns(conversation.id), Path(file))
+    return {"exported": conversation.id, "file": file}
+
+
+def _rename(history: History, args: argparse.Namespace) -> dict[str, Any]:
+    beginning, title = args.rename
+    conversation_id = history.conversation(beginning).id
+    history.rename(conversation_id, title)
+    return {"renamed": conversation_id, "title": title}
+
+
+def _delete(history: History, args: argparse.Namespace) -> dict[str, Any]:
+    conversation_id = history.conversation(args.delete).id
+    history.delete(conversation_id)
+    return {"deleted": conversation_id}
+
+
+_ACTIONS = {"list": _list, "export": _export, "rename": _rename, "delete": _delete}

@@ -1,10 +1,9 @@
-"""Names what is here, what is missing and the one command that mends each gap, in the order a newcomer needs them."""
+"""The command `quire doctor`: what is installed, what is missing, and the command that fixes each problem."""
 
 from __future__ import annotations
 
 import argparse
 import importlib.util
-import json
 import os
 import platform
 import shlex
@@ -15,22 +14,23 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
+from assistant.cli.flags import add_json_flag, command_parser
 from assistant.config import AssistantConfig
 from assistant.config import load_config as load_assistant_config
 from ingest import IngestConfig
 from ingest import load_config as load_ingest_config
-from quire import QuireError, Setting, UsageError, install_extra, pluralize, print_error
+from quire import QuireError, Setting, UsageError, install_extra, pluralize, print_json
 
 State = Literal["ok", "missing", "optional"]
 
-_DISK_GB = 1.0  # a library of a few hundred reports with its copies
-_MEMORY_GB = 2.0  # the peak that ingest is held to
+_MIN_DISK_GB = 1.0  # a library of a few hundred reports with its stored PDFs
+_MIN_MEMORY_GB = 2.0  # the most that an ingest uses
 _SECRET = ("key", "password", "token")
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked for: `missing` keeps the main job from running, `optional` does not."""
+    """The result of one check: `missing` keeps PDFs from being ingested and asked, `optional` does not."""
 
     name: str
     state: State
@@ -38,13 +38,13 @@ class Finding:
     fix: str = ""
 
 
-def findings(ingest_config: IngestConfig, config: AssistantConfig) -> list[Finding]:
-    """Return everything looked for, the needful first; asks servers on their addresses and changes nothing."""
+def diagnose(ingest_config: IngestConfig, config: AssistantConfig) -> list[Finding]:
+    """Return the result of every check, the required ones first; servers are contacted, nothing is changed."""
     checks: tuple[Callable[[], Iterator[Finding]], ...] = (
         lambda: _python(),
         lambda: _embedder(ingest_config),
         lambda: _store(ingest_config),
-        lambda: _room(ingest_config.home),
+        lambda: _disk_and_memory(ingest_config.home),
         lambda: _models(config),
         lambda: _weaviate(ingest_config),
         lambda: _extras(),
@@ -53,28 +53,30 @@ def findings(ingest_config: IngestConfig, config: AssistantConfig) -> list[Findi
     return [finding for check in checks for finding in check()]
 
 
-def main(argv: list[str]) -> int:
-    """Print the findings and every setting in force; returns 0 when PDFs can be put in and asked, else 1."""
-    parser = argparse.ArgumentParser(
-        prog="quire doctor",
-        description="What is here, what is missing, and the command that mends it.",
-        epilog="examples:\n  quire doctor\n  quire doctor --json",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+def build_parser() -> argparse.ArgumentParser:
+    """Return the command's parser."""
+    parser = command_parser(
+        "doctor",
+        "Show what is installed, what is missing, and the command that fixes each problem.",
+        "quire doctor",
+        "quire doctor --json",
     )
-    parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
-    args = parser.parse_args(argv)
-    try:
-        ingest_config, ingest_settings = load_ingest_config()
-        config, settings = load_assistant_config()
-    except QuireError as exc:
-        print_error(exc)
-        return 2
-    found = findings(ingest_config, config)
+    add_json_flag(parser)
+    parser.set_defaults(run=run)
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the findings and every effective setting; return 0 if PDFs can be ingested and asked, else 1."""
+    ingest_config, ingest_settings = load_ingest_config()
+    config, settings = load_assistant_config()
+    found = diagnose(ingest_config, config)
     ready = all(finding.state != "missing" for finding in found)
-    shown = [Setting(s.name, _shown(s), s.origin) for s in _each_once([*ingest_settings, *settings])]
+    unique = {setting.name: setting for setting in [*ingest_settings, *settings]}
+    shown = [Setting(s.name, _without_secret(s), s.origin) for s in unique.values()]
     if args.json:
         rows = [{"name": s.name, "value": str(s.value), "origin": s.origin} for s in shown]
-        print(json.dumps({"ready": ready, "findings": [asdict(f) for f in found], "settings": rows}))
+        print_json({"ready": ready, "findings": [asdict(finding) for finding in found], "settings": rows})
     else:
         _print(found, shown, ready)
     return 0 if ready else 1
@@ -86,10 +88,10 @@ def _print(found: list[Finding], settings: list[Setting], ready: bool) -> None:
         print(f"{marks[finding.state]}  {finding.name:<18} {finding.text}")
         if finding.fix:
             print(f"{'':<28} fix: {finding.fix}")
-    print("\nsettings in force:")
+    print("\neffective settings:")
     for setting in settings:
         print(f"  {setting.name:<24} {setting.value!s:<32} {setting.origin}")
-    print("\n" + ("ready: quire ingest PATH, then quire ask" if ready else "not ready: mend what is MISSING above"))
+    print("\n" + ("ready: quire ingest PATH, then quire ask" if ready else "not ready: fix what is MISSING above"))
 
 
 def _python() -> Iterator[Finding]:
@@ -105,8 +107,8 @@ def _embedder(config: IngestConfig) -> Iterator[Finding]:
         else:
             from ingest import load_embedder
 
-            own = load_embedder(config).identity()
-            yield Finding("embedding model", "ok", f"{own.name}, {own.dimension} dimensions")
+            identity = load_embedder(config).identity()
+            yield Finding("embedding model", "ok", f"{identity.name}, {identity.dimension} dimensions")
     except QuireError as exc:
         yield Finding("embedding weights", "missing", exc.message, exc.hint)
 
@@ -136,53 +138,53 @@ def _store(config: IngestConfig) -> Iterator[Finding]:
 
 
 def _passages(config: IngestConfig) -> Iterator[Finding]:
-    """Compare what the records of the library in force say with what the store counts."""
+    """Compare the number of passages in each document's record with the number in the store."""
     from ingest import miscounted, open_store
 
     name = f"store {config.store}"
     try:
         store = open_store(config, create=False)
-    except QuireError as exc:  # kept by tenants and none is named, or the one that is has nothing yet
-        fix = exc.hint if config.tenant else "QUIRE_TENANT=NAME quire doctor counts the passages of one"
-        yield Finding(name, "optional", f"library {config.library!r} was not pluralize: {exc.message}", fix)
+    except QuireError as exc:  # a tenant must be named, or the named tenant has no data yet
+        fix = exc.hint if config.tenant else "QUIRE_TENANT=NAME quire doctor checks the data of one tenant"
+        yield Finding(name, "optional", f"library {config.library!r} was not checked: {exc.message}", fix)
         return
     try:
         for document, held in miscounted(store):
             text = f"library {config.library!r}: {document.name} has {held} of {pluralize(document.chunks, 'passage')}"
-            yield Finding(name, "missing", text, _mend(document.source, config))
+            yield Finding(name, "missing", text, _ingest_again(document.source, config))
     except QuireError as exc:
         yield Finding(name, "missing", f"library {config.library!r}: {exc.message}", exc.hint)
     finally:
         store.close()
 
 
-def _mend(source: str, config: IngestConfig) -> str:
-    """Return the command that writes a document anew; nothing else is as sure to bring all of it back."""
+def _ingest_again(source: str, config: IngestConfig) -> str:
+    """Return the command that ingests a document again, which restores all of its passages."""
     from ingest import UPLOAD
 
     if source.startswith(UPLOAD):
-        return "put the file into the web page once more"
+        return "add the file again on the web page"
     words = ["quire", "ingest", source, "--library", config.library]
     return shlex.join([*words, "--store", config.store, *(["--tenant", config.tenant] if config.tenant else [])])
 
 
-def _room(home: Path) -> Iterator[Finding]:
+def _disk_and_memory(home: Path) -> Iterator[Finding]:
     place = next(folder for folder in (home, *home.parents) if folder.exists())
     if not place.is_dir():
-        yield Finding("home folder", "missing", f"{place} is a file", "set QUIRE_HOME to a folder of yours")
+        yield Finding("home folder", "missing", f"{place} is a file", "set QUIRE_HOME to a folder you can write to")
     free = shutil.disk_usage(place).free / 1e9
-    fix = f"free some space, or set QUIRE_HOME to another disk than {place}"
-    writable = os.access(place, os.W_OK)
-    if not writable:
-        yield Finding("home folder", "missing", f"{home} cannot be written", "set QUIRE_HOME to a folder of yours")
-    state: State = "ok" if free >= _DISK_GB else "missing"
-    yield Finding("disk", state, f"{free:.1f} GB free for {home}", "" if state == "ok" else fix)
+    fix = f"free some space, or set QUIRE_HOME to a folder on another disk than {place}"
+    if not os.access(place, os.W_OK):
+        yield Finding(
+            "home folder", "missing", f"{home} cannot be written", "set QUIRE_HOME to a folder you can write to"
+        )
+    enough = free >= _MIN_DISK_GB
+    yield Finding("disk", "ok" if enough else "missing", f"{free:.1f} GB free for {home}", "" if enough else fix)
     memory = _free_memory_gb()
     if memory is not None:
-        enough = memory >= _MEMORY_GB
-        yield Finding(
-            "memory", "ok" if enough else "optional", f"{memory:.1f} GB free", "" if enough else "close other programs"
-        )
+        enough = memory >= _MIN_MEMORY_GB
+        fix = "" if enough else "close other programs"
+        yield Finding("memory", "ok" if enough else "optional", f"{memory:.1f} GB free", fix)
 
 
 def _free_memory_gb() -> float | None:
@@ -200,8 +202,8 @@ def _models(config: AssistantConfig) -> Iterator[Finding]:
         base = servers.reach(config)
     except QuireError as exc:
         wrong = isinstance(exc, UsageError)
-        fix = exc.hint if wrong else "install it from ollama.com, then: ollama serve"
-        yield Finding("ollama", "optional", f"{exc.message}; answers are excerpts without it", fix)
+        fix = exc.hint if wrong else "install Ollama from ollama.com, then run: ollama serve"
+        yield Finding("ollama", "optional", f"{exc.message}; without it, answers are excerpts", fix)
         return
     version = servers.request(base, "GET", "/api/version").get("version", "?")
     models = [entry.name for entry in list_models(config) if entry.name != "quotes"]
@@ -218,9 +220,9 @@ def _weaviate(config: IngestConfig) -> Iterator[Finding]:
 
 _EXTRAS = (
     ("app", "streamlit", "the web page"),
-    ("gguf", "xllamacpp", "models in process, without a server"),
+    ("gguf", "xllamacpp", "GGUF models without a server"),
     ("openai", "langchain_openai", "OpenAI-compatible servers"),
-    ("finetune", "trl", "training a model of your own"),
+    ("finetune", "trl", "training your own model"),
 )
 
 
@@ -233,16 +235,15 @@ def _extras() -> Iterator[Finding]:
 
 
 def _gpu() -> Iterator[Finding]:
-    # asked of the driver's own program: importing torch would take seconds
+    # nvidia-smi, because importing torch takes seconds
     program = shutil.which("nvidia-smi")
     if program:
         query = ["--query-gpu=name,memory.total", "--format=csv,noheader"]
         try:
             done = subprocess.run([program, *query], capture_output=True, text=True, timeout=10, check=True)
         except (OSError, subprocess.SubprocessError) as exc:
-            yield Finding(
-                "gpu", "optional", f"nvidia-smi fails: {exc}", "mend the driver: nvidia-smi must list the card"
-            )
+            fix = "fix the driver: nvidia-smi must list the GPU"
+            yield Finding("gpu", "optional", f"nvidia-smi failed: {exc}", fix)
             return
         cards = [line.strip() for line in done.stdout.splitlines() if line.strip()]
         yield from (Finding("gpu", "ok", card) for card in cards)
@@ -251,11 +252,7 @@ def _gpu() -> Iterator[Finding]:
     yield Finding("gpu", "optional", "none found; training real models needs one", "see docs/gpu.md")
 
 
-def _each_once(settings: list[Setting]) -> list[Setting]:
-    return list({setting.name: setting for setting in settings}.values())
-
-
-def _shown(setting: Setting) -> object:
-    """Return a setting's value, or that it is set where it is a secret."""
+def _without_secret(setting: Setting) -> object:
+    """Return a setting's value, or `(set)` for a secret that is set."""
     secret = any(word in setting.name for word in _SECRET) and setting.name != "max_tokens"
     return "(set)" if secret and setting.value else setting.value

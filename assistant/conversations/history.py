@@ -289,33 +289,6 @@ def load(text: str) -> Answer:
     )
 
 
-def as_json(conversation: Conversation, turns: Sequence[Turn]) -> str:
-    """Return a conversation as one JSON object for keeping."""
-    shown = [{"created_at": turn.created_at, **turn.answer.as_dict()} for turn in turns]
-    return json.dumps({**asdict(conversation), "turns": shown}, ensure_ascii=False, indent=2) + "\n"
-
-
-def as_markdown(conversation: Conversation, turns: Sequence[Turn]) -> str:
-    """Return a conversation as Markdown for reading: questions, answers, sources."""
-    lines = [
-        f"# {conversation.title or 'Conversation'}",
-        "",
-        f"Library {conversation.library}, {conversation.created_at}",
-        "",
-    ]
-    for turn in turns:
-        answer = turn.answer
-        lines += [f"## {answer.question}", "", answer.text, ""]
-        if answer.interrupted:
-            lines += [f"*not complete: {answer.interrupted}*", ""]
-        lines += [
-            f"- [{c.number}] {c.document}, page {c.page}: “{' '.join(c.quote.split())}”" for c in answer.citations
-        ]
-        lines += [""] if answer.citations else []
-        lines += [f"*{answer.model}, {turn.created_at}*", ""]
-    return "\n".join(lines)
-
-
 def _title(text: str) -> str:
     line = " ".join(text.split())
     return line if len(line) <= _TITLE_CHARACTERS else line[: _TITLE_CHARACTERS - 1] + "…"

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from html import escape
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from assistant.evaluation.evaluate import METRICS
+from assistant.retrieval.search import whole_page
 from quire import pluralize
+
+if TYPE_CHECKING:
+    from ingest import Store
 
 PageText = Callable[[str, int], str]  # (document, page) -> text of the page, "" where it is not there
 
@@ -53,6 +58,18 @@ def html(summary: dict[str, Any], rows: Sequence[dict[str, Any]], page_text: Pag
         "</html>",
     ]
     return "\n".join(parts)
+
+
+def write_report(path: Path, summary: dict[str, Any], rows: Sequence[dict[str, Any]], store: Store) -> None:
+    """Write the page to a file; the pages of the evidence are read from the store."""
+    ids = {document.name: document.id for document in store.documents()}
+
+    def page_text(document: str, page: int) -> str:
+        key = (ids.get(document, ""), page)
+        chunks = store.page_chunks([key]).get(key)
+        return whole_page(chunks).text if chunks else ""
+
+    path.write_text(html(summary, rows, page_text), encoding="utf-8")
 
 
 def _scores(summary: dict[str, Any]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from assistant import Answer, History, Turn, as_json, as_markdown
+from assistant import Answer, History, Turn, conversation_as_json, conversation_as_markdown
 from quire import QuireError, pluralize
 from streamlit_app import state, text
 from streamlit_app.services import Question
@@ -395,7 +395,10 @@ def draw_exports(own: Session) -> None:
         return
     conversation, turns = own.talk.as_kept()
     with st.container(horizontal=True, key="exports"):
-        for kind, write, mime in (("Markdown", as_markdown, "text/markdown"), ("JSON", as_json, "application/json")):
+        for kind, write, mime in (
+            ("Markdown", conversation_as_markdown, "text/markdown"),
+            ("JSON", conversation_as_json, "application/json"),
+        ):
             st.download_button(
                 kind,
                 write(conversation, turns),

@@ -18,14 +18,14 @@ ROOT = Path(__file__).parents[3]
 
 
 def doctor(home: Path, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    # a port where nobody listens stands for an Ollama that is not there
+    # nothing listens on this port: a machine without Ollama
     environment = {**os.environ, "QUIRE_HOME": str(home), "OLLAMA_HOST": "127.0.0.1:9", **environ}
     return subprocess.run(
         [sys.executable, "-m", "quire", "doctor", *words], cwd=ROOT, env=environment, capture_output=True, text=True
     )
 
 
-def test_a_bare_machine_is_ready_and_every_gap_has_its_fix(tmp_path: Path) -> None:
+def test_a_bare_machine_is_ready_and_everything_missing_has_a_fix(tmp_path: Path) -> None:
     done = doctor(tmp_path, "--json")
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
@@ -61,7 +61,7 @@ def test_wrong_usage_exits_2(tmp_path: Path, words: list[str]) -> None:
     assert doctor(tmp_path, *words).returncode == 2
 
 
-def test_a_damaged_library_is_named_and_blocks_only_where_it_is_the_one_in_force(tmp_path: Path) -> None:
+def test_a_damaged_library_is_named_and_blocks_only_if_it_is_the_selected_one(tmp_path: Path) -> None:
     (tmp_path / "libraries").mkdir()
     (tmp_path / "libraries" / "old.sqlite").write_bytes(b"no database at all" * 100)
     for library, state, code in (("default", "optional", 0), ("old", "missing", 1)):
@@ -72,7 +72,7 @@ def test_a_damaged_library_is_named_and_blocks_only_where_it_is_the_one_in_force
         assert "ingest again" in found["fix"]
 
 
-def test_lost_passages_are_named_with_the_command_that_mends_them(tmp_path: Path) -> None:
+def test_lost_passages_are_named_with_the_command_that_restores_them(tmp_path: Path) -> None:
     write_facts(tmp_path / "my pdfs")
     config = IngestConfig(home=tmp_path, library="facts", jobs=1)
     ingest([str(tmp_path / "my pdfs")], config)

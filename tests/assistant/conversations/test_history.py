@@ -6,8 +6,9 @@ import threading
 import pytest
 
 from assistant.config import Sampling
+from assistant.conversations.export import conversation_as_json, conversation_as_markdown
 from assistant.conversations.feedback import kto_rows, preference_rows
-from assistant.conversations.history import FILE, SCHEMA, History, as_json, as_markdown, dump, load
+from assistant.conversations.history import FILE, SCHEMA, History, dump, load
 from assistant.errors import ConversationNotFound, HistoryError
 from quire import UsageError
 from tests.assistant.helpers import make_agent, scripted
@@ -47,9 +48,9 @@ def test_a_conversation_is_renamed_cut_exported_and_deleted(tmp_path):
     history.cut(conversation, 1)
     kept, turns = history.conversation(conversation), history.turns(conversation)
     assert [turn.position for turn in turns] == [0]
-    exported = json.loads(as_json(kept, turns))
+    exported = json.loads(conversation_as_json(kept, turns))
     assert exported["turns"][0]["citations"][0]["document"] == "moon.pdf"
-    assert "- [1] moon.pdf, page 1: “Its diameter is 3,474 kilometres.”" in as_markdown(kept, turns)
+    assert "- [1] moon.pdf, page 1: “Its diameter is 3,474 kilometres.”" in conversation_as_markdown(kept, turns)
     history.delete(conversation)
     assert history.conversations() == []
     with pytest.raises(ConversationNotFound, match="--list"):

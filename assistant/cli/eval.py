@@ -1,0 +1,166 @@
+"""The command `quire eval`: retrieval and answers measured on a question file, and two runs compared."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from assistant.cli.flags import add_json_flag, add_model_flags, command_parser, positive_int, read_configs
+from assistant.cli.opening import load_or_pull
+from assistant.cli.terminal import print_count, print_notes, print_scores
+from ingest import add_library_flags, library_flags
+from ingest import load_config as load_ingest_config
+from quire import pluralize, print_json
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the command's parser."""
+    parser = command_parser(
+        "eval",
+        "Measure on a question file: JSONL lines with id, document, question, answer and evidence pages.",
+        "quire eval retrieval questions.jsonl --pdfs reports --scope shared",
+        "quire eval answers questions.jsonl --pdfs reports --model quotes",
+        "quire eval compare first/answers.jsonl second/answers.jsonl",
+    )
+    commands = parser.add_subparsers(dest="what", required=True)
+
+    def add(name: str, text: str, description: str = "") -> argparse.ArgumentParser:
+        return commands.add_parser(name, help=text, description=description or text)
+
+    retrieval = add("retrieval", "is the evidence page among the first k pages")
+    _add_question_set_flags(retrieval)
+    retrieval.set_defaults(run=_retrieval)
+
+    answers = add("answers", "are the answers right and cited")
+    _add_question_set_flags(answers)
+    add_model_flags(answers)
+    answers.add_argument("--judge", metavar="M", help="a model that judges correctness and faithfulness")
+    answers.add_argument("--limit", type=positive_int, metavar="N", help="only the first N questions")
+    answers.add_argument(
+        "--threshold", type=float, metavar="X", help="lowest score of a passage that counts as evidence"
+    )
+    answers.add_argument("--no-unanswerable", action="store_true", help="skip the questions that must be refused")
+    answers.add_argument("--out", metavar="DIR", help="folder of answers.jsonl and report.html; resumes a run there")
+    answers.set_defaults(run=_answers)
+
+    compare = add("compare", "the paired difference of two runs", "B minus A, question by question.")
+    compare.add_argument("first", metavar="A")
+    compare.add_argument("second", metavar="B")
+    add_json_flag(compare)
+    compare.set_defaults(run=_compare)
+    return parser
+
+
+def _add_question_set_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("questions", metavar="QUESTIONS.jsonl")
+    parser.add_argument(
+        "--pdfs", metavar="DIR", help="folder of the documents; ingested once, again only if its PDFs change"
+    )
+    parser.add_argument(
+        "--scope",
+        choices=("single", "shared"),
+        default="single",
+        help="search only the question's document, or all (default single)",
+    )
+    add_library_flags(parser)
+    add_json_flag(parser)
+
+
+def _retrieval(args: argparse.Namespace) -> int:
+    from assistant.evaluation.evaluate import library_of, read_questions, retrieval
+
+    config, _ = load_ingest_config(flags=library_flags(args))
+    questions = read_questions(Path(args.questions))
+    progress = None if args.json else print_count
+    with library_of(config, Path(args.pdfs) if args.pdfs else None, progress) as library:
+        result = retrieval(library, questions, scope=args.scope, store=config.store, progress=progress)
+    if args.json:
+        print_json(result)
+        return 0
+    hits = "  ".join(f"hit@{k} {share:.3f}" for k, share in result["hit"].items())
+    times = f"p50 {result['milliseconds_p50']} ms, p95 {result['milliseconds_p95']} ms, {result['seconds']} s in total"
+    count = pluralize(result["questions"], "question")
+    print(f"{count}, scope {result['scope']}, {result['store']}, {result['embedder']}")
+    print(f"{hits}  mrr {result['mrr']:.3f}")
+    print(f"search {times}")
+    return 0
+
+
+def _answers(args: argparse.Namespace) -> int:
+    from assistant.evaluation.evaluate import library_of, read_questions, run_answers, summary
+    from assistant.evaluation.report import write_report
+    from assistant.llm import choose_model
+
+    ingest_config, config = read_configs(args)
+    path = Path(args.questions)
+    questions = read_questions(path)[: args.limit]
+    name, notice = choose_model(config)
+    model = load_or_pull(name, config, pull=args.pull)
+    judge = load_or_pull(args.judge, config, pull=args.pull) if args.judge else None
+    print_notes(notice)
+    folder = Path(args.out) if args.out else config.home / "evaluations" / _slug(f"{path.stem}-{name}-{args.scope}")
+    progress = None if args.json else print_count
+    with library_of(ingest_config, Path(args.pdfs) if args.pdfs else None, progress) as library:
+        rows = run_answers(
+            library,
+            questions,
+            model,
+            config,
+            folder / "answers.jsonl",
+            scope=args.scope,
+            judge=judge,
+            unanswerable=not args.no_unanswerable,
+            progress=progress,
+        )
+        result = summary(rows) | {"out": str(folder)}
+        write_report(folder / "report.html", result, rows, library.store)
+    (folder / "summary.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    if args.json:
+        print_json(result)
+    else:
+        _print_summary(result)
+    return 0
+
+
+def _print_summary(result: dict[str, Any]) -> None:
+    questions = pluralize(result["questions"], "question")
+    unanswerable = pluralize(result["unanswerable"], "unanswerable one")
+    print(f"{result['model']}: {questions} and {unanswerable}, scope {result['scope']}")
+    print_scores(result["scores"])
+    threshold = result["threshold"]
+    print(
+        f"threshold {threshold['value']}: refuses {_percent(threshold['false_refusals'])} of the answerable questions "
+        f"and {_percent(threshold['right_refusals'])} of the unanswerable ones"
+    )
+    if result["judge_failures"] is not None:
+        print(f"the judge {result['judge']} gave no verdict on {result['judge_failures']:.1%} of the answers")
+    print(f"answers.jsonl, summary.json and report.html are in {result['out']}", file=sys.stderr)
+
+
+def _compare(args: argparse.Namespace) -> int:
+    from assistant.evaluation.evaluate import compare
+
+    result = compare(_answers_file(args.first), _answers_file(args.second))
+    if args.json:
+        print_json(result)
+        return 0
+    count = pluralize(result["questions"], "question")
+    print(f"({result['second']}) minus ({result['first']}), {count} in both runs")
+    print_scores(result["differences"])
+    return 0
+
+
+def _answers_file(text: str) -> Path:
+    path = Path(text)
+    return path / "answers.jsonl" if path.is_dir() else path
+
+
+def _percent(share: float | None) -> str:
+    return "none" if share is None else f"{share:.1%}"
+
+
+def _slug(text: str) -> str:
+    return "".join(c if c.isalnum() or c in "-_." else "-" for c in text)[:100]

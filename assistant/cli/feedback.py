@@ -1,0 +1,53 @@
+"""The command `quire feedback`: thumbs and edits as training rows."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from assistant.cli.flags import add_json_flag, command_parser
+from assistant.config import load_config
+from quire import UsageError, pluralize, print_json
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the command's parser."""
+    text = "Write thumbs and edits as training rows, one JSON object a line, to stdout or to a file."
+    parser = command_parser(
+        "feedback", text, "quire feedback export --out pairs.jsonl", "quire feedback export --format kto > kto.jsonl"
+    )
+    commands = parser.add_subparsers(dest="what", required=True)
+    export = commands.add_parser("export", help="write the rows", description=text)
+    export.add_argument(
+        "--format", choices=("pairs", "kto"), default="pairs", help="preference pairs (default) or KTO rows"
+    )
+    export.add_argument("--out", metavar="FILE", help="file to write (default: stdout)")
+    add_json_flag(export, "print one JSON object, with the rows if --out is not given")
+    export.set_defaults(run=run)
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the rows; return 0."""
+    from assistant.conversations.feedback import kto_rows, preference_rows
+    from assistant.conversations.history import History
+
+    config, _ = load_config()
+    feedback = History(config.home).feedback()
+    rows = list(preference_rows(feedback) if args.format == "pairs" else kto_rows(feedback))
+    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    if args.out:
+        try:
+            Path(args.out).write_text(lines, encoding="utf-8")
+        except OSError as exc:
+            raise UsageError(f"cannot write {args.out}: {exc.strerror}", "choose another file") from exc
+    if args.json:
+        counts = {"format": args.format, "count": len(rows), "thumbs": len(feedback), "out": args.out}
+        print_json(counts if args.out else counts | {"rows": rows})
+        return 0
+    if not args.out:
+        print(lines, end="")
+    print(f"{pluralize(len(rows), 'row')} from {pluralize(len(feedback), 'thumb')}", file=sys.stderr)
+    return 0

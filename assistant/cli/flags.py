@@ -1,0 +1,89 @@
+"""Command-line flags that several commands share, and the settings they give."""
+
+from __future__ import annotations
+
+import argparse
+
+from assistant.config import CONTROLS, AssistantConfig, load_config
+from ingest import IngestConfig, add_library_flags, library_flags
+from ingest import load_config as load_ingest_config
+from quire import UsageError
+
+
+def command_parser(name: str, description: str, *examples: str) -> argparse.ArgumentParser:
+    """Return a parser for `quire NAME` whose help ends with examples."""
+    return argparse.ArgumentParser(
+        prog=f"quire {name}",
+        description=description,
+        epilog="examples:\n" + "\n".join(f"  {line}" for line in examples),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def add_question_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the question, the documents and the library it is asked of, and --json."""
+    parser.add_argument("question", metavar="Q", type=as_utf8)
+    parser.add_argument(
+        "--document",
+        action="append",
+        default=[],
+        metavar="D",
+        help="search only this document (name or id); repeatable",
+    )
+    add_library_flags(parser)
+    add_json_flag(parser)
+
+
+def add_json_flag(parser: argparse.ArgumentParser, text: str = "print one JSON object and nothing else") -> None:
+    """Add --json."""
+    parser.add_argument("--json", action="store_true", help=text)
+
+
+def add_model_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the choice of a model, every sampling control, and how the model is used."""
+    parser.add_argument(
+        "--model", metavar="M", help="ollama:NAME, gguf:PATH, openai:NAME, hf:NAME or quotes (default: QUIRE_MODEL)"
+    )
+    for control in CONTROLS.values():
+        parser.add_argument(
+            f"--{control.name.replace('_', '-')}",
+            type=int if control.step == int(control.step) else float,
+            metavar="X",
+            help=f"{control.help} ({control.minimum:.15g} to {control.maximum:.15g})",
+        )
+    parser.add_argument(
+        "--system", dest="system_prompt", metavar="TEXT", help="instructions placed before the built-in system prompt"
+    )
+    parser.add_argument("--stop", action="append", metavar="TEXT", help="end the answer at this text; repeatable")
+    parser.add_argument("--tools", action="store_true", default=None, help="let the model search again by itself")
+    parser.add_argument("--no-documents", action="store_true", help="chat with the model alone, without any search")
+    parser.add_argument("--pull", action="store_true", help="download the model with Ollama if it is missing")
+
+
+def read_configs(args: argparse.Namespace) -> tuple[IngestConfig, AssistantConfig]:
+    """Return the settings of the library and of the assistant, with the flags that were given."""
+    flags = dict(vars(args))
+    if flags.get("stop"):
+        flags["stop"] = "|".join(flags["stop"])
+    config, _ = load_config(flags=flags)
+    ingest_config, _ = load_ingest_config(flags=library_flags(args))
+    return ingest_config, config
+
+
+def check_question(args: argparse.Namespace, command: str) -> None:
+    """Raise UsageError for an empty question."""
+    if not args.question.strip():
+        raise UsageError("the question is empty", f'write it in quotes: quire {command} "What is …?"')
+
+
+def as_utf8(text: str) -> str:
+    """Return text that any stream can encode: bytes that are not UTF-8 become question marks."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def positive_int(text: str) -> int:
+    """Return a whole number of at least 1, for argparse."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
+    return value

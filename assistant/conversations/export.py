@@ -1,0 +1,46 @@
+"""A stored conversation as a file: JSON or Markdown."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from assistant.conversations.history import Conversation, Turn
+from quire import UsageError
+
+
+def export_conversation(conversation: Conversation, turns: Sequence[Turn], path: Path) -> None:
+    """Write a conversation to a file: JSON if its name ends in .json, else Markdown.
+
+    Raises UsageError for a file that cannot be written.
+    """
+    write = conversation_as_json if path.suffix.lower() == ".json" else conversation_as_markdown
+    try:
+        path.write_text(write(conversation, turns), encoding="utf-8")
+    except OSError as exc:
+        raise UsageError(f"cannot write {path}: {exc.strerror}", "choose another file") from exc
+
+
+def conversation_as_json(conversation: Conversation, turns: Sequence[Turn]) -> str:
+    """Return a conversation as one JSON object."""
+    shown = [{"created_at": turn.created_at, **turn.answer.as_dict()} for turn in turns]
+    return json.dumps({**asdict(conversation), "turns": shown}, ensure_ascii=False, indent=2) + "\n"
+
+
+def conversation_as_markdown(conversation: Conversation, turns: Sequence[Turn]) -> str:
+    """Return a conversation as Markdown: questions, answers and sources."""
+    title = conversation.title or "Conversation"
+    lines = [f"# {title}", "", f"Library {conversation.library}, {conversation.created_at}", ""]
+    for turn in turns:
+        answer = turn.answer
+        lines += [f"## {answer.question}", "", answer.text, ""]
+        if answer.interrupted:
+            lines += [f"*not complete: {answer.interrupted}*", ""]
+        for citation in answer.citations:
+            quote = " ".join(citation.quote.split())
+            lines.append(f"- [{citation.number}] {citation.document}, page {citation.page}: “{quote}”")
+        lines += [""] if answer.citations else []
+        lines += [f"*{answer.model}, {turn.created_at}*", ""]
+    return "\n".join(lines)

@@ -1,0 +1,8 @@
+from assistant.cli import main
+
+
+def test_models_lists_quotes_and_says_what_was_tried(home, capsys):
+    assert main(["models"]) == 0
+    out, err = capsys.readouterr()
+    assert "* quotes" in out
+    assert "127.0.0.1:9" in err
