@@ -1,4 +1,4 @@
-"""The command `quire doctor`: what is installed, what is missing, and the command that fixes each problem."""
+"""The command `quire doctor`: what is installed, what is missing, and how to fix it."""
 
 from __future__ import annotations
 

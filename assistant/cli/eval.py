@@ -70,13 +70,15 @@ def _add_question_set_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def _retrieval(args: argparse.Namespace) -> int:
-    from assistant.evaluation.evaluate import library_of, read_questions, retrieval
+    from assistant.evaluation.corpus import open_corpus
+    from assistant.evaluation.questions import read_questions
+    from assistant.evaluation.retrieval import evaluate_retrieval
 
     config, _ = load_ingest_config(flags=library_flags(args))
     questions = read_questions(Path(args.questions))
     progress = None if args.json else print_count
-    with library_of(config, Path(args.pdfs) if args.pdfs else None, progress) as library:
-        result = retrieval(library, questions, scope=args.scope, store=config.store, progress=progress)
+    with open_corpus(config, Path(args.pdfs) if args.pdfs else None, progress) as library:
+        result = evaluate_retrieval(library, questions, scope=args.scope, store=config.store, progress=progress)
     if args.json:
         print_json(result)
         return 0
@@ -90,8 +92,11 @@ def _retrieval(args: argparse.Namespace) -> int:
 
 
 def _answers(args: argparse.Namespace) -> int:
-    from assistant.evaluation.evaluate import library_of, read_questions, run_answers, summary
+    from assistant.evaluation.answers import run_answers
+    from assistant.evaluation.corpus import open_corpus
+    from assistant.evaluation.questions import read_questions
     from assistant.evaluation.report import write_report
+    from assistant.evaluation.runs import summarize_run
     from assistant.llm import choose_model
 
     ingest_config, config = read_configs(args)
@@ -103,7 +108,7 @@ def _answers(args: argparse.Namespace) -> int:
     print_notes(notice)
     folder = Path(args.out) if args.out else config.home / "evaluations" / _slug(f"{path.stem}-{name}-{args.scope}")
     progress = None if args.json else print_count
-    with library_of(ingest_config, Path(args.pdfs) if args.pdfs else None, progress) as library:
+    with open_corpus(ingest_config, Path(args.pdfs) if args.pdfs else None, progress) as library:
         rows = run_answers(
             library,
             questions,
@@ -115,7 +120,7 @@ def _answers(args: argparse.Namespace) -> int:
             unanswerable=not args.no_unanswerable,
             progress=progress,
         )
-        result = summary(rows) | {"out": str(folder)}
+        result = summarize_run(rows) | {"out": str(folder)}
         write_report(folder / "report.html", result, rows, library.store)
     (folder / "summary.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     if args.json:
@@ -141,9 +146,9 @@ def _print_summary(result: dict[str, Any]) -> None:
 
 
 def _compare(args: argparse.Namespace) -> int:
-    from assistant.evaluation.evaluate import compare
+    from assistant.evaluation.runs import compare_runs
 
-    result = compare(_answers_file(args.first), _answers_file(args.second))
+    result = compare_runs(_answers_file(args.first), _answers_file(args.second))
     if args.json:
         print_json(result)
         return 0

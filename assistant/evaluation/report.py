@@ -1,4 +1,4 @@
-"""Writes a run of `quire eval answers` as one HTML page: scores first, then each failure beside its evidence page."""
+"""A run of `quire eval answers` as one HTML page: the scores, then each failure beside its evidence page."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from assistant.evaluation.evaluate import METRICS
+from assistant.evaluation.metrics import METRICS
+from assistant.evaluation.runs import Row
 from assistant.retrieval.search import whole_page
 from quire import pluralize
 
 if TYPE_CHECKING:
     from ingest import Store
 
-PageText = Callable[[str, int], str]  # (document, page) -> text of the page, "" where it is not there
+PageText = Callable[[str, int], str]  # (document, page) -> text of the page, "" if it is not in the store
 
 _STYLE = """body{font:16px/1.5 system-ui,sans-serif;max-width:72rem;margin:2rem auto;padding:0 1rem;color:#222}
 table{border-collapse:collapse}td,th{padding:.2rem .8rem;border-bottom:1px solid #ccc;text-align:left}
@@ -23,19 +24,19 @@ pre{white-space:pre-wrap;background:#f4f4f0;padding:.6rem;max-height:24rem;overf
 h3{grid-column:1/3;margin:0}@media(max-width:40rem){.failure{display:block}}"""
 
 
-def failures(row: dict[str, Any]) -> list[str]:
-    """Return in words what is wrong with one line of a run; [] for a good one."""
+def failures(row: Row) -> list[str]:
+    """Return what is wrong with one row of a run, in words; [] for a good one."""
     found = []
     if row["false_refusal"]:
-        found.append("refused, though the documents hold the answer")
+        found.append("refused, although the documents have the answer")
     if row["right_refusal"] is False:
-        found.append("answered, though the documents do not hold the answer")
+        found.append("answered, although the documents do not have the answer")
     if row["numeric_match"] is False:
         found.append("the expected number is not in the answer")
     if row["judged_correct"] is False:
         found.append("the judge finds it wrong")
     if row["judged_faithful"] is False:
-        found.append("the judge finds it not supported")
+        found.append("the judge finds it unsupported")
     if row["cited_page"] is False:
         found.append("no evidence page is cited")
     if row["quotes_verbatim"] is not None and row["quotes_verbatim"] < 1:
@@ -45,8 +46,8 @@ def failures(row: dict[str, Any]) -> list[str]:
     return found
 
 
-def html(summary: dict[str, Any], rows: Sequence[dict[str, Any]], page_text: PageText) -> str:
-    """Return the page; every text in it is escaped, and it loads nothing from anywhere."""
+def html_report(summary: dict[str, Any], rows: Sequence[Row], page_text: PageText) -> str:
+    """Return the page; all text in it is escaped, and it loads nothing from the network."""
     failed = [(row, wrong) for row in rows if (wrong := failures(row))]
     parts = [
         "<!doctype html><html lang=en><meta charset=utf-8>",
@@ -60,8 +61,8 @@ def html(summary: dict[str, Any], rows: Sequence[dict[str, Any]], page_text: Pag
     return "\n".join(parts)
 
 
-def write_report(path: Path, summary: dict[str, Any], rows: Sequence[dict[str, Any]], store: Store) -> None:
-    """Write the page to a file; the pages of the evidence are read from the store."""
+def write_report(path: Path, summary: dict[str, Any], rows: Sequence[Row], store: Store) -> None:
+    """Write the page to a file; evidence pages are read from the store."""
     ids = {document.name: document.id for document in store.documents()}
 
     def page_text(document: str, page: int) -> str:
@@ -69,11 +70,11 @@ def write_report(path: Path, summary: dict[str, Any], rows: Sequence[dict[str, A
         chunks = store.page_chunks([key]).get(key)
         return whole_page(chunks).text if chunks else ""
 
-    path.write_text(html(summary, rows, page_text), encoding="utf-8")
+    path.write_text(html_report(summary, rows, page_text), encoding="utf-8")
 
 
 def _scores(summary: dict[str, Any]) -> str:
-    lines = ["<table><tr><th>score<th>mean<th>95 % interval<th>n<th>what"]
+    lines = ["<table><tr><th>score<th>mean<th>95 % interval<th>n<th>meaning"]
     for name, score in summary["scores"].items():
         lines.append(
             f"<tr><td>{escape(name)}<td class=n>{score['mean']:.3f}<td>{score['low']:.3f} to {score['high']:.3f}"
@@ -82,13 +83,13 @@ def _scores(summary: dict[str, Any]) -> str:
     threshold = summary["threshold"]
     lines.append("</table>")
     lines.append(
-        f"<p>Threshold {threshold['value']}: {_percent(threshold['false_refusals'])} of the answerable questions lie "
+        f"<p>Threshold {threshold['value']}: {_percent(threshold['false_refusals'])} of the answerable questions score "
         f"below it, and {_percent(threshold['right_refusals'])} of the unanswerable ones.</p>"
     )
     return "\n".join(lines)
 
 
-def _failure(row: dict[str, Any], wrong: Sequence[str], page_text: PageText) -> str:
+def _failure(row: Row, wrong: Sequence[str], page_text: PageText) -> str:
     evidence = row["evidence"] if row["answerable"] else []
     pages = "".join(
         f"<p>evidence: {escape(e['document'])}, page {e['page']}</p><pre>{escape(page_text(e['document'], e['page']))}</pre>"
@@ -98,7 +99,7 @@ def _failure(row: dict[str, Any], wrong: Sequence[str], page_text: PageText) -> 
         f"<p>[{c['number']}] {escape(c['document'])}, page {c['page']}</p><pre>{escape(c['quote'])}</pre>"
         for c in row["citations"]
     )
-    kind = "" if row["answerable"] else " (asked of documents that do not hold the answer)"
+    kind = "" if row["answerable"] else " (asked of documents that do not have the answer)"
     return (
         f"<div class=failure><h3>{escape(row['id'])}: {escape('; '.join(wrong))}{kind}</h3>"
         f"<div><p><b>{escape(row['question'])}</b></p><p>expected: {escape(row['expected'])}</p>"

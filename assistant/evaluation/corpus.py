@@ -1,0 +1,81 @@
+"""The library that questions are asked of: a folder of PDFs, ingested once and named by its content."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from assistant.errors import QuestionsError
+from assistant.evaluation.questions import Question
+from ingest import IngestConfig, Library, StoreError, open_library, open_store
+from quire import pluralize, sha256_of_file
+
+ReportProgress = Callable[[int, int, str], None]  # done, total, name of the current item
+
+
+@contextmanager
+def open_corpus(config: IngestConfig, pdfs: Path | None, progress: ReportProgress | None = None) -> Iterator[Library]:
+    """Open the library of a folder of PDFs, ingesting the folder first if needed; None opens the configured library.
+
+    Raises QuestionsError if there is no PDF or if one cannot be ingested.
+    """
+    if pdfs is not None:
+        files = sorted(path for path in pdfs.rglob("*") if path.suffix.lower() == ".pdf" and path.is_file())
+        if not files:
+            raise QuestionsError(f"{pdfs} has no PDFs", "give the folder of the questions' documents")
+        config = replace(config, library=_library_name(config, files))
+        if not _is_complete(config, len(files)):
+            _ingest(pdfs, config, len(files), progress)
+    with open_library(config) as library:
+        yield library
+
+
+def document_ids(library: Library, questions: Sequence[Question]) -> dict[str, str]:
+    """Return the id of each document that a question names; raises QuestionsError if the library lacks one."""
+    known = {document.name: document.id for document in library.store.documents()}
+    known |= {Path(name).name: document_id for name, document_id in known.items()}
+    named = {question.document for question in questions if question.document}
+    missing = sorted(named - known.keys())
+    if missing:
+        verb = "is" if len(missing) == 1 else "are"
+        raise QuestionsError(
+            f"{pluralize(len(missing), 'document')} of the questions {verb} not in the library, first {missing[0]}",
+            "give their folder with --pdfs, or ingest them",
+        )
+    return {name: known[name] for name in named}
+
+
+def _library_name(config: IngestConfig, files: Sequence[Path]) -> str:
+    digest = hashlib.sha256(f"{config.embedder}/{config.chunk_size}/{config.chunk_overlap}".encode())
+    for path in files:
+        digest.update(path.name.encode() + bytes.fromhex(sha256_of_file(path)))
+    return f"eval-{digest.hexdigest()[:12]}"
+
+
+def _is_complete(config: IngestConfig, count: int) -> bool:
+    try:
+        store = open_store(config, create=False)
+    except StoreError:
+        return False
+    try:
+        return len(store.documents()) == count
+    finally:
+        store.close()
+
+
+def _ingest(pdfs: Path, config: IngestConfig, count: int, progress: ReportProgress | None) -> None:
+    from ingest import Progress, ingest
+
+    def report(state: Progress) -> None:
+        if progress:
+            progress(state.documents_done, state.documents_total, f"{state.stage} {state.document}")
+
+    failed = ingest([str(pdfs)], config, progress=report).failed
+    if failed:
+        raise QuestionsError(
+            f"{len(failed)} of {count} PDFs were not ingested, first {failed[0].document}: {failed[0].reason}",
+            "fix them, or remove them from the folder",
+        )

@@ -1,0 +1,115 @@
+"""Runs of `quire eval answers`: their files, the summary of one, and the difference of two."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from assistant.errors import AssistantError, QuestionsError
+from assistant.evaluation.metrics import METRICS
+from assistant.evaluation.statistics import mean, paired_difference
+
+Row = dict[str, Any]  # one line of answers.jsonl
+
+
+def read_run(path: Path) -> list[Row]:
+    """Return the rows of a run; an incomplete last line, as a killed run leaves it, is skipped.
+
+    Raises QuestionsError for a file that cannot be read and for any other line that is not JSON.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").rstrip("\n").split("\n")
+    except OSError as exc:
+        raise QuestionsError(f"cannot read {path}: {exc.strerror}", "give the answers.jsonl of a run") from exc
+    rows = []
+    for number, line in enumerate(lines, 1):
+        try:
+            rows.append(json.loads(line))
+        except ValueError as exc:
+            if number == len(lines):
+                break
+            raise QuestionsError(f"{path}, line {number} is not JSON", "remove the line, then run again") from exc
+    return rows
+
+
+def resume_run(path: Path, settings: Mapping[str, Any]) -> list[Row]:
+    """Return the rows of the run that a file holds, [] for no file, and remove an incomplete last line from it.
+
+    Raises AssistantError if the run has other settings.
+    """
+    if not path.exists():
+        return []
+    rows = read_run(path)
+    other = next((row for row in rows if any(row.get(name) != value for name, value in settings.items())), None)
+    if other is not None:
+        raise AssistantError(
+            f"{path} holds a run with other settings: {', '.join(f'{name} {other.get(name)!r}' for name in settings)}",
+            "choose another folder with --out, or remove this file",
+        )
+    path.write_text("".join(map(row_line, rows)), encoding="utf-8")
+    return rows
+
+
+def row_line(row: Row) -> str:
+    """Return a row as a line of answers.jsonl."""
+    return json.dumps(row, ensure_ascii=False) + "\n"
+
+
+def summarize_run(rows: Sequence[Row]) -> dict[str, Any]:
+    """Return every score of a run with its interval; a score that applies to no row is left out."""
+    scores = {name: mean([row[name] for row in rows if row.get(name) is not None]) for name in METRICS}
+    answerable = [row for row in rows if row["answerable"]]
+    judged = [row for row in rows if row["judged"]]
+    return {
+        "questions": len(answerable),
+        "unanswerable": len(rows) - len(answerable),
+        "model": rows[0]["model"],
+        "scope": rows[0]["scope"],
+        "judge": rows[0]["judge"],
+        "threshold": _threshold_summary(rows),
+        "scores": {name: score.as_dict() for name, score in scores.items() if score is not None},
+        "judge_failures": sum(row["judge_failed"] for row in judged) / len(judged) if judged else None,
+    }
+
+
+def compare_runs(first: Path, second: Path) -> dict[str, Any]:
+    """Return the paired difference (second minus first) of every score, over the questions in both runs."""
+    a, b = ({(row["id"], row["answerable"]): row for row in read_run(path)} for path in (first, second))
+    shared = [key for key in a if key in b]
+    if not shared:
+        raise QuestionsError(f"{first} and {second} share no question", "compare two runs over one question file")
+    differences = {}
+    for name in METRICS:
+        keys = [key for key in shared if a[key].get(name) is not None and b[key].get(name) is not None]
+        score = paired_difference([a[key][name] for key in keys], [b[key][name] for key in keys])
+        if score is not None:
+            differences[name] = score.as_dict()
+    return {
+        "first": f"{a[shared[0]]['model']}, {a[shared[0]]['scope']}",
+        "second": f"{b[shared[0]]['model']}, {b[shared[0]]['scope']}",
+        "questions": len(shared),
+        "only_in_first": len(a) - len(shared),
+        "only_in_second": len(b) - len(shared),
+        "differences": differences,
+    }
+
+
+def _threshold_summary(rows: Sequence[Row]) -> dict[str, Any]:
+    """Return the threshold with the share of questions whose best passage scores below it."""
+    value = rows[0]["threshold"]
+    answerable, unanswerable = (
+        sorted(row["best_score"] for row in rows if row["answerable"] is kind) for kind in (True, False)
+    )
+
+    def refused(scores: Sequence[float]) -> float | None:
+        return round(sum(score < value for score in scores) / len(scores), 4) if scores else None
+
+    return {
+        "value": value,
+        "false_refusals": refused(answerable),
+        "right_refusals": refused(unanswerable),
+        "best_scores_answerable": answerable,
+        "best_scores_unanswerable": unanswerable,
+    }
