@@ -75,10 +75,11 @@ def _count(text: str) -> int:
 
 
 def _load(source: str, args: argparse.Namespace, *, strict: bool) -> Any:
-    from finetune.data.sources import TreeFilter, load
+    from finetune.data.sources.loader import load_data
+    from finetune.data.sources.oasst import TreeFilter
 
     trees = TreeFilter(args.pick, tuple(args.language), args.depth, args.reviews, args.synthetic)
-    return load(source, format=args.format, task=args.task, pairs=args.pairs, tree_filter=trees, split=args.split,
+    return load_data(source, format=args.format, task=args.task, pairs=args.pairs, tree_filter=trees, split=args.split,
                 strict=strict)  # fmt: skip
 
 
@@ -102,12 +103,12 @@ def _model_side(args: argparse.Namespace) -> tuple[Any, Any]:
 
 def run_list(args: argparse.Namespace) -> int:
     """Print the catalogue."""
-    from finetune.data.catalogue import CATALOGUE
+    from finetune.data.catalog import CATALOG
 
     if args.json:
-        print(json.dumps({"sets": [entry.to_dict() for entry in CATALOGUE]}, ensure_ascii=False))
+        print(json.dumps({"sets": [entry.to_dict() for entry in CATALOG]}, ensure_ascii=False))
         return 0
-    for entry in CATALOGUE:
+    for entry in CATALOG:
         print(f"{entry.name}  ({entry.hub})")
         print(f"  {entry.rows:,} rows, {entry.licence}, {entry.task}, format {entry.format}")
         print(f"  fields: {entry.fields}")
@@ -119,7 +120,7 @@ def run_list(args: argparse.Namespace) -> int:
 def run_check(args: argparse.Namespace) -> int:
     """Check the files and print a report; exit code 1 when no row is left to train on."""
     from finetune.data.check import check
-    from finetune.data.sources import join
+    from finetune.data.sources.loaded import join
 
     if args.max_length < 1:
         raise UsageError(f"--max-length is a number of tokens above 0, found {args.max_length}", "2048 is usual")

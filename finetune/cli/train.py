@@ -275,7 +275,7 @@ def _check_data(config: TrainConfig, task: Any, *, model: str) -> None:
     from collections import Counter
 
     from finetune.data.check import check
-    from finetune.data.sources import load
+    from finetune.data.sources.loader import load_data
     from finetune.errors import DataError
     from finetune.templates.builtin import get_template
     from finetune.templates.find import find_template
@@ -284,7 +284,7 @@ def _check_data(config: TrainConfig, task: Any, *, model: str) -> None:
     template = get_template(config.template) if config.template else find_template(model)
     tokenizer = load_tokenizer(model, config.revision)
     for name in config.data:
-        loaded = load(name, task=task)
+        loaded = load_data(name, task=task)
         report = check(loaded, template=template, tokenizer=tokenizer, max_length=config.max_length)
         kinds = Counter(problem.kind for problem in report.problems)
         found = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common()) or "nothing wrong"
@@ -395,7 +395,7 @@ def run_score(args: argparse.Namespace) -> int:
         _print_json(found.to_dict())
     else:
         print(f"{len(found.chosen)} pairs: accuracy {found.accuracy:.3f}, margin {found.margin:.4f}")
-        for reason, count in found.report.left_out.items():
+        for reason, count in found.report.dropped.items():
             print(f"  {count} left out: {reason}")
     return 0
 

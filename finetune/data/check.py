@@ -10,7 +10,8 @@ from statistics import mean
 from typing import Any
 
 from finetune.data.records import Conversation, Label, Preference, Record, Text, prompt_of
-from finetune.data.sources import Loaded, Problem
+from finetune.data.sources.loaded import LoadedData
+from finetune.data.sources.problem import Problem
 from finetune.errors import MissingLibrary
 from finetune.templates.messages import Message
 from finetune.templates.template import Template
@@ -52,7 +53,7 @@ class Report:
 
 
 def check(
-    loaded: Loaded,
+    loaded: LoadedData,
     *,
     test: Sequence[Record] = (),
     template: Template | None = None,

@@ -1,4 +1,4 @@
-"""Several data sets into one by weight, with the shares that really came about."""
+"""A mixture of several data sets by weight, and the share that each one has in it."""
 
 import random
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,10 @@ from quire import UsageError
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """What one data set gave to a mixture: `asked` and `realised` are fractions, `repeats` counts whole passes."""
+    """The share of one data set in a mixture: `asked` and `realised` are fractions of it.
+
+    `rows` of the `available` ones are used; `repeats` is their quotient.
+    """
 
     name: str
     asked: float
@@ -21,57 +24,50 @@ class Share:
     repeats: float
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the share as plain values."""
+        """Return the share as plain values."""
         return {name: getattr(self, name) for name in self.__slots__}
 
     def sentence(self) -> str:
-        """Say the share in a line."""
-        drawn = f"{self.rows:,} of its {self.available:,} rows"
-        return f"{self.name}: {self.realised:.1%} of the mixture ({drawn}; {self.asked:.1%} asked)"
+        """Return the share as one line of text."""
+        used = f"{self.rows:,} of its {self.available:,} rows"
+        return f"{self.name}: {self.realised:.1%} of the mixture ({used}; {self.asked:.1%} requested)"
 
 
 @dataclass(frozen=True, slots=True)
 class Mixture:
-    """The mixed records in shuffled order, and the share of each data set."""
+    """Mixed records in random order, and the share of each data set."""
 
     records: list[Record]
     shares: list[Share]
 
 
-def mix(
-    parts: Mapping[str, Sequence[Record]],
-    weights: Mapping[str, float],
-    *,
-    rows: int | None = None,
-    repeat: bool = False,
-    seed: int = 0,
-) -> Mixture:
-    """Draw from each part in proportion to its weight.
+def mix(parts: Mapping[str, Sequence[Record]], weights: Mapping[str, float], *, seed: int = 0) -> Mixture:
+    """Sample from each part in proportion to its weight; the same seed returns the same mixture.
 
-    `rows` None takes as many as the weights allow without using a row twice. A larger number needs `repeat`, else the
-    parts that run out give all they have and the realised shares say so. Same seed, same mixture.
+    The mixture is as large as the weights allow without using a record twice.
     """
     if unknown := sorted(set(weights) ^ set(parts)):
-        raise UsageError(f"a weight and a data set are needed for each name, found only one of them for {unknown}")
+        raise UsageError(f"each name needs a weight and a data set, found only one of them for {unknown}")
     if not parts or any(weight <= 0 for weight in weights.values()) or any(not part for part in parts.values()):
         raise UsageError("a mixture needs data sets with rows, and weights above 0")
     whole = sum(weights.values())
     asked = {name: weights[name] / whole for name in parts}
-    total = rows if rows is not None else int(min(len(parts[name]) / asked[name] for name in parts))
+    total = int(min(len(parts[name]) / asked[name] for name in parts))
     counts = _apportion(asked, total)
-    drawn: list[Record] = []
+    mixed: list[Record] = []
     taken: dict[str, int] = {}
     for name, part in parts.items():
-        # each part has its own generator: changing one weight leaves the draws of the others alone
-        chosen = _draw(part, counts[name], random.Random(f"{seed}:{name}"), repeat)  # noqa: S311
-        taken[name] = len(chosen)
-        drawn += chosen
-    random.Random(seed).shuffle(drawn)  # noqa: S311
+        # each part has its own generator: a new weight for one does not change the sample of the others
+        generator = random.Random(f"{seed}:{name}")  # noqa: S311
+        sample = generator.sample(list(part), min(len(part), counts[name]))
+        taken[name] = len(sample)
+        mixed += sample
+    random.Random(seed).shuffle(mixed)  # noqa: S311
     shares = [
-        Share(n, asked[n], taken[n] / len(drawn) if drawn else 0.0, taken[n], len(p), taken[n] / len(p))
+        Share(n, asked[n], taken[n] / len(mixed) if mixed else 0.0, taken[n], len(p), taken[n] / len(p))
         for n, p in parts.items()
     ]
-    return Mixture(drawn, shares)
+    return Mixture(mixed, shares)
 
 
 def _apportion(asked: Mapping[str, float], total: int) -> dict[str, int]:
@@ -81,12 +77,3 @@ def _apportion(asked: Mapping[str, float], total: int) -> dict[str, int]:
     for name in by_remainder[: max(0, total - sum(counts.values()))]:
         counts[name] += 1
     return counts
-
-
-def _draw(part: Sequence[Record], count: int, generator: random.Random, repeat: bool) -> list[Record]:
-    chosen: list[Record] = []
-    while len(chosen) < count:
-        chosen += generator.sample(list(part), min(len(part), count - len(chosen)))
-        if not repeat:
-            break
-    return chosen

@@ -1,8 +1,7 @@
-"""What one row of training data says, whatever file it came from: a conversation, a preference, a label or
-plain text.
+"""The records that training data becomes: conversations, preferences, labels and plain text.
 
-Records are checked when they are made: wrong roles, an empty answer or two equal answers raise
-`InvalidRecord`, so that no later stage needs to look again. Where a row came from travels along.
+Records are checked when they are made: wrong roles, an empty answer or two equal answers raise InvalidRecord, so that
+no later stage has to check again. Each record keeps the file and the row that it came from.
 """
 
 from collections.abc import Iterable, Iterator
@@ -13,7 +12,6 @@ from finetune.errors import InvalidRecord
 from finetune.templates.messages import Message, check_turns
 
 Task = Literal["sft", "preference", "label"]
-TASKS: tuple[Task, ...] = ("sft", "preference", "label")
 
 
 def _require_text(messages: Iterable[Message], what: str) -> None:
@@ -26,9 +24,10 @@ def _require_text(messages: Iterable[Message], what: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """Turns that end with an assistant's answer; `group` keeps rows together that may not be split apart.
+    """Turns that end with an assistant's answer.
 
-    `row` is the 1-based row of `source`; `group` names a tree, a post or a prompt that several rows share.
+    `row` is the 1-based row of `source`. Records of one `group` (a tree, a post or a prompt that several rows share)
+    stay together in a split.
     """
 
     messages: tuple[Message, ...]
@@ -41,13 +40,13 @@ class Conversation:
         _require_text(self.messages, "answer")
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the row in the `messages` shape."""
+        """Return the record in the format `messages`."""
         return {"messages": [message.to_dict() for message in self.messages]}
 
 
 @dataclass(frozen=True, slots=True)
 class Preference:
-    """One prompt and two different answers to it, the first of them preferred."""
+    """A prompt and two different answers, of which `chosen` is preferred."""
 
     prompt: tuple[Message, ...]
     chosen: tuple[Message, ...]
@@ -67,13 +66,8 @@ class Preference:
         if [m.content.strip() for m in self.chosen] == [m.content.strip() for m in self.rejected]:
             raise InvalidRecord("chosen and rejected answers are equal")
 
-    @property
-    def system(self) -> str | None:
-        """Give the system message of the prompt, None without one."""
-        return self.prompt[0].content if self.prompt[0].role == "system" else None
-
     def to_dict(self) -> dict[str, Any]:
-        """Give the row in the shape that `quire feedback export` writes."""
+        """Return the record as `quire feedback export` writes it."""
         return {
             "prompt": [message.to_dict() for message in self.prompt],
             "chosen": [message.to_dict() for message in self.chosen],
@@ -83,7 +77,7 @@ class Preference:
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """One prompt, one answer, and whether the answer is wanted (KTO)."""
+    """A prompt, an answer, and whether the answer is wanted (KTO)."""
 
     prompt: tuple[Message, ...]
     completion: tuple[Message, ...]
@@ -98,7 +92,7 @@ class Label:
         _require_text(self.prompt + self.completion, "answer")
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the row in the shape that `quire feedback export` writes for KTO."""
+        """Return the record as `quire feedback export` writes it for KTO."""
         return {
             "prompt": [message.to_dict() for message in self.prompt],
             "completion": [message.to_dict() for message in self.completion],
@@ -108,7 +102,7 @@ class Label:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """Plain text without turns, every token of which is trained."""
+    """Plain text without turns; every token is trained."""
 
     text: str
     source: str = ""
@@ -120,7 +114,7 @@ class Text:
             raise InvalidRecord("empty text")
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the row in the `text` shape."""
+        """Return the record in the format `text`."""
         return {"text": self.text}
 
 
@@ -128,7 +122,7 @@ Record = Conversation | Preference | Label | Text
 
 
 def prompt_of(record: Record) -> tuple[Message, ...]:
-    """Give the messages before the last answer (nothing for plain text)."""
+    """Return the messages before the last answer, none for plain text."""
     match record:
         case Conversation():
             return record.messages[:-1]
@@ -139,29 +133,29 @@ def prompt_of(record: Record) -> tuple[Message, ...]:
 
 
 def to_task(records: Iterable[Record], task: Task) -> Iterator[Record]:
-    """Turn records into what a stage trains on, where that loses no truth.
+    """Convert records to what a stage trains on.
 
-    `sft` takes the chosen answer of a preference and the wanted answers of labels; `label` makes one wanted
-    and one unwanted row of a preference. Records that cannot serve (a conversation for `preference`) raise
-    InvalidRecord.
+    `sft` takes the chosen answer of a preference and the wanted answers of labels; `label` makes a wanted and an
+    unwanted record of a preference. Raises InvalidRecord for a record that has no such form (a conversation as a
+    `preference`).
     """
     for record in records:
         yield from _convert(record, task)
 
 
 def _convert(record: Record, task: Task) -> Iterator[Record]:
-    where = {"source": record.source, "row": record.row, "group": record.group}
+    origin: dict[str, Any] = {"source": record.source, "row": record.row, "group": record.group}
     match record, task:
         case (Conversation() | Text(), "sft") | (Preference(), "preference") | (Label(), "label"):
             yield record
         case Preference(), "sft":
-            yield Conversation(record.prompt + record.chosen, **where)  # type: ignore[arg-type]
+            yield Conversation(record.prompt + record.chosen, **origin)
         case Label(), "sft":
             if record.label:
-                yield Conversation(record.prompt + record.completion, **where)  # type: ignore[arg-type]
+                yield Conversation(record.prompt + record.completion, **origin)
         case Preference(), "label":
-            yield Label(record.prompt, record.chosen, True, **where)  # type: ignore[arg-type]
-            yield Label(record.prompt, record.rejected, False, **where)  # type: ignore[arg-type]
+            yield Label(record.prompt, record.chosen, True, **origin)
+            yield Label(record.prompt, record.rejected, False, **origin)
         case _:
             kind = type(record).__name__.lower()
             raise InvalidRecord(

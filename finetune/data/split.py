@@ -1,4 +1,4 @@
-"""Records to training and held-out parts: what belongs together stays together, and content alone decides."""
+"""The split into training and held-out records: groups stay together, and only content decides."""
 
 import hashlib
 import json
@@ -16,8 +16,8 @@ class Split(NamedTuple):
     held_out: list[Record]
 
 
-def group_of(record: Record) -> str:
-    """Name what a record may not be split from: its tree or post, else every record with the same prompt."""
+def _group_of(record: Record) -> str:
+    """Return the group that a record stays with: its tree or post, else all records with the same prompt."""
     if record.group:
         return f"group:{record.group}"
     if isinstance(record, Text):
@@ -26,18 +26,18 @@ def group_of(record: Record) -> str:
 
 
 def split(records: Sequence[Record], *, held_out: float, seed: int = 0) -> Split:
-    """Put whole groups into the held-out part until it has at least `held_out` (a fraction) of the records.
+    """Hold out whole groups until they have at least `held_out` (a fraction) of the records.
 
-    A group's place depends on its name and the seed, so that rows added later move few of the others.
+    A group's position depends only on its name and the seed, so that rows added later move few of the others.
     """
     if not 0 <= held_out < 1:
-        raise UsageError(f"the held-out part is a fraction from 0 to below 1, found {held_out}", "0.05 is usual")
+        raise UsageError(f"the held-out fraction must be from 0 to below 1, found {held_out}", "0.05 is usual")
     groups: dict[str, list[int]] = {}
     for index, record in enumerate(records):
-        groups.setdefault(group_of(record), []).append(index)
+        groups.setdefault(_group_of(record), []).append(index)
     order = sorted(groups, key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).digest())
     wanted, chosen = held_out * len(records), set[int]()
-    for name in order[:-1]:  # one group at least is left to train on
+    for name in order[:-1]:  # at least one group is left to train on
         if len(chosen) >= wanted:
             break
         chosen.update(groups[name])

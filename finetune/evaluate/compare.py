@@ -40,7 +40,7 @@ def read_prompts(path: Path) -> list[str]:
         prompt = next((row.values[name] for name in PROMPTS if row.values.get(name)), None)
         prompt = prompt[0] if isinstance(prompt, list) and prompt else prompt
         if not isinstance(prompt, str):
-            why = row.fault or f"no prompt in {', '.join(row.values)}"
+            why = row.error or f"no prompt in {', '.join(row.values)}"
             raise UsageError(f"{path}, line {row.line}: {why}", f"name the prompt as one of {', '.join(PROMPTS)}")
         found.append(prompt)
     return found

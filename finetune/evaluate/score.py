@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from finetune.data.encode import Row, RowReport, encode_pairs
+from finetune.data.encode import EncodingReport, TokenRow, encode_pairs
 from finetune.data.records import Record
 from finetune.runs.manifest import find_run, read_manifest
 from finetune.train.load import REFERENCE, Loaded, computing, load_run
@@ -21,7 +21,7 @@ class Scores:
 
     chosen: list[float]
     rejected: list[float]
-    report: RowReport
+    report: EncodingReport
 
     @property
     def accuracy(self) -> float:
@@ -85,7 +85,7 @@ def answer_log_probs(
 
 
 def pair_log_probs(
-    model: Any, rows: Sequence[Row], *, pad_token_id: int, batch_size: int = 4
+    model: Any, rows: Sequence[TokenRow], *, pad_token_id: int, batch_size: int = 4
 ) -> tuple[list[float], list[float]]:
     """Give the log-probabilities of the chosen and of the rejected answers of encoded pairs."""
     prompts = [row["prompt_ids"] for row in rows]
@@ -134,7 +134,7 @@ def score_pairs(run: str | Path, records: Iterable[Record], *, device: str = "au
     if not rows:
         from finetune.errors import DataError
 
-        raise DataError("no pair is left to score", f"left out: {report.left_out}")
+        raise DataError("no pair is left to score", f"dropped: {report.dropped}")
     pad = loaded.tokenizer.pad_token_id
     policy = pair_log_probs(loaded.model, rows, pad_token_id=pad, batch_size=batch_size)
     if manifest.method == "full":

@@ -202,9 +202,9 @@ def _source_name(name: str) -> str:
 
 def licence(name: str) -> str:
     """Look up the licence of a public data set; a file of one's own has the owner's."""
-    from finetune.data.catalogue import CATALOGUE
+    from finetune.data.catalog import CATALOG
 
-    for entry in CATALOGUE:
+    for entry in CATALOG:
         if name in (entry.name, entry.hub):
             return str(entry.licence)
     return "not stated; the owner of the data decides"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from finetune.config import TrainConfig
-from finetune.data.encode import Row, hash_rows
+from finetune.data.encode import TokenRow, hash_rows
 from finetune.errors import TrainingFailed
 from finetune.train.load import REFERENCE, computing, exact_weights
 from finetune.train.losses import OURS
@@ -22,8 +22,8 @@ def build_preference(
     model: Any,
     reference: Any,
     tokenizer: Any,
-    rows: list[Row],
-    held_out: list[Row],
+    rows: list[TokenRow],
+    held_out: list[TokenRow],
     *,
     arguments: dict[str, Any],
     callbacks: list[Any],
@@ -119,7 +119,7 @@ def reference_identity(config: TrainConfig, adapter: Path | None) -> str:
     return digest.hexdigest()
 
 
-def with_reference(trainer: Any, data: Any, rows: list[Row], *, identity: str) -> Any:
+def with_reference(trainer: Any, data: Any, rows: list[TokenRow], *, identity: str) -> Any:
     """Add the reference's log-probabilities to a data set, from the cache where these rows were scored before.
 
     Batches are formed from rows in order; a reference value does not depend on them beyond rounding.

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from finetune.config import TrainConfig, build, runs_folder
-from finetune.data.encode import Row, RowReport, encode_for
+from finetune.data.encode import EncodingReport, TokenRow, encode_for
 from finetune.data.mix import Share, mix
 from finetune.data.records import Record
 from finetune.data.split import split
@@ -35,10 +35,10 @@ Say = Callable[[str], None]
 class Prepared:
     """Everything a trainer is built of, and what the report tells about it."""
 
-    rows: list[Row]
-    held_out: list[Row]
-    report: RowReport
-    held_out_report: RowReport | None
+    rows: list[TokenRow]
+    held_out: list[TokenRow]
+    report: EncodingReport
+    held_out_report: EncodingReport | None
     shares: list[Share] = field(default_factory=list)  # what each file gave to a mixture
 
 
@@ -217,14 +217,14 @@ def _free_name(stem: str) -> str:
 
 def require_data(config: TrainConfig) -> None:
     """Refuse a run without a model, without data, or with a file that is not there, before any library loads."""
-    from finetune.data.sources import require
+    from finetune.data.sources.loader import require_source
 
     if not (config.model or config.parent):
         raise _no_model()
     if not config.data:
         raise UsageError("no data is named", "give files after the command, or `data` in the recipe")
     for name in (*config.data, *config.eval_data):
-        require(name)
+        require_source(name)
 
 
 def prepare(
@@ -261,11 +261,11 @@ def prepare(
 
 def read_records(names: Sequence[str], task: Any, *, say: Say = logger.info) -> list[Record]:
     """Read data files or hub names as records for a task; says what each was taken for, and logs rows left out."""
-    from finetune.data.sources import load
+    from finetune.data.sources.loader import load_data
 
     found: list[Record] = []
     for name in names:
-        source = load(name, task=task)
+        source = load_data(name, task=task)
         say(f"{name}: {source.format}, {source.kept:,} of {source.rows:,} rows")
         if source.problems:
             said = [f"row {problem.row}: {problem.problem}" for problem in source.problems[:3]]
@@ -287,11 +287,11 @@ def _row_lines(prepared: Prepared) -> list[str]:
     for name, report in (("training", prepared.report), ("held-out", prepared.held_out_report)):
         if report is None:
             continue
-        line = f"{report.rows:,} {name} rows, {report.tokens:,} tokens, {report.trained_tokens:,} of them trained"
-        if report.cut:
-            line += f"; {report.cut} cut at max_length"
-        for reason, count in report.left_out.items():
-            line += f"; {count} left out ({reason})"
+        line = f"{report.rows:,} {name} rows, {report.tokens:,} tokens, {report.trained_tokens:,} in the loss"
+        if report.truncated:
+            line += f"; {report.truncated} truncated to max_length"
+        for reason, count in report.dropped.items():
+            line += f"; {count} dropped ({reason})"
         lines.append(line)
     return lines
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from finetune.config import TrainConfig
-from finetune.data.encode import Row
+from finetune.data.encode import TokenRow
 from finetune.train.load import exact_weights
 
 
@@ -11,8 +11,8 @@ def build_sft(
     config: TrainConfig,
     model: Any,
     tokenizer: Any,
-    rows: list[Row],
-    held_out: list[Row],
+    rows: list[TokenRow],
+    held_out: list[TokenRow],
     *,
     arguments: dict[str, Any],
     callbacks: list[Any],

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from finetune import hub_access
-from finetune.data.sources import load
+from finetune.data.sources.loader import load_data
 from finetune.errors import ModelUnavailable, SourceUnavailable
 from finetune.hub_access import hub_or_cache, reachable
 from finetune.train.load import load_tokenizer
@@ -35,8 +35,8 @@ def test_a_model_of_the_hub_without_network_is_told_at_once(no_hub: str, capfd: 
 
 def test_a_data_set_of_the_hub_without_network_is_told_at_once(no_hub: str, capfd: pytest.CaptureFixture[str]) -> None:
     began = time.perf_counter()
-    with pytest.raises(SourceUnavailable, match=f"{no_hub} is not reached, and the cache does not hold it"):
-        load("nobody/nothing")
+    with pytest.raises(SourceUnavailable, match=f"{no_hub} cannot be reached, and it is not in the cache"):
+        load_data("nobody/nothing")
     assert time.perf_counter() - began < 15
     assert "Retrying" not in capfd.readouterr().err
 

@@ -1,27 +1,31 @@
-"""OpenAssistant message trees, nested or flat, to threads and to pairs of ranked siblings."""
+"""OpenAssistant message trees, nested or flat, as conversations or as pairs of ranked replies."""
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from finetune.data.records import Conversation, Record
-from finetune.data.sources.formats import ROLES, Choices, Place, ranked_pairs
+from finetune.data.sources.fields import ROLES, PairOptions, Place, has_fields
+from finetune.data.sources.loaded import LoadedData
 from finetune.data.sources.problem import Problem
+from finetune.data.sources.ranked_formats import ranked_pairs
 from finetune.data.sources.readers import Row
 from finetune.errors import InvalidRecord, MalformedRow
 from finetune.templates.messages import Message
+from quire import pluralize
 
 Pick = Literal["best", "all", "concat"]
 
 
 @dataclass(frozen=True, slots=True)
 class TreeFilter:
-    """Which messages of a tree are used; a message that is left out takes its replies along.
+    """Which messages of a tree are used; the replies to a dropped message are dropped with it.
 
     `pick`: `best` follows the best ranked reply to each message, `all` takes every thread, `concat` joins sibling
-    replies into one answer without context, as older scripts did (for comparison only). `depth` counts messages from
-    the first one; None is no limit. `languages` empty means all.
+    replies into one answer without context, as older scripts did (for comparison only). `depth` is the longest
+    thread in messages, None for no limit. `languages` empty means all.
     """
 
     pick: Pick = "best"
@@ -46,99 +50,88 @@ class _Node:
         return (float("inf") if self.rank is None else self.rank, self.id)
 
 
-@dataclass(slots=True)
-class Harvest:
-    """What a file of trees gave: records, problems, the rows that were used, and how many trees there were."""
-
-    records: list[Record]
-    problems: list[Problem]
-    used_rows: set[int]
-    trees: int
-
-
 def is_tree(values: dict[str, Any]) -> bool:
-    """Tell a row that holds a whole tree."""
+    """Return whether a row is a whole tree."""
     prompt = values.get("prompt")
     return isinstance(prompt, dict) and "text" in prompt and "role" in prompt
 
 
 def is_message(values: dict[str, Any]) -> bool:
-    """Tell a row that holds one message, with or without its replies."""
-    return all(name in values for name in ("message_id", "parent_id", "text", "role"))
+    """Return whether a row is one message, with or without its replies."""
+    return has_fields("message_id", "parent_id", "text", "role")(values)
 
 
-def harvest(rows: Iterable[Row], source: str, *, task: str, tree_filter: TreeFilter, choices: Choices) -> Harvest:
-    """Make conversations (`sft`) or preferences of all trees, in the order of their ids.
+def read_trees(
+    rows: Iterable[Row],
+    source: str,
+    loaded: LoadedData,
+    *,
+    task: str,
+    tree_filter: TreeFilter,
+    options: PairOptions,
+) -> None:
+    """Add the conversations (`sft`) or the pairs (`preference`) of all trees, in the order of their ids.
 
-    The order does not depend on that of the file, so the nested and the flat form of one export give equal rows.
+    The order does not depend on that of the file, so the nested and the flat form of an export give equal records.
     """
-    result = Harvest([], [], set(), 0)
-    roots = _roots(list(rows), source, result.problems)
-    result.trees = len(roots)
-    for root in sorted(roots, key=lambda node: node.id):
-        left_out: Counter[str] = Counter()
-        reason = _root_fault(root, tree_filter)
-        if reason:
-            left_out[reason] += 1
+    used_rows: set[int] = set()
+    for root in sorted(_find_roots(rows, source, loaded.problems), key=lambda node: node.id):
+        dropped: Counter[str] = Counter()
+        if reason := _reason_to_drop_tree(root, tree_filter):
+            dropped[reason] += 1
         else:
-            _prune(root, tree_filter, left_out)
-            _collect(root, source, task, tree_filter, choices, result)
-        result.problems += [
-            Problem(root.row, f"{count} message{'s' if count > 1 else ''} left out with their replies: {why}",
+            _prune(root, tree_filter, dropped)
+            used_rows |= _add_records(root, source, task, tree_filter, options, loaded)
+        loaded.problems += [
+            Problem(root.row, f"{pluralize(count, 'message')} dropped with all replies: {why}",
                     kind="filtered", source=source)
-            for why, count in sorted(left_out.items())
+            for why, count in sorted(dropped.items())
         ]  # fmt: skip
-    return result
+    loaded.kept = len(used_rows)
 
 
 def _node(values: dict[str, Any], place: Place) -> _Node:
     for name in ("message_id", "text", "role"):
         if not isinstance(values.get(name), str):
-            raise place.fault(f"a message needs `{name}` as a text")
+            raise place.error(f"`{name}` of a message must be text")
     if values["role"] not in ("prompter", "assistant"):
-        raise place.fault(f"a message is of `prompter` or `assistant`, found {values['role']!r}")
+        raise place.error(f"the role of a message must be `prompter` or `assistant`, found {values['role']!r}")
     rank = values.get("rank")
-    numbered = isinstance(rank, int | float) and not isinstance(rank, bool) and rank == rank
+    has_rank = isinstance(rank, int | float) and not isinstance(rank, bool) and not math.isnan(rank)
     return _Node(
-        values["message_id"], ROLES[values["role"]], values["text"], float(rank) if numbered else None,  # type: ignore[arg-type]
+        values["message_id"], ROLES[values["role"]], values["text"], float(rank) if has_rank else None,  # type: ignore[arg-type]
         place.row, values,
     )  # fmt: skip
 
 
-def _nested(values: dict[str, Any], place: Place, into: dict[str, _Node]) -> _Node:
+def _add_nested(values: dict[str, Any], place: Place, nodes: dict[str, _Node]) -> _Node:
+    """Add a message and its nested replies to the nodes, and return the message's node."""
     root = _node(values, place)
     stack = [(root, values)]
     while stack:
         node, plain = stack.pop()
-        if node.id in into:
-            raise place.fault(f"message {node.id} occurs twice")
-        into[node.id] = node
+        if node.id in nodes:
+            raise place.error(f"message {node.id} occurs twice")
+        nodes[node.id] = node
         for reply in plain.get("replies") or []:
             if not isinstance(reply, dict):
-                raise place.fault("`replies` holds something that is no message")
+                raise place.error("`replies` must be messages")
             child = _node(reply, place)
             node.replies.append(child)
             stack.append((child, reply))
     return root
 
 
-def _roots(rows: list[Row], source: str, problems: list[Problem]) -> list[_Node]:
+def _find_roots(rows: Iterable[Row], source: str, problems: list[Problem]) -> list[_Node]:
+    """Return the first message of each tree, after attaching every flat message to its parent."""
     nodes: dict[str, _Node] = {}
     tops: list[_Node] = []
     for row in rows:
         place = Place(source, row.number, row.line)
         try:
-            if row.fault:
-                raise place.fault(row.fault)
-            tree = is_tree(row.values)
-            if not tree and not is_message(row.values):
-                raise place.fault("neither a tree nor a message of one")
-            top = _nested(row.values["prompt"] if tree else row.values, place, nodes)
-            if tree:
-                top.values = {**top.values, "parent_id": None, "tree_state": row.values.get("tree_state")}
-            tops.append(top)
+            tops.append(_read_top(row, place, nodes))
         except MalformedRow as exc:
-            problems.append(Problem.of(exc, dropped=True))
+            problems.append(Problem.malformed(exc))
     roots = []
     for node in tops:
         parent = node.values.get("parent_id")
@@ -152,16 +145,29 @@ def _roots(rows: list[Row], source: str, problems: list[Problem]) -> list[_Node]
     return roots
 
 
-def _root_fault(root: _Node, tree_filter: TreeFilter) -> str:
+def _read_top(row: Row, place: Place, nodes: dict[str, _Node]) -> _Node:
+    """Read the tree or the message of one row."""
+    if row.error:
+        raise place.error(row.error)
+    if is_tree(row.values):
+        top = _add_nested(row.values["prompt"], place, nodes)
+        top.values = {**top.values, "parent_id": None, "tree_state": row.values.get("tree_state")}
+        return top
+    if is_message(row.values):
+        return _add_nested(row.values, place, nodes)
+    raise place.error("neither a tree nor a message of one")
+
+
+def _reason_to_drop_tree(root: _Node, tree_filter: TreeFilter) -> str:
     state = root.values.get("tree_state")
     if state not in (None, "ready_for_export"):
         return f"the tree is {state}"
     if root.role != "user":
         return "the tree begins with an assistant"
-    return _fault(root, 1, tree_filter)
+    return _reason_to_drop(root, 1, tree_filter)
 
 
-def _fault(node: _Node, depth: int, tree_filter: TreeFilter) -> str:
+def _reason_to_drop(node: _Node, depth: int, tree_filter: TreeFilter) -> str:
     values = node.values
     if values.get("deleted"):
         return "deleted"
@@ -178,38 +184,39 @@ def _fault(node: _Node, depth: int, tree_filter: TreeFilter) -> str:
     return "" if node.text.strip() else "empty"
 
 
-def _prune(root: _Node, tree_filter: TreeFilter, left_out: Counter[str]) -> None:
+def _prune(root: _Node, tree_filter: TreeFilter, dropped: Counter[str]) -> None:
     stack = [(root, 1)]
     while stack:
         node, depth = stack.pop()
         kept = []
         for reply in sorted(node.replies, key=lambda reply: reply.order):
-            reason = _fault(reply, depth + 1, tree_filter)
+            reason = _reason_to_drop(reply, depth + 1, tree_filter)
             if not reason and reply.role == node.role:
                 reason = "a reply by the same speaker"
             if reason:
-                left_out[reason] += 1
+                dropped[reason] += 1
             else:
                 kept.append(reply)
                 stack.append((reply, depth + 1))
         node.replies = kept
 
 
-def _collect(root: _Node, source: str, task: str, tree_filter: TreeFilter, choices: Choices, result: Harvest) -> None:
+def _add_records(
+    root: _Node, source: str, task: str, tree_filter: TreeFilter, options: PairOptions, loaded: LoadedData
+) -> set[int]:
+    """Add the records of one tree and return the rows that they use."""
     place = Place(source, root.row, 0, group=root.id)
-    before = len(result.records)
     if task == "preference":
-        makers = _pairs(root, place, choices)
+        found = list(_pairs(root, place, options))
     elif tree_filter.pick == "concat":
-        makers = _joined(root, place)
+        found = list(_joined_replies(root, place))
     else:
-        makers = _threads(root, place, best=tree_filter.pick == "best")
-    for record, path in makers:
-        result.records.append(record)
-        result.used_rows.update(node.row for node in path)
-    if len(result.records) == before:
-        what = "two ranked replies to one message" if task == "preference" else "an answer"
-        result.problems.append(Problem(root.row, f"the tree holds no {what}", kind="empty", source=source))
+        found = list(_threads(root, place, best=tree_filter.pick == "best"))
+    if not found:
+        what = "two ranked replies to one message" if task == "preference" else "answer"
+        loaded.problems.append(Problem(root.row, f"the tree has no {what}", kind="empty", source=source))
+    loaded.records += [record for record, _ in found]
+    return {node.row for _, nodes in found for node in nodes}
 
 
 def _paths(root: _Node, *, best: bool) -> Iterator[list[_Node]]:
@@ -229,28 +236,28 @@ def _messages(path: list[_Node]) -> tuple[Message, ...]:
 
 def _threads(root: _Node, place: Place, *, best: bool) -> Iterator[tuple[Record, list[_Node]]]:
     for path in _paths(root, best=best):
-        answered_further = any(reply.replies for reply in path[-1].replies)
-        if path[-1].role == "assistant" and not answered_further:
-            yield Conversation(_messages(path), place.source, place.row, place.group), path
+        continues = any(reply.replies for reply in path[-1].replies)
+        if path[-1].role == "assistant" and not continues:
+            yield Conversation(_messages(path), **place.origin()), path
 
 
-def _joined(root: _Node, place: Place) -> Iterator[tuple[Record, list[_Node]]]:
+def _joined_replies(root: _Node, place: Place) -> Iterator[tuple[Record, list[_Node]]]:
     for path in _paths(root, best=False):
         node = path[-1]
         if node.role == "user" and node.replies:
             joined = "\n".join(reply.text for reply in node.replies)
             turns = (Message("user", node.text), Message("assistant", joined))
-            yield Conversation(turns, place.source, place.row, place.group), [node, *node.replies]
+            yield Conversation(turns, **place.origin()), [node, *node.replies]
 
 
-def _pairs(root: _Node, place: Place, choices: Choices) -> Iterator[tuple[Record, list[_Node]]]:
+def _pairs(root: _Node, place: Place, options: PairOptions) -> Iterator[tuple[Record, list[_Node]]]:
     for path in _paths(root, best=False):
         ranked = [reply for reply in path[-1].replies if reply.rank is not None]
         if path[-1].role != "user" or len(ranked) < 2:
             continue
         answers = [(-float(reply.rank or 0), reply.text) for reply in ranked]
         try:
-            for pair in ranked_pairs(_messages(path), answers, place, choices, "best-worst"):
+            for pair in ranked_pairs(_messages(path), answers, place, options, "best-worst"):
                 yield pair, path + ranked
-        except InvalidRecord:  # equal ranks or equal texts: the tree's other messages still count
+        except InvalidRecord:  # equal ranks or equal texts; the tree's other messages still count
             continue

@@ -1,4 +1,4 @@
-"""Files to rows: JSON, JSON Lines, CSV, Parquet and text, plain or gzipped, each row with its number and line."""
+"""Rows of files: JSON, JSON Lines, CSV, Parquet and text, plain or gzipped."""
 
 import csv
 import gzip
@@ -16,25 +16,22 @@ SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".txt")
 
 
 class Row(NamedTuple):
-    """One row of a file: its number among the rows and the line it begins on (both 1-based), and its values.
-
-    `fault` says why there are no values.
-    """
+    """One row of a file, its number and first line (1-based); `error` is why a row has no values."""
 
     number: int
     line: int
     values: dict[str, Any]
-    fault: str = ""
+    error: str = ""
 
 
 def read_rows(path: Path) -> Iterator[Row]:
-    """Read the rows of one file in order; a row that cannot be parsed has a `fault` and no values.
+    """Read the rows of one file in order; a row that cannot be parsed has an `error` and no values.
 
-    Raises SourceUnavailable for a missing or unreadable file, MalformedRow when nothing after a fault can be read.
+    Raises SourceUnavailable for a missing or unreadable file, MalformedRow if no row after an error can be read.
     """
     if not path.is_file():
         raise SourceUnavailable(
-            f"there is no file {path}", "check the path, or name a data set of `quire finetune data list`"
+            f"there is no file {path}", "check the path, or name a data set from `quire finetune data list`"
         )
     suffixes = [s.lower() for s in path.suffixes]
     kind = next((s for s in reversed(suffixes) if s in SUFFIXES), "")
@@ -47,8 +44,8 @@ def read_rows(path: Path) -> Iterator[Row]:
         return _paragraphs(text)
     if kind in (".jsonl", ".ndjson") and text.lstrip()[:1] != "[":
         return _lines(text)
-    # a file called .jsonl may hold one list of rows, one called .json JSON Lines, and one without a suffix may hold either
-    return _array(text, path) if text.lstrip()[:1] == "[" else _json_or_lines(text, path)
+    # a .jsonl file may be one list of rows, a .json file JSON Lines, and a file without a suffix either
+    return _array(text, path) if text.lstrip()[:1] == "[" else _json_or_lines(text)
 
 
 def _text(path: Path) -> str:
@@ -58,31 +55,31 @@ def _text(path: Path) -> str:
             raw = gzip.decompress(raw)
         return raw.decode("utf-8-sig")
     except (OSError, EOFError) as exc:
-        raise SourceUnavailable(f"{path} cannot be read: {exc}", "check the file, or fetch it again") from exc
+        raise SourceUnavailable(f"{path} cannot be read: {exc}", "check the file, or download it again") from exc
     except UnicodeDecodeError as exc:
         line = raw[: exc.start].count(b"\n") + 1
         raise MalformedRow(str(path), line, "not UTF-8 text", "save the file as UTF-8") from exc
 
 
-def _reject(value: str) -> float:
-    raise ValueError(f"{value} is no JSON number")
+def _reject_constant(value: str) -> float:
+    raise ValueError(f"{value} is not a JSON number")
 
 
-_HALF = re.compile(r"\\u[dD][89a-fA-F]")
-_DECODER = json.JSONDecoder(parse_constant=_reject)
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+_DECODER = json.JSONDecoder(parse_constant=_reject_constant)
 
 
-def _as_row(number: int, line: int, value: object, written: str = "") -> Row:
+def _as_row(number: int, line: int, value: object, source_text: str = "") -> Row:
     if isinstance(value, dict):
-        if _HALF.search(written) and not _is_text(value):
+        if _SURROGATE.search(source_text) and not _is_encodable(value):
             return Row(
-                number, line, {}, r"holds half of a pair of surrogates (\ud800 to \udfff), which is no character"
+                number, line, {}, r"contains half of a surrogate pair (\ud800 to \udfff), which is not a character"
             )
         return Row(number, line, value)
-    return Row(number, line, {}, f"a row is an object with named fields, found {type(value).__name__}")
+    return Row(number, line, {}, f"a row must be an object with named fields, found {type(value).__name__}")
 
 
-def _is_text(value: object) -> bool:
+def _is_encodable(value: object) -> bool:
     try:
         json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError:
@@ -100,7 +97,7 @@ def _parsed(number: int, line: int, text: str) -> Row:
 
 
 def _lines(text: str) -> Iterator[Row]:
-    # not str.splitlines: a text may hold U+2028 and its kin, which are no line ends of JSON Lines
+    # not str.splitlines: U+2028 and others in a text do not end a line of JSON Lines
     number = 0
     for line, content in enumerate(text.split("\n"), start=1):
         if content.strip():
@@ -108,7 +105,7 @@ def _lines(text: str) -> Iterator[Row]:
             yield _parsed(number, line, content.rstrip("\r"))
 
 
-def _json_or_lines(text: str, path: Path) -> Iterator[Row]:
+def _json_or_lines(text: str) -> Iterator[Row]:
     try:
         whole = _DECODER.decode(text)
     except (ValueError, RecursionError):
@@ -129,7 +126,7 @@ def _array(text: str, path: Path) -> Iterator[Row]:
         line += text.count("\n", counted, position)
         counted = position
         if position >= len(text):
-            raise MalformedRow(str(path), line, "the list of rows is not closed by ']'", "the file may be cut off")
+            raise MalformedRow(str(path), line, "the list of rows is not closed by ']'", "the file may be incomplete")
         if text[position] == "]":
             return
         number += 1
@@ -137,7 +134,7 @@ def _array(text: str, path: Path) -> Iterator[Row]:
         try:
             value, position = _DECODER.raw_decode(text, position)
         except (ValueError, RecursionError) as exc:
-            raise MalformedRow(str(path), line, f"not JSON: {exc}", "mend the row; none after it can be read") from exc
+            raise MalformedRow(str(path), line, f"not JSON: {exc}", "fix the row; none after it can be read") from exc
         yield _as_row(number, line, value, text[start:position])
 
 
@@ -155,7 +152,7 @@ def _csv(text: str, delimiter: str) -> Iterator[Row]:
             return
         number += 1
         if None in values or None in values.values():
-            yield Row(number, line, {}, f"a row has {len(reader.fieldnames or [])} fields, this one has not")
+            yield Row(number, line, {}, f"does not have the {len(reader.fieldnames or [])} fields of the header")
         else:
             yield Row(number, line, dict(values))
 
@@ -187,4 +184,4 @@ def _parquet(path: Path) -> Iterator[Row]:
                     number += 1
                     yield Row(number, number, values)
     except (ArrowException, OSError) as exc:
-        raise SourceUnavailable(f"{path} cannot be read: {exc}", "check the file, or fetch it again") from exc
+        raise SourceUnavailable(f"{path} cannot be read: {exc}", "check the file, or download it again") from exc

@@ -4,7 +4,7 @@ import pytest
 
 from finetune.cli import main
 from finetune.data.show import as_html, terminal, views
-from finetune.data.sources import load
+from finetune.data.sources.loader import load_data
 from finetune.templates.builtin import get_template
 
 
@@ -75,7 +75,7 @@ def test_a_malformed_row_is_told_with_file_and_line(tmp_path, capsys):
     assert main(["data", "check", str(path)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == f"{path}, line 4, row 2: not JSON: Expecting ':' delimiter at column 9 (left out)"
-    assert lines[1].startswith(f"{path}, line 5, row 3: holds half of a pair of surrogates")
+    assert lines[1].startswith(f"{path}, line 5, row 3: contains half of a surrogate pair")
 
 
 def test_check_says_what_a_mixture_would_be(tmp_path, capsys):
@@ -86,7 +86,7 @@ def test_check_says_what_a_mixture_would_be(tmp_path, capsys):
         (tmp_path / f"{name}.jsonl").write_text("\n".join(rows))
     assert main(["data", "check", *files, "--weights", "1,1"]) == 0
     out = capsys.readouterr().out
-    assert f"{files[0]}: 50.0% of the mixture (10 of its 30 rows; 50.0% asked)" in out
+    assert f"{files[0]}: 50.0% of the mixture (10 of its 30 rows; 50.0% requested)" in out
     assert main(["data", "check", *files, "--weights", "3,1", "--json"]) == 0
     shares = json.loads(capsys.readouterr().out)["mixture"]
     assert [(share["rows"], share["realised"]) for share in shares] == [(30, 0.75), (10, 0.25)]
@@ -129,7 +129,7 @@ def test_show_prints_one_json_object_with_what_is_trained(rows, capsys):
 
 
 def test_without_colour_brackets_mark_what_is_trained(rows):
-    (record,) = load(rows).records
+    (record,) = load_data(rows).records
     text = terminal(views(record, get_template("chatml")), colour=False)
     assert "⟦<script>alert(1)</script>⟧⟦<|im_end|>⟧\n" in text
     assert "\x1b" not in text
@@ -149,6 +149,6 @@ def test_an_answer_inside_a_preferences_prompt_is_not_marked(tmp_path):
     path = tmp_path / "p.jsonl"
     start = "\n\nHuman: Q\n\nAssistant: early\n\nHuman: R\n\nAssistant: "
     path.write_text(json.dumps({"chosen": start + "good", "rejected": start + "bad"}) + "\n")
-    chosen, rejected = views(load(path).records[0], get_template("chatml"))
+    chosen, rejected = views(load_data(path).records[0], get_template("chatml"))
     assert [s.text for s in chosen.segments if s.trained] == ["good", "<|im_end|>"]
     assert [s.text for s in rejected.segments if s.trained] == ["bad", "<|im_end|>"]

@@ -1,6 +1,7 @@
 from finetune.data.check import NGRAM, check
 from finetune.data.records import Conversation, Label, Preference
-from finetune.data.sources import Loaded, Problem
+from finetune.data.sources.loaded import LoadedData
+from finetune.data.sources.problem import Problem
 from finetune.templates.messages import Message
 
 U, A = (lambda t: Message("user", t)), (lambda t: Message("assistant", t))
@@ -16,7 +17,7 @@ def pair(row, good, bad, question="Why is that so?"):
 
 
 def findings(records, **options):
-    report = check(Loaded("x", len(records), len(records), [], list(records)), **options)
+    report = check(LoadedData("x", len(records), len(records), [], list(records)), **options)
     return [(p.row, p.kind, p.problem) for p in report.problems]
 
 
@@ -84,7 +85,7 @@ def test_a_short_test_row_leaks_when_it_is_the_same():
 
 
 def test_the_json_report_has_the_contracts_keys():
-    loaded = Loaded("alpaca", 2, 1, [Problem(2, "empty answer", "empty", True, "x", 2)], [talk(1, "a", "b")])
+    loaded = LoadedData("alpaca", 2, 1, [Problem(2, "empty answer", "empty", True, "x", 2)], [talk(1, "a", "b")])
     plain = check(loaded).to_dict()
     assert {k: plain[k] for k in ("format", "rows", "kept", "counts")} == {
         "format": "alpaca", "rows": 2, "kept": 1, "counts": {"empty": 1}}  # fmt: skip

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from finetune.config import build
-from finetune.data.encode import IGNORED, encode_for, encode_labels, encode_pairs, encode_rows, hash_rows
+from finetune.data.encode import IGNORED, encode_conversations, encode_for, encode_labels, encode_pairs, hash_rows
 from finetune.data.records import Conversation, Label, Preference, Text, to_task
 from finetune.errors import DataError
 from finetune.templates.messages import Message
@@ -23,7 +23,7 @@ def coder(request: pytest.FixtureRequest, models: dict[str, str]) -> tuple[Any, 
 def test_the_loss_is_on_the_answer_and_its_end_token(coder: tuple[Any, Any], conversations: list[Conversation]) -> None:
     """Planted faults: loss on the prompt, no end token, the mask on the prompt instead of the answer."""
     tokenizer, template = coder
-    rows, report = encode_rows(conversations, template, tokenizer, max_length=256)
+    rows, report = encode_conversations(conversations, template, tokenizer, max_length=256)
     assert report.rows == len(conversations) == report.records
     for row, record in zip(rows, conversations, strict=True):
         trained = [label for label in row["labels"] if label != IGNORED]
@@ -40,7 +40,7 @@ def test_a_system_message_reaches_the_model(coder: tuple[Any, Any]) -> None:
     """Planted fault: the `system` column ignored."""
     tokenizer, template = coder
     turns = (Message("user", "Hi"), Message("assistant", "Ho"))
-    with_system, _ = encode_rows(
+    with_system, _ = encode_conversations(
         [Conversation((Message("system", "Answer in rhymes."), *turns))], template, tokenizer, max_length=256
     )
     assert "Answer in rhymes." in tokenizer.decode(with_system[0]["input_ids"])
@@ -53,7 +53,7 @@ def test_every_turn_of_the_assistant_is_trained(coder: tuple[Any, Any]) -> None:
     tokenizer, template = coder
     record = Conversation(tuple(Message(role, text) for role, text in (
         ("user", "one"), ("assistant", "first"), ("user", "two"), ("assistant", "second"))))  # fmt: skip
-    rows, _ = encode_rows([record], template, tokenizer, max_length=256)
+    rows, _ = encode_conversations([record], template, tokenizer, max_length=256)
     trained = tokenizer.decode([label for label in rows[0]["labels"] if label != IGNORED])
     assert trained.count(template.end_token) == 2
     assert "first" in trained and "second" in trained and "two" not in trained
@@ -66,13 +66,13 @@ def test_pairs_end_with_the_end_token_on_both_sides(coder: tuple[Any, Any], pref
     assert all(row["chosen_ids"][-1] == end == row["rejected_ids"][-1] for row in rows)
 
 
-def test_long_rows_are_cut_and_counted_and_rows_without_loss_left_out_with_a_reason(coder: tuple[Any, Any]) -> None:
+def test_long_rows_are_truncated_and_counted_and_rows_without_loss_are_dropped_with_a_reason(coder: tuple[Any, Any]) -> None:
     tokenizer, template = coder
     long_answer = Conversation((Message("user", "Hi"), Message("assistant", "word " * 200)))
     long_prompt = Conversation((Message("user", "word " * 200), Message("assistant", "Ho")))
-    rows, report = encode_rows([long_answer, long_prompt], template, tokenizer, max_length=64)
-    assert (report.records, report.rows, report.cut) == (2, 1, 2)
-    assert report.left_out == {"no trained token within max_length": 1}
+    rows, report = encode_conversations([long_answer, long_prompt], template, tokenizer, max_length=64)
+    assert (report.records, report.rows, report.truncated) == (2, 1, 2)
+    assert report.dropped == {"no trained token within max_length": 1}
     assert len(rows[0]["input_ids"]) == 64
     pair = Preference((Message("user", "word " * 200),), (Message("assistant", "a"),), (Message("assistant", "b"),))
     same = Preference(
@@ -81,7 +81,7 @@ def test_long_rows_are_cut_and_counted_and_rows_without_loss_left_out_with_a_rea
         (Message("assistant", "word " * 99 + "b"),),
     )
     _, report = encode_pairs([pair, same], template, tokenizer, max_length=64)
-    assert report.left_out == {
+    assert report.dropped == {
         "the prompt alone fills max_length": 1,
         "both answers are equal within max_length": 1,
     }
@@ -96,7 +96,7 @@ def test_nothing_left_is_an_error_that_says_why(coder: tuple[Any, Any]) -> None:
 
 def test_plain_text_is_trained_whole(coder: tuple[Any, Any]) -> None:
     tokenizer, template = coder
-    rows, _ = encode_rows([Text("The cow says moo.")], template, tokenizer, max_length=64)
+    rows, _ = encode_conversations([Text("The cow says moo.")], template, tokenizer, max_length=64)
     assert rows[0]["labels"] == rows[0]["input_ids"]
 
 
@@ -107,7 +107,7 @@ def test_labels_get_another_rows_answer_for_the_kl_estimate(
     records = list(to_task(preferences[:3], "label"))[:5]
     assert all(isinstance(record, Label) for record in records)
     rows, report = encode_labels(records, template, tokenizer, max_length=256, batch_size=2)
-    assert report.left_out == {"alone in the last batch": 1}
+    assert report.dropped == {"batch of one": 1}
     assert [row["KL_completion_ids"] for row in rows] == [rows[place]["completion_ids"] for place in (1, 0, 3, 2)]
 
 

@@ -16,28 +16,20 @@ def talks(source, count, groups=None):
 
 
 def test_a_mixture_has_the_shares_asked_for_and_reports_them():
-    mixture = mix({"a": talks("a", 100), "b": talks("b", 100)}, {"a": 3, "b": 1}, rows=80)
+    mixture = mix({"a": talks("a", 60), "b": talks("b", 100)}, {"a": 3, "b": 1})
     assert [(s.name, s.rows, s.realised) for s in mixture.shares] == [("a", 60, 0.75), ("b", 20, 0.25)]
     assert sum(r.source == "a" for r in mixture.records) == 60
-    assert len({(r.source, r.row) for r in mixture.records}) == 80
 
 
-def test_without_a_number_no_row_is_used_twice():
+def test_no_row_is_used_twice():
     mixture = mix({"a": talks("a", 30), "b": talks("b", 1000)}, {"a": 1, "b": 1})
     assert [s.rows for s in mixture.shares] == [30, 30]
-
-
-def test_a_part_that_runs_out_is_told_in_the_realised_share_or_repeated():
-    parts, weights = {"a": talks("a", 10), "b": talks("b", 100)}, {"a": 1, "b": 1}
-    short = mix(parts, weights, rows=100).shares[0]
-    assert (short.asked, short.rows, short.realised) == (0.5, 10, 10 / 60)
-    again = mix(parts, weights, rows=100, repeat=True).shares[0]
-    assert (again.rows, again.realised, again.repeats) == (50, 0.5, 5.0)
+    assert len({(r.source, r.row) for r in mixture.records}) == 60
 
 
 def test_the_same_seed_gives_the_same_mixture():
     parts, weights = {"a": talks("a", 50), "b": talks("b", 50)}, {"a": 1, "b": 2}
-    first, second, other = (mix(parts, weights, rows=30, seed=s).records for s in (1, 1, 2))
+    first, second, other = (mix(parts, weights, seed=s).records for s in (1, 1, 2))
     assert first == second != other
 
 

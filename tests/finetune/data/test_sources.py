@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from finetune.data.records import Conversation, Label, Preference, Text
-from finetune.data.sources import FORMATS, TreeFilter, load
+from finetune.data.sources.detect import FORMATS
+from finetune.data.sources.loader import load_data
+from finetune.data.sources.oasst import TreeFilter
 from finetune.errors import MalformedRow, SourceUnavailable, UnknownFormat
 from finetune.templates.messages import Message
 from quire import UsageError
@@ -81,7 +83,7 @@ PAIRS = [
 
 @pytest.mark.parametrize(("name", "row", "expected"), SFT)
 def test_conversation_shapes_are_detected_and_read(tmp_path, name, row, expected):
-    loaded = load(write(tmp_path, [row]))
+    loaded = load_data(write(tmp_path, [row]))
     assert (loaded.format, loaded.rows, loaded.kept, loaded.problems) == (name, 1, 1, [])
     assert isinstance(loaded.records[0], Conversation)
     assert loaded.records[0].messages == expected
@@ -91,7 +93,7 @@ def test_conversation_shapes_are_detected_and_read(tmp_path, name, row, expected
 
 @pytest.mark.parametrize(("name", "row", "prompt"), PAIRS)
 def test_preference_shapes_are_detected_and_read(tmp_path, name, row, prompt):
-    loaded = load(write(tmp_path, [row]))
+    loaded = load_data(write(tmp_path, [row]))
     assert (loaded.format, loaded.rows, loaded.kept, loaded.problems) == (name, 1, 1, [])
     (record,) = loaded.records
     assert isinstance(record, Preference)
@@ -110,7 +112,7 @@ def test_every_format_is_covered_by_an_example():
     {"conversations": [{"from": "human", "value": "Q"}, {"from": "gpt", "value": "A"}], "kto_tag": False},
 ])  # fmt: skip
 def test_labels_are_read(tmp_path, row):
-    loaded = load(write(tmp_path, [row]))
+    loaded = load_data(write(tmp_path, [row]))
     assert loaded.format == "kto"
     assert loaded.records == [Label((U("Q"),), (A("A"),), False, str(tmp_path / "rows.jsonl"), 1)]
 
@@ -118,7 +120,7 @@ def test_labels_are_read(tmp_path, row):
 def test_text_files_hold_one_row_a_paragraph(tmp_path):
     path = tmp_path / "notes.txt"
     path.write_text("one\ntwo\n\n\nthree\n")
-    loaded = load(path)
+    loaded = load_data(path)
     assert loaded.format == "text"
     assert loaded.records == [Text("one\ntwo", str(path), 1), Text("three", str(path), 2)]
 
@@ -129,7 +131,7 @@ def test_helpsteer_pairs_the_best_with_the_worst_answer_to_a_prompt(tmp_path):
                 "coherence": 4, "complexity": 0, "verbosity": 4}  # fmt: skip
 
     rows = [row("P", "mid", 2, 2), row("P", "B", 0, 1), row("P", "A", 4, 3), row("Q", "x", 1, 1), row("Q", "y", 1, 1)]
-    loaded = load(write(tmp_path, rows))
+    loaded = load_data(write(tmp_path, rows))
     assert loaded.format == "helpsteer"
     assert [(r.chosen[0].content, r.rejected[0].content) for r in loaded.records] == [("A", "B")]
     assert (loaded.rows, loaded.kept) == (5, 3)
@@ -139,14 +141,14 @@ def test_helpsteer_pairs_the_best_with_the_worst_answer_to_a_prompt(tmp_path):
 
 def test_all_pairs_of_a_ranked_list_can_be_taken(tmp_path):
     path = write(tmp_path, [{"prompt": "Q", "responses": ["a", "b", "c"]}])
-    pairs = [(r.chosen[0].content, r.rejected[0].content) for r in load(path, pairs="all").records]
+    pairs = [(r.chosen[0].content, r.rejected[0].content) for r in load_data(path, pairs="all").records]
     assert pairs == [("a", "b"), ("a", "c"), ("b", "c")]
 
 
 def test_a_random_pair_depends_on_the_seed_and_the_row_alone(tmp_path):
     row = {"prompt": "Q", "responses": [str(n) for n in range(50)]}
     path = write(tmp_path, [row, row])
-    picks = [[r.rejected[0].content for r in load(path, pairs="best-random", seed=s).records] for s in (0, 0, 1)]
+    picks = [[r.rejected[0].content for r in load_data(path, pairs="best-random", seed=s).records] for s in (0, 0, 1)]
     assert picks[0] == picks[1] != picks[2]
     assert picks[0][0] != picks[0][1]
 
@@ -162,7 +164,7 @@ def test_hh_rows_with_an_empty_reply_or_an_unequal_beginning_are_dropped_and_nam
         pair(start + "A", "\n\nHuman: other\n\nAssistant: B"),
         pair(start + "A", start + "A"),
     ]
-    loaded = load(write(tmp_path, rows))
+    loaded = load_data(write(tmp_path, rows))
     assert (loaded.rows, loaded.kept) == (4, 1)
     assert [(p.row, p.problem, p.kind, p.dropped) for p in loaded.problems] == [
         (2, "empty chosen answer", "empty", True),
@@ -173,38 +175,38 @@ def test_hh_rows_with_an_empty_reply_or_an_unequal_beginning_are_dropped_and_nam
 
 def test_a_speaker_twice_in_a_row_of_a_transcript_said_both(tmp_path):
     start = "\n\nHuman: Q\n\nAssistant: A\n\nAssistant: B\n\nHuman: R\n\nAssistant: "
-    loaded = load(write(tmp_path, [{"chosen": start + "C", "rejected": start + "D"}]))
+    loaded = load_data(write(tmp_path, [{"chosen": start + "C", "rejected": start + "D"}]))
     assert loaded.records[0].prompt == (U("Q"), A("A\n\nB"), U("R"))
 
 
 def test_a_malformed_row_names_file_and_line(tmp_path):
     path = write(tmp_path, [{"instruction": "a", "output": "b"}, "", '{"instruction": 1, "output": "b"}'])
-    with pytest.raises(MalformedRow, match=r"rows\.jsonl, line 3: `instruction` holds int where a text belongs"):
-        load(path)
-    loaded = load(path, strict=False)
+    with pytest.raises(MalformedRow, match=r"rows\.jsonl, line 3: `instruction` must be text, found int"):
+        load_data(path)
+    loaded = load_data(path, strict=False)
     assert [(p.row, p.line, p.kind) for p in loaded.problems] == [(2, 3, "malformed")]
 
 
 def test_a_row_that_is_no_json_names_its_line(tmp_path):
     path = write(tmp_path, [{"text": "a"}, "{broken"])
     with pytest.raises(MalformedRow, match=r"line 2: not JSON.*data check"):
-        load(path)
+        load_data(path)
 
 
 def test_a_list_in_json_names_the_line_of_the_row(tmp_path):
     path = tmp_path / "rows.json"
     path.write_text('[\n {"instruction": "a",\n  "output": "b"},\n {"instruction": "a"}\n]')
-    loaded = load(path, strict=False, format="alpaca")
+    loaded = load_data(path, strict=False, format="alpaca")
     assert [(p.row, p.line) for p in loaded.problems] == [(2, 4)]
     path.write_text('[\n {"text": "a"},\n {"text": "b"')
     with pytest.raises(MalformedRow, match="line 3: not JSON"):
-        load(path)
+        load_data(path)
 
 
 def test_a_line_separator_inside_a_text_is_no_end_of_line(tmp_path):
     path = tmp_path / "rows.jsonl"
     path.write_text('{"text": "a\u2028b"}\n', encoding="utf-8")
-    assert load(path).records[0].text == "a\u2028b"
+    assert load_data(path).records[0].text == "a\u2028b"
 
 
 def test_gzip_csv_and_parquet_are_read_alike(tmp_path):
@@ -216,25 +218,25 @@ def test_gzip_csv_and_parquet_are_read_alike(tmp_path):
     (tmp_path / "x.csv").write_text('instruction,output\n"a, b","c\nd"\n')
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist([row]), tmp_path / "x.parquet")
     for name in ("x.jsonl.gz", "x.csv", "x.parquet"):
-        assert load(tmp_path / name).records[0].messages == (U("a, b"), A("c\nd")), name
+        assert load_data(tmp_path / name).records[0].messages == (U("a, b"), A("c\nd")), name
 
 
 def test_evaluation_files_are_refused_with_what_they_are(tmp_path):
     path = write(tmp_path, [{"question_id": 81, "category": "writing", "turns": ["a", "b"]}])
-    with pytest.raises(UnknownFormat, match=r"MT-Bench questions.*nothing to train on.*file of answers"):
-        load(path)
+    with pytest.raises(UnknownFormat, match=r"MT-Bench questions.*nothing to train on.*file with answers"):
+        load_data(path)
 
 
 def test_unknown_fields_are_answered_with_the_known_formats(tmp_path):
     with pytest.raises(UnknownFormat, match=r"fields 'frage', 'antwort'.*alpaca \(instruction, input, output\)"):
-        load(write(tmp_path, [{"frage": "a", "antwort": "b"}]))
+        load_data(write(tmp_path, [{"frage": "a", "antwort": "b"}]))
 
 
 def test_missing_files_and_formats_are_named(tmp_path):
     with pytest.raises(SourceUnavailable, match=r"there is no file.*data list"):
-        load(tmp_path / "none.jsonl")
+        load_data(tmp_path / "none.jsonl")
     with pytest.raises(UsageError, match="choose one of alpaca"):
-        load(write(tmp_path, [{"text": "a"}]), format="latin")
+        load_data(write(tmp_path, [{"text": "a"}]), format="latin")
 
 
 def test_the_hub_offline_is_answered_with_what_to_do(monkeypatch, tmp_path):
@@ -246,13 +248,13 @@ def test_the_hub_offline_is_answered_with_what_to_do(monkeypatch, tmp_path):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path)
     with pytest.raises(SourceUnavailable, match=r"OpenAssistant/oasst1.*HF_HUB_OFFLINE is set.*name a file here"):
-        load("oasst1")
+        load_data("oasst1")
 
 
 def test_preferences_serve_sft_with_the_chosen_and_kto_with_both(tmp_path):
     path = write(tmp_path, [{"prompt": "Q", "chosen": "A", "rejected": "B"}])
-    assert [r.messages for r in load(path, task="sft").records] == [(U("Q"), A("A"))]
-    labels = load(path, task="label").records
+    assert [r.messages for r in load_data(path, task="sft").records] == [(U("Q"), A("A"))]
+    labels = load_data(path, task="label").records
     assert [(r.completion[0].content, r.label) for r in labels] == [("A", True), ("B", False)]
 
 
@@ -288,8 +290,8 @@ def wrap(root):
 
 
 def test_trees_give_the_best_thread_with_its_full_context(tmp_path):
-    loaded = load(write(tmp_path, [wrap(tree())]))
-    assert (loaded.format, loaded.trees) == ("oasst", 1)
+    loaded = load_data(write(tmp_path, [wrap(tree())]))
+    assert loaded.format == "oasst"
     assert texts(loaded) == [["Q", "best", "more?", "yes"]]
     assert loaded.records[0].group == "t1"
 
@@ -301,13 +303,13 @@ def test_nested_and_flat_trees_give_the_same_rows_in_the_same_order(tmp_path):
     rows = [row for root in reversed(roots) for row in flat(root)]
     single = write(tmp_path, rows[::-1], "flat.jsonl")
     for task in ("sft", "preference"):
-        all_rows = [[r.to_dict() for r in load(p, task=task).records] for p in (nested, roots_only, single)]
+        all_rows = [[r.to_dict() for r in load_data(p, task=task).records] for p in (nested, roots_only, single)]
         assert all_rows[0] == all_rows[1] == all_rows[2]
         assert len(all_rows[0]) == (2 if task == "sft" else 4)
 
 
 def test_pairs_are_ranked_siblings_with_their_context(tmp_path):
-    records = load(write(tmp_path, [wrap(tree())]), task="preference").records
+    records = load_data(write(tmp_path, [wrap(tree())]), task="preference").records
     assert [([m.content for m in r.prompt], r.chosen[0].content, r.rejected[0].content) for r in records] == [
         (["Q"], "best", "worse"),
         (["Q", "best", "more?"], "yes", "no"),
@@ -315,7 +317,7 @@ def test_pairs_are_ranked_siblings_with_their_context(tmp_path):
 
 
 def test_concat_reproduces_the_joined_rows(tmp_path):
-    loaded = load(write(tmp_path, [wrap(tree())]), tree_filter=TreeFilter(pick="concat"))
+    loaded = load_data(write(tmp_path, [wrap(tree())]), tree_filter=TreeFilter(pick="concat"))
     assert ["Q", "best\nworse"] in texts(loaded)
     assert ["more?", "yes\nno"] in texts(loaded)
 
@@ -333,40 +335,40 @@ def test_concat_reproduces_the_joined_rows(tmp_path):
 def test_a_message_left_out_takes_its_replies_along_and_is_counted(tmp_path, change, tree_filter, why):
     root = tree()
     root["replies"][1].update(change)
-    loaded = load(write(tmp_path, [wrap(root)]), tree_filter=tree_filter)
+    loaded = load_data(write(tmp_path, [wrap(root)]), tree_filter=tree_filter)
     assert texts(loaded) == [["Q", "worse", "why?", "so"]]
-    assert [(p.row, p.problem) for p in loaded.problems] == [(1, f"1 message left out with their replies: {why}")]
+    assert [(p.row, p.problem) for p in loaded.problems] == [(1, f"1 message dropped with all replies: {why}")]
 
 
 def test_depth_cuts_threads(tmp_path):
-    assert texts(load(write(tmp_path, [wrap(tree())]), tree_filter=TreeFilter(depth=2))) == [["Q", "best"]]
+    assert texts(load_data(write(tmp_path, [wrap(tree())]), tree_filter=TreeFilter(depth=2))) == [["Q", "best"]]
 
 
 def test_an_orphan_is_named(tmp_path):
     rows = [*flat(tree()), {**node("z", "?", "assistant"), "parent_id": "gone"}]
-    loaded = load(write(tmp_path, rows))
+    loaded = load_data(write(tmp_path, rows))
     assert [(p.row, p.problem) for p in loaded.problems] == [(10, "its parent gone is not in the file")]
 
 
 def test_one_list_in_a_jsonl_file_is_its_rows(tmp_path):
     path = tmp_path / "rows.jsonl"
     path.write_text(json.dumps([{"text": "a"}, {"text": "b"}]))
-    assert [record.text for record in load(path).records] == ["a", "b"]
+    assert [record.text for record in load_data(path).records] == ["a", "b"]
 
 
 def test_a_file_without_a_readable_row_says_what_its_first_line_holds(tmp_path):
     path = tmp_path / "notes.docx"
     path.write_text("hello\n")
     with pytest.raises(UnknownFormat, match="line 1: not JSON: Expecting value at column 1"):
-        load(path, strict=False)
+        load_data(path, strict=False)
 
 
 def test_rows_of_many_shapes_are_counted_in_the_error(tmp_path):
     path = tmp_path / "rows.jsonl"
     rows = [{"instruction": "a", "output": "b"}, {"text": "c"}, {"foo": 1}, {"prompt": "p", "completion": "c"}]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    with pytest.raises(UnknownFormat, match=r"fits most of the first 4 rows .*1 alpaca.*1 no known format"):
-        load(path)
+    with pytest.raises(UnknownFormat, match=r"fits most of the first 4 rows .*1 alpaca.*1 of no known format"):
+        load_data(path)
 
 
 def test_content_in_parts_of_text_is_joined_and_another_part_is_named(tmp_path):
@@ -377,20 +379,20 @@ def test_content_in_parts_of_text_is_joined_and_another_part_is_named(tmp_path):
         json.dumps({"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": content}]}) + "\n"
         for content in (parts, image, None)
     ))  # fmt: skip
-    loaded = load(path, strict=False)
+    loaded = load_data(path, strict=False)
     assert [record.messages[-1].content for record in loaded.records] == ["one two"]
     assert [problem.problem for problem in loaded.problems] == [
-        "`messages` message 2 of 'assistant' holds parts that are not text where a text belongs",
-        "`messages` message 2 of 'assistant' holds NoneType where a text belongs",
+        "`messages` message 2 (assistant) must be text, found parts that are not text",
+        "`messages` message 2 (assistant) must be text, found NoneType",
     ]
 
 
 @pytest.mark.parametrize(("change", "problem"), [
     ({"preference_strength": 0}, "the raters saw a tie"),
-    ({"preference_strength": None}, "`preference_strength` holds None where a number belongs"),
+    ({"preference_strength": None}, "`preference_strength` must be a number, found None"),
 ])  # fmt: skip
 def test_a_verdict_that_prefers_neither_leaves_the_row_out(tmp_path, change, problem):
     row = {"prompt": "Q", "response_1": "A", "response_2": "B", "preference_strength": 1}
-    loaded = load(write(tmp_path, [{**row, **change}, row]), strict=False)
+    loaded = load_data(write(tmp_path, [{**row, **change}, row]), strict=False)
     assert [p.problem for p in loaded.problems] == [problem]
     assert loaded.kept == 1

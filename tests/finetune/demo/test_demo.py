@@ -22,10 +22,10 @@ def test_both_tiny_models_learn_their_task_and_the_preference(home: Path, capsys
 
 
 def test_demo_rows_are_of_real_shapes(tmp_path: Path) -> None:
-    from finetune.data.sources import load
+    from finetune.data.sources.loader import load_data
     from finetune.demo.__main__ import write_data
 
     alpaca, pairs = write_data(tmp_path)
-    first, second = load(alpaca), load(pairs)
+    first, second = load_data(alpaca), load_data(pairs)
     assert (first.format, first.kept) == ("alpaca", 24)
     assert second.kept == 12 and not second.problems

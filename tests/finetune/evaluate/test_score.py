@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from finetune.data.encode import Row, encode_pairs
+from finetune.data.encode import TokenRow, encode_pairs
 from finetune.data.records import Preference
 from finetune.evaluate.score import answer_log_probs, pair_log_probs
 
@@ -12,7 +12,7 @@ from finetune.evaluate.score import answer_log_probs, pair_log_probs
 @pytest.fixture(scope="module", params=["qwen2", "phi"])
 def scored(
     request: pytest.FixtureRequest, models: dict[str, str], preferences: list[Preference]
-) -> tuple[Any, list[Row], int]:
+) -> tuple[Any, list[TokenRow], int]:
     """A model, encoded pairs and the pad token."""
     from finetune.train.load import load_plain
 
@@ -34,7 +34,7 @@ def token_by_token(model: Any, prompt: list[int], answer: list[int]) -> list[flo
     return found
 
 
-def test_log_probabilities_equal_an_independent_pass(scored: tuple[Any, list[Row], int]) -> None:
+def test_log_probabilities_equal_an_independent_pass(scored: tuple[Any, list[TokenRow], int]) -> None:
     model, rows, pad = scored
     chosen, rejected = pair_log_probs(model, rows[:2], pad_token_id=pad)
     for index, row in enumerate(rows[:2]):
@@ -49,7 +49,7 @@ def test_log_probabilities_equal_an_independent_pass(scored: tuple[Any, list[Row
 @pytest.mark.parametrize("side", ["left", "right"])
 @pytest.mark.parametrize("size", [1, 4, 6])
 def test_they_do_not_change_with_padding_side_or_batch_size(
-    side: str, size: int, scored: tuple[Any, list[Row], int]
+    side: str, size: int, scored: tuple[Any, list[TokenRow], int]
 ) -> None:
     model, rows, pad = scored
     prompts = [row["prompt_ids"] for row in rows]
@@ -60,7 +60,7 @@ def test_they_do_not_change_with_padding_side_or_batch_size(
 
 
 def test_the_trainers_own_log_probabilities_are_the_same(
-    scored: tuple[Any, list[Row], int],
+    scored: tuple[Any, list[TokenRow], int],
 ) -> None:
     import torch
     from trl.trainer.dpo_trainer import DataCollatorForPreference
@@ -80,7 +80,7 @@ def test_the_trainers_own_log_probabilities_are_the_same(
     assert fused.sum(dim=1).tolist() == pytest.approx([*chosen, *rejected], abs=5e-4)
 
 
-def test_faults_of_public_scripts_give_other_numbers(scored: tuple[Any, list[Row], int]) -> None:
+def test_faults_of_public_scripts_give_other_numbers(scored: tuple[Any, list[TokenRow], int]) -> None:
     """Planted faults: the mask on the prompt, no shift by one, and pads counted all differ from the independent pass.
 
     The independent pass is what the two tests above hold our numbers to, so each of these faults would fail them.

@@ -275,11 +275,11 @@ def test_packed_rows_do_not_see_one_another(
     from trl import pack_dataset
     from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
-    from finetune.data.encode import encode_rows
+    from finetune.data.encode import encode_conversations
     from finetune.train.load import load_plain
 
     loaded = load_plain(models[kind], device="cpu")
-    rows, _ = encode_rows(conversations, loaded.template, loaded.tokenizer, max_length=128)
+    rows, _ = encode_conversations(conversations, loaded.template, loaded.tokenizer, max_length=128)
     packed = pack_dataset(Dataset.from_list(rows), seq_length=512, strategy="bfd")
     assert len(packed) == 1
     batch = DataCollatorForLanguageModeling(pad_token_id=0, padding_free=True)([packed[0]])

@@ -1,4 +1,4 @@
-"""Data sets of the Hugging Face hub, loaded as rows through the `datasets` library."""
+"""Data sets of the Hugging Face hub, read as rows with the `datasets` library."""
 
 import os
 from collections.abc import Iterator
@@ -9,10 +9,10 @@ from finetune.hub_access import endpoint, hub_or_cache, reachable
 from quire import install_extra
 
 
-def read_hub(name: str, *, split: str = "train", config: str | None = None) -> Iterator[Row]:
-    """Read one split of a hub data set, fetching it into the library's own cache.
+def read_hub_dataset(name: str, *, split: str = "train") -> Iterator[Row]:
+    """Read one split of a data set of the hub, which the library downloads into its cache.
 
-    Raises SourceUnavailable when the hub is not reached or does not hold the set, and says how to use a file instead.
+    Raises SourceUnavailable if the hub cannot be reached or does not have the data set.
     """
     try:
         import datasets
@@ -22,15 +22,15 @@ def read_hub(name: str, *, split: str = "train", config: str | None = None) -> I
         ) from exc
     try:
         with hub_or_cache(name):
-            rows = datasets.load_dataset(name, config, split=split)
-    except Exception as exc:  # the library raises dozens of kinds: network, cache, names, its dependencies'
+            rows = datasets.load_dataset(name, split=split)
+    except Exception as exc:  # the library raises dozens of types: network, cache, names, its dependencies'
         offline = os.environ.get("HF_HUB_OFFLINE") in ("1", "true", "True")
-        why = "HF_HUB_OFFLINE is set, and the cache does not hold it" if offline else f"{type(exc).__name__}: {exc}"
+        why = "HF_HUB_OFFLINE is set, and it is not in the cache" if offline else f"{type(exc).__name__}: {exc}"
         if not offline and not reachable():
-            why = f"{endpoint()} is not reached, and the cache does not hold it"
+            why = f"{endpoint()} cannot be reached, and it is not in the cache"
         raise SourceUnavailable(
             f"{name} (split {split}) cannot be loaded from the hub: {why.splitlines()[0]}",
-            "fetch its files on a machine with network, and name a file here (.jsonl, .json, .parquet, .csv)",
+            "download its files on a machine with network access, and name a file here (.jsonl, .json, .parquet, .csv)",
         ) from exc
     for number, values in enumerate(rows, start=1):
         yield Row(number, number, dict(values))

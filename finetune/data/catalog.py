@@ -1,11 +1,11 @@
-"""The usual public data sets: where they are, what they hold, and under which licence."""
+"""Well-known public data sets: their names on the hub, formats, sizes and licenses."""
 
 from dataclasses import asdict, dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One public data set; `rows` counts its training split as its makers state it, `note` says what to mind."""
+    """A public data set; `rows` is the size of its training split as its authors state it."""
 
     name: str
     hub: str
@@ -17,11 +17,11 @@ class Entry:
     note: str = ""
 
     def to_dict(self) -> dict[str, object]:
-        """Give the entry as plain values."""
+        """Return the entry as plain values."""
         return asdict(self)
 
 
-CATALOGUE: tuple[Entry, ...] = (
+CATALOG: tuple[Entry, ...] = (
     Entry("oasst1", "OpenAssistant/oasst1", "oasst", "sft, preference", 84_437, "Apache-2.0",
           "message_id, parent_id, text, role, lang, rank, review_result, deleted, synthetic", "flat message trees"),
     Entry("oasst2", "OpenAssistant/oasst2", "oasst", "sft, preference", 128_575, "Apache-2.0",
@@ -31,18 +31,18 @@ CATALOGUE: tuple[Entry, ...] = (
     Entry("ultrachat_200k", "HuggingFaceH4/ultrachat_200k", "messages", "sft", 207_865, "MIT",
           "prompt, prompt_id, messages", "split train_sft"),
     Entry("openhermes-2.5", "teknium/OpenHermes-2.5", "sharegpt", "sft", 1_001_551, "not stated",
-          "conversations, source", "its sources have licences of their own"),
+          "conversations, source", "its sources have their own licenses"),
     Entry("openorca", "Open-Orca/OpenOrca", "openorca", "sft", 4_233_923, "MIT",
           "id, system_prompt, question, response"),
     Entry("dolphin", "cognitivecomputations/dolphin", "dolphin", "sft", 3_731_870, "Apache-2.0",
           "instruction (the system text), input (the question), output"),
     Entry("hh-rlhf", "Anthropic/hh-rlhf", "hh-rlhf", "preference", 160_800, "MIT",
-          "chosen, rejected", "whole transcripts; rows with unequal beginnings are left out"),
+          "chosen, rejected", "whole transcripts; rows with unequal beginnings are dropped"),
     Entry("ultrafeedback", "openbmb/UltraFeedback", "ultrafeedback", "preference", 63_967, "MIT",
           "source, instruction, models, completions", "ratings are averaged; overall_score is not used"),
     Entry("ultrafeedback_binarized", "HuggingFaceH4/ultrafeedback_binarized", "ultrafeedback-binarized", "preference",
           61_135, "MIT", "prompt, prompt_id, chosen, rejected, messages, score_chosen, score_rejected",
-          "split train_prefs; ties are left out"),
+          "split train_prefs; ties are dropped"),
     Entry("orca_dpo_pairs", "Intel/orca_dpo_pairs", "orca-dpo", "preference", 12_859, "Apache-2.0",
           "system, question, chosen, rejected"),
     Entry("helpsteer", "nvidia/HelpSteer", "helpsteer", "preference", 35_331, "CC-BY-4.0",
@@ -54,6 +54,6 @@ CATALOGUE: tuple[Entry, ...] = (
 
 
 def hub_name(name: str) -> str:
-    """Give the hub name of a catalogue name; any other name is taken as it stands."""
-    known = {entry.name: entry.hub for entry in CATALOGUE}
+    """Return the hub name of a catalog name; any other name is returned unchanged."""
+    known = {entry.name: entry.hub for entry in CATALOG}
     return known.get(name.lower(), name)

@@ -1,0 +1,123 @@
+"""Loads a file, a folder or a data set of the hub as records; every row that is dropped is reported."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from finetune.data.records import Task, to_task
+from finetune.data.sources.detect import FORMATS, GROUPED_FORMATS, detect_format
+from finetune.data.sources.fields import Fields, PairOptions, Pairs, Place
+from finetune.data.sources.formats import ROW_FORMATS
+from finetune.data.sources.helpsteer import read_helpsteer
+from finetune.data.sources.loaded import LoadedData, join
+from finetune.data.sources.oasst import TreeFilter, read_trees
+from finetune.data.sources.problem import Problem
+from finetune.data.sources.readers import SUFFIXES, Row, read_rows
+from finetune.errors import InvalidRecord, MalformedRow, SourceUnavailable
+from quire import UsageError
+
+_FIX_HINT = "fix the row; `quire finetune data check` lists every one"
+
+
+def load_data(
+    source: str | Path,
+    *,
+    format: str | None = None,
+    task: Task | None = None,
+    pairs: Pairs | None = None,
+    tree_filter: TreeFilter | None = None,
+    seed: int = 0,
+    split: str = "train",
+    strict: bool = True,
+) -> LoadedData:
+    """Load a file, a folder of files, a catalog name or a hub name (`owner/name`) as records.
+
+    `format` None detects it. `task` None keeps the records that the format has; `sft`, `preference` or `label`
+    converts them. `strict` raises MalformedRow at the first malformed row; without it such rows are problems. Rows
+    with nothing to train on (an empty answer, two equal answers) are always dropped and always problems. Also raises
+    UnknownFormat and SourceUnavailable.
+    """
+    if format is not None and format not in FORMATS:
+        raise UsageError(f"there is no format {format!r}", f"choose one of {', '.join(sorted(FORMATS))}")
+    options = PairOptions(pairs, seed)
+    parts = []
+    for name, rows in _open_source(source, split):
+        if strict:
+            _require_readable(rows, name)
+        loaded = LoadedData(format or detect_format(rows, name), rows=len(rows))
+        if loaded.format == "oasst":
+            read_trees(rows, name, loaded, task=task or "sft", tree_filter=tree_filter or TreeFilter(), options=options)
+        elif loaded.format == "helpsteer":
+            read_helpsteer(rows, name, options, loaded)
+        else:
+            _read_row_by_row(rows, name, options, loaded)
+        if strict:
+            _require_well_formed(loaded)
+        if task is not None:
+            _convert(loaded, task)
+        parts.append(loaded)
+    if not parts:
+        raise SourceUnavailable(f"{source} has no file of type {', '.join(SUFFIXES)}", "name a file")
+    return parts[0] if len(parts) == 1 else join(parts)
+
+
+def require_source(source: str | Path) -> None:
+    """Raise SourceUnavailable if a source looks like a file that does not exist; hub names pass."""
+    path = Path(source).expanduser()
+    if _looks_like_a_file(source) and not path.exists():
+        read_rows(path)
+
+
+def _looks_like_a_file(source: str | Path) -> bool:
+    return Path(source).suffix.lower() in (*SUFFIXES, ".gz") or str(source).startswith((".", "/", "~"))
+
+
+def _open_source(source: str | Path, split: str) -> Iterator[tuple[str, list[Row]]]:
+    """Yield the name and the rows of each file of a source, or of the hub's data set."""
+    path = Path(source).expanduser()
+    if path.is_dir():
+        for file in sorted(path.iterdir()):
+            if file.is_file() and any(suffix.lower() in SUFFIXES for suffix in file.suffixes):
+                yield str(file), list(read_rows(file))
+        return
+    if path.is_file() or _looks_like_a_file(source):
+        yield str(path), list(read_rows(path))
+        return
+    from finetune.data.catalog import hub_name
+    from finetune.data.sources.hub_datasets import read_hub_dataset
+
+    name = hub_name(str(source))
+    yield name, list(read_hub_dataset(name, split=split))
+
+
+def _require_readable(rows: Sequence[Row], source: str) -> None:
+    if bad := next((row for row in rows if row.error), None):
+        raise MalformedRow(source, bad.line, bad.error, _FIX_HINT, row=bad.number)
+
+
+def _require_well_formed(loaded: LoadedData) -> None:
+    if bad := next((problem for problem in loaded.problems if problem.kind == "malformed"), None):
+        raise MalformedRow(bad.source, bad.line, bad.problem, _FIX_HINT, row=bad.row)
+
+
+def _read_row_by_row(rows: Sequence[Row], source: str, options: PairOptions, loaded: LoadedData) -> None:
+    formats = [format for format in ROW_FORMATS if format.name == loaded.format]
+    for row in rows:
+        place = Place(source, row.number, row.line)
+        try:
+            if row.error:
+                raise place.error(row.error)
+            format = next((format for format in formats if format.matches(row.values)), formats[0])
+            records = list(format.build(Fields(row.values, place, options)))
+        except MalformedRow as exc:
+            loaded.problems.append(Problem.malformed(exc))
+        except InvalidRecord as exc:
+            loaded.problems.append(Problem.invalid(exc, row.number, row.line, source))
+        else:
+            loaded.records += records
+            loaded.kept += bool(records)
+
+
+def _convert(loaded: LoadedData, task: Task) -> None:
+    loaded.records = list(to_task(loaded.records, task))
+    if loaded.format not in GROUPED_FORMATS:
+        loaded.kept = min(loaded.kept, len({record.row for record in loaded.records}))

@@ -1,0 +1,118 @@
+"""Formats of ranked answers: several answers to a prompt, with ranks or scores, from which pairs are made."""
+
+import random
+from collections.abc import Iterator, Sequence
+
+from finetune.data.records import Preference, Record
+from finetune.data.sources.fields import Fields, PairOptions, Pairs, Place, Values, with_system
+from finetune.data.sources.prompts import find_prompt, has_prompt
+from finetune.errors import InvalidRecord
+from finetune.templates.messages import Message
+
+Scored = tuple[float, str]
+
+_ANSWER_FIELDS = ("responses", "answers", "ranked", "outputs", "completions", "output")
+
+
+def ranked_pairs(
+    prompt: tuple[Message, ...], answers: Sequence[Scored], place: Place, options: PairOptions, default: Pairs
+) -> Iterator[Preference]:
+    """Make pairs of answers with scores (higher is better); equal scores make no pair."""
+    if len(answers) < 2:
+        raise InvalidRecord(f"{len(answers)} ranked answer: a pair needs two")
+    ordered = sorted(answers, key=lambda scored: -scored[0])
+    best = ordered[0]
+    worse = [scored for scored in ordered if scored[0] < best[0]]
+    if not worse:
+        raise InvalidRecord("all answers have the same rank")
+    match options.pairs or default:
+        case "best-worst":
+            found = [(best, worse[-1])]
+        case "best-random":
+            # seeded by the row, so that the order and the other rows do not change the choice
+            generator = random.Random(f"{options.seed}:{place.row}")  # noqa: S311 - not a secret
+            found = [(best, generator.choice(worse))]
+        case "all":
+            found = [(a, b) for i, a in enumerate(ordered) for b in ordered[i + 1 :] if b[0] < a[0]]
+    group = place.group or f"{place.source}:{place.row}"
+    for (_, good), (_, bad) in found:
+        chosen, rejected = (Message("assistant", good),), (Message("assistant", bad),)
+        yield Preference(prompt, chosen, rejected, **{**place.origin(), "group": group})
+
+
+def ultrafeedback(row: Fields) -> Iterator[Record]:
+    """Read an UltraFeedback row: answers scored by the mean of their ratings."""
+    answers = []
+    for item in row.values["completions"]:
+        if not isinstance(item, dict):
+            raise row.place.error("`completions` must be objects with `response` and `annotations`")
+        ratings = [
+            rating
+            for aspect in (item.get("annotations") or {}).values()
+            if isinstance(aspect, dict) and (rating := _rating(aspect.get("Rating"))) is not None
+        ]
+        if ratings:  # `overall_score` has known errors
+            answers.append((sum(ratings) / len(ratings), row.nested(item).text("response")))
+    prompt = (Message("user", row.text("instruction")),)
+    yield from ranked_pairs(prompt, answers, row.place, row.options, "best-random")
+
+
+def is_ultrafeedback(values: Values) -> bool:
+    """Return whether a row has completions with annotations."""
+    completions = values.get("completions")
+    return isinstance(completions, list) and any(isinstance(c, dict) and "annotations" in c for c in completions)
+
+
+def _rating(value: object) -> float | None:
+    try:
+        return float(str(value))
+    except ValueError:  # "N/A"
+        return None
+
+
+def ranked(row: Fields) -> Iterator[Record]:
+    """Read a list of answers: best first, or with ranks or scores."""
+    name = _answer_field(row.values)
+    answers = [_scored_answer(row, name, position) for position in range(len(row.values[name]))]
+    prompt = with_system(find_prompt(row), row.first_text("system"))
+    yield from ranked_pairs(prompt, answers, row.place, row.options, "best-worst")
+
+
+def is_ranked(values: Values) -> bool:
+    """Return whether a row has a prompt and a list of answers."""
+    name = _answer_field(values)
+    if not name or not has_prompt(values):
+        return False
+    items = values[name]
+    return all(isinstance(i, str) for i in items) or all(
+        isinstance(i, dict) and ({"answer", "response", "text"} & set(i)) for i in items
+    )
+
+
+def _answer_field(values: Values) -> str:
+    return next((n for n in _ANSWER_FIELDS if isinstance(values.get(n), list) and values[n]), "")
+
+
+def _scored_answer(row: Fields, name: str, position: int) -> Scored:
+    item = row.values[name][position]
+    if isinstance(item, dict):
+        return _scored_object(row.nested(item), position)
+    if not isinstance(item, str):
+        raise row.place.error(f"`{name}` must be texts or objects, found {type(item).__name__}")
+    score = -float(position)
+    for sign, numbers in ((1, row.values.get("scores")), (-1, row.values.get("ranks"))):
+        if isinstance(numbers, list):
+            if len(numbers) != len(row.values[name]):
+                raise row.place.error(f"`{name}` has {len(row.values[name])} answers, their ranking {len(numbers)}")
+            score = sign * float(numbers[position])
+    return score, item
+
+
+def _scored_object(item: Fields, position: int) -> Scored:
+    name = next((n for n in ("answer", "response", "text", "content", "completion") if n in item.values), "answer")
+    score = -float(position)
+    if "rank" in item.values:
+        score = -item.number("rank")
+    elif "score" in item.values:
+        score = item.number("score")
+    return score, item.text(name)
