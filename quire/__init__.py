@@ -7,7 +7,7 @@ _PUBLIC = {
     "errors": ("QuireError", "UsageError"),
     "files": ("sha256_of_file", "write_atomically"),
     "home": ("home_folder",),
-    "installing": ("install_extra", "pip_install"),
+    "installing": ("install_extra", "pip_install", "require_extra"),
     "settings": ("SECTIONS", "Setting", "resolve_settings"),
     "terminal": ("exit_code", "pluralize", "print_error", "print_json", "printable"),
 }

@@ -5,6 +5,7 @@ from .files import write_atomically as write_atomically
 from .home import home_folder as home_folder
 from .installing import install_extra as install_extra
 from .installing import pip_install as pip_install
+from .installing import require_extra as require_extra
 from .settings import SECTIONS as SECTIONS
 from .settings import Setting as Setting
 from .settings import resolve_settings as resolve_settings

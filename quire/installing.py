@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import json
 import shlex
 import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
+
+from quire.errors import QuireError, UsageError
 
 
 def pip_install(words: str) -> str:
@@ -20,6 +23,16 @@ def install_extra(extra: str) -> str:
     """Return the shell line that adds one of quire's extras; quire is on no package index, so its source is named."""
     source, editable = _source()
     return pip_install(f"{'-e ' if editable else ''}{shlex.quote(f'{source}[{extra}]')}")
+
+
+def require_extra(extra: str, *modules: str, purpose: str, error: type[QuireError] = UsageError) -> None:
+    """Raise `error` with the install command if modules of one of quire's extras are missing.
+
+    `purpose` is what needs them: the subject of the message.
+    """
+    missing = [module for module in modules if importlib.util.find_spec(module) is None]
+    if missing:
+        raise error(f"{purpose} needs {' and '.join(missing)}", f"install it: {install_extra(extra)}")
 
 
 def _source() -> tuple[str, bool]:

@@ -370,10 +370,8 @@ class Services:
             if library is not None:
                 library.embedder.embed_query("warm")
                 library.store.search_text("warm", limit=1)
-            if name != "quotes":
-                import assistant.answering.graph  # noqa: F401 - brings LangChain, which takes 1.6 s
-            if name.startswith(("ollama:", "openai:")):
-                self.model(name).build(self.config.sampling)  # imports the client; asks nothing of a model
+            if name.startswith(("ollama:", "openai:")):  # other kinds would load their weights
+                Agent(self.config, self.model(name)).warm_up()
         except QuireError as exc:
             _log.info("not warmed: %s", exc)  # whoever asks sees it on the page
 

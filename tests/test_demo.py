@@ -14,7 +14,7 @@ import pytest
 
 from assistant.answering.agent import Agent
 from assistant.config import AssistantConfig
-from assistant.llm import quotes_model
+from assistant.llm.kinds import quotes
 from ingest.config import IngestConfig
 from ingest.library import open_library
 from ingest.pipeline import ingest
@@ -91,7 +91,7 @@ def test_each_question_leads_to_its_page_and_the_last_one_to_a_refusal(
     answered, unanswered = questions()
     own = AssistantConfig(home=tmp_path / "home")
     with open_library(config) as library:
-        agent = Agent(own, quotes_model(own), library.store, library.embedder)
+        agent = Agent(own, quotes(own), library.store, library.embedder)
         for question, page in zip(answered, evidence, strict=True):
             assert kept[agent.ask(question).citations[0].page - 1] == page, question
         assert agent.ask(unanswered).refused

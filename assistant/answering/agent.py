@@ -23,7 +23,7 @@ from assistant.retrieval.search import Passage, QueryEmbedder, search
 from quire import QuireError, pluralize
 
 if TYPE_CHECKING:
-    from assistant.llm import Model
+    from assistant.llm.model import Model
     from ingest import Store
 
 NO_DOCUMENTS = "No documents are asked: this is the model alone, and nothing it says is checked."
@@ -223,6 +223,13 @@ class Agent:
         with ThreadPoolExecutor(max_workers=workers) as pool:
             return list(pool.map(lambda question: self.ask(question, **options), questions))
 
+    def warm_up(self) -> None:
+        """Import what the first answer needs, which takes seconds; nothing is sent to the model."""
+        if not self._quotes:
+            import assistant.answering.graph  # noqa: F401
+
+            self.model.build(self.config.sampling)
+
     # looking up
 
     @property
@@ -322,8 +329,6 @@ class Agent:
         yield from self._generate(draft, looked_up, cancel)
 
     def _quote(self, draft: _Draft) -> Iterator[Event]:
-        # straight from the passages, though the same agent runs on the chat model of quotes_model: importing
-        # LangChain takes 1.6 s, and the first quote shall be there in one
         answer_filter = AnswerFilter(len(draft.passages))
         draft.quotes = pick(draft.asked or draft.question, draft.passages)
         for quote in draft.quotes:
@@ -367,7 +372,7 @@ class Agent:
             draft.interrupted = str(exc)
         if cancel.is_set() and not draft.interrupted:
             draft.interrupted = "stopped"
-        if self.model.says_when_done and not draft.end and not draft.interrupted:
+        if self.model.reports_finish_reason and not draft.end and not draft.interrupted:
             # Ollama ends a stream without its last line when a model repeats one token 30 times
             draft.interrupted = "the server ended the answer without saying that it was done"
         rest = answer_filter.close()

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from assistant.answering.prompt import Message, passage_text, question_message, system_message
 from assistant.answering.sentences import units
 from assistant.errors import PromptTooLong
+from assistant.llm.tokens import Count
 from assistant.retrieval.search import Passage
 from quire import pluralize
 
-Count = Callable[[str], int]
-
 PER_MESSAGE = 8  # tokens a chat template puts around one message: ChatML 5, the longest common one 7
 PER_PROMPT = 16  # begin of text and the opening of the answer
-_PIECE = re.compile(r"[A-Za-z]+|\d|\s*\n\s*|[^\sA-Za-z\d]")
 
 
 @dataclass(frozen=True)
@@ -30,21 +28,6 @@ class Packed:
     dropped_passages: int
     dropped_turns: int
     notices: tuple[str, ...]
-
-
-def estimate_tokens(text: str) -> int:
-    """Return a number of tokens that is seldom below a real tokenizer's; docs/assistant.md holds the calibration.
-
-    Letters go by four a token, every digit and sign is one, and what is not ASCII counts by half its UTF-8 bytes.
-    """
-    tokens = 0
-    for match in _PIECE.finditer(text):
-        piece = match.group()
-        if piece.isascii():
-            tokens += 1 + (len(piece) - 1) // 5 if piece.isalpha() else 1
-        else:
-            tokens += max(1, (len(piece.encode("utf-8")) + 1) // 2)
-    return tokens
 
 
 def answer_room(window: int, max_tokens: int) -> int:

@@ -14,7 +14,7 @@ from assistant.config import Sampling
 from assistant.retrieval.search import Passage
 
 if TYPE_CHECKING:
-    from assistant.llm import Model
+    from assistant.llm.model import Model
 
 _POINTS_BACK = re.compile(
     r"^\s*(?:and|but|or|so|also|yes|no|ok|okay|sure|please|continue|go on|what about|how about|why|which one)\b"

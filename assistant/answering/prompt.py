@@ -26,7 +26,6 @@ OPEN, CLOSE = "<passages>", "</passages>"
 QUESTION = "Question:"
 Role = Literal["system", "user", "assistant"]
 
-_LABEL = re.compile(r"^\[(\d+)\] \[Source document: (.*), page (.*?)\]$", re.M)
 # What ends a turn in the chat formats of common models: in a passage it would let the PDF speak as someone else.
 _CONTROL = re.compile(
     r"<(?=\|)|<(?=/?(?:s|bos|eos|start_of_turn|end_of_turn|passages|think)\b)|<(?=<SYS>>|</SYS>>)|\[(?=/?INST\])", re.I
@@ -68,28 +67,6 @@ def disarm(text: str) -> str:
     """Return a text that cannot close the block, forge a source label or start another speaker's turn."""
     text = _CONTROL.sub(lambda match: match.group() + " ", text)
     return text.replace("[Source document:", "(Source document:")
-
-
-def read_block(content: str) -> list[tuple[int, str, str, str]]:
-    """Return (number, document, page, text) of each passage in a message that question_message wrote."""
-    start, end = content.find(OPEN), content.rfind(CLOSE)
-    if start < 0 or end < start:
-        return []
-    block = content[start + len(OPEN) : end]
-    labels = list(_LABEL.finditer(block))
-    ends = [label.start() for label in labels[1:]] + [len(block)]
-    return [
-        (int(label[1]), label[2], label[3], block[label.end() : stop].strip("\n"))
-        for label, stop in zip(labels, ends, strict=True)
-    ]
-
-
-def read_question(content: str) -> str:
-    """Return the question of a message that question_message wrote, or the whole message where it wrote none."""
-    end = content.rfind(CLOSE)
-    if end < 0:
-        return content.strip()
-    return content[end + len(CLOSE) :].strip().removeprefix(QUESTION).strip()
 
 
 def condense_messages(history: Sequence[tuple[str, str]], question: str) -> list[Message]:

@@ -196,16 +196,17 @@ def _free_memory_gb() -> float | None:
 
 
 def _models(config: AssistantConfig) -> Iterator[Finding]:
-    from assistant.llm import list_models, servers
+    from assistant.llm import ollama_server
+    from assistant.llm.available import list_models
 
     try:
-        base = servers.reach(config)
+        base = ollama_server.reach(config)
     except QuireError as exc:
         wrong = isinstance(exc, UsageError)
         fix = exc.hint if wrong else "install Ollama from ollama.com, then run: ollama serve"
         yield Finding("ollama", "optional", f"{exc.message}; without it, answers are excerpts", fix)
         return
-    version = servers.request(base, "GET", "/api/version").get("version", "?")
+    version = ollama_server.request(base, "GET", "/api/version").get("version", "?")
     models = [entry.name for entry in list_models(config) if entry.name != "quotes"]
     if models:
         yield Finding("ollama", "ok", f"{version} at {base}: {', '.join(models[:6])}")

@@ -13,7 +13,7 @@ from assistant.cli.opening import load_or_pull
 from assistant.cli.terminal import print_count, print_notes, print_scores
 from ingest import add_library_flags, library_flags
 from ingest import load_config as load_ingest_config
-from quire import pluralize, print_json
+from quire import UsageError, pluralize, print_json
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -97,8 +97,10 @@ def _answers(args: argparse.Namespace) -> int:
     from assistant.evaluation.questions import read_questions
     from assistant.evaluation.report import write_report
     from assistant.evaluation.runs import summarize_run
-    from assistant.llm import choose_model
+    from assistant.llm.available import choose_model
 
+    if args.judge == "quotes":
+        raise UsageError("quotes cannot judge answers: it is not a language model", "name one: --judge ollama:NAME")
     ingest_config, config = read_configs(args)
     path = Path(args.questions)
     questions = read_questions(path)[: args.limit]

@@ -23,7 +23,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> int:
     """Print the list; return 0."""
-    from assistant.llm import choose_model, list_models, servers
+    from assistant.llm.available import choose_model, list_models
+    from assistant.llm.ollama_server import addresses
 
     config, _ = load_config()
     models = list_models(config)
@@ -37,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
         note = clean(f"tuned from {model.tuned.get('base', '?')}" if model.tuned else model.note)
         print(f"{mark} {clean(model.name):<40} {model.parameters:>8} {model.quantization:<8} {size:>8}  {note}")
     if len(models) == 1:
-        tried = ", ".join(servers.addresses(config))
+        tried = ", ".join(addresses(config))
         print_notes(f"Ollama does not answer or has no chat model; tried {tried}")
     print("* is the default; --model also takes gguf:PATH, openai:NAME and hf:NAME", file=sys.stderr)
     return 0

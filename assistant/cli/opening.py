@@ -15,7 +15,7 @@ from quire import UsageError
 
 if TYPE_CHECKING:
     from assistant.answering.agent import Agent
-    from assistant.llm import Model
+    from assistant.llm.model import Model
     from ingest import Library
 
 
@@ -25,7 +25,7 @@ def open_agent(
 ) -> Iterator[tuple[Agent, Library | None, str]]:
     """Yield the agent, its library (None with --no-documents) and a notice about the choice of model, "" for none."""
     from assistant.answering.agent import Agent
-    from assistant.llm import choose_model
+    from assistant.llm.available import choose_model
     from ingest import open_library
 
     name, notice = choose_model(config)
@@ -41,13 +41,14 @@ def open_agent(
 
 def load_or_pull(name: str, config: AssistantConfig, *, pull: bool) -> Model:
     """Return the model; with `pull`, a missing Ollama model is downloaded first."""
-    from assistant.llm import load_model, servers, split_name
+    from assistant.llm.kinds import load_model, split_name
+    from assistant.llm.ollama_server import pull_model
 
     try:
         return load_model(name, config)
     except ModelNotFound:
-        provider, tag = split_name(name)
-        if not pull or provider != "ollama":
+        kind, tag = split_name(name)
+        if not pull or kind != "ollama":
             raise
-    print_download(servers.pull_model(config, tag))
+    print_download(pull_model(config, tag))
     return load_model(name, config)

@@ -18,7 +18,7 @@ from assistant.retrieval.search import search
 from ingest import Library
 
 if TYPE_CHECKING:
-    from assistant.llm import Model
+    from assistant.llm.model import Model
 
 
 def run_answers(

@@ -12,7 +12,7 @@ from assistant.config import Sampling
 from assistant.evaluation.questions import Question
 
 if TYPE_CHECKING:
-    from assistant.llm import Model
+    from assistant.llm.model import Model
 
 _CORRECT = """You compare an answer with the expected answer to a question.
 The answer is correct if it states the same facts and numbers; other words, rounding and more detail are allowed.

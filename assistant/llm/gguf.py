@@ -1,4 +1,4 @@
-"""A GGUF file in this process: llama.cpp through xllamacpp, as a LangChain chat model."""
+"""GGUF files in this process: llama.cpp through xllamacpp, as a LangChain chat model."""
 
 from __future__ import annotations
 
@@ -9,18 +9,23 @@ from typing import TYPE_CHECKING, Any
 
 from assistant.config import AssistantConfig, Sampling
 from assistant.errors import ModelError, ModelNotFound, PromptTooLong
-from assistant.llm import Model, servers
-from quire import UsageError, install_extra
+from assistant.llm.model import Model
+from quire import require_extra
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
-_loaded: dict[tuple[str, float, int], Any] = {}  # (path, time of change, window) -> server: loading takes seconds
-_lock = threading.Lock()
+# (path, modification time, window): its llama.cpp server. Kept, because loading takes seconds.
+_servers: dict[tuple[str, float, int], Any] = {}
+_servers_lock = threading.Lock()
 
 
 def load(name: str, config: AssistantConfig) -> Model:
-    """Return the model in a GGUF file; raises ModelNotFound for no file, ModelError for one llama.cpp cannot read."""
+    """Return the model in a GGUF file.
+
+    Raises ModelNotFound if there is no such file, ModelError for a file that llama.cpp cannot read, and UsageError if
+    the extra is not installed.
+    """
     path = Path(name).expanduser().resolve()
     if not path.is_file():
         raise ModelNotFound(f"there is no file {path}", "give the path of a .gguf file: gguf:/path/model.gguf")
@@ -33,7 +38,7 @@ def load(name: str, config: AssistantConfig) -> Model:
     window = min(config.window, _trained_window(server) or config.window)
 
     def build(sampling: Sampling) -> BaseChatModel:
-        chat: BaseChatModel = _chat_class()(name_of_model=f"gguf:{path.name}", sampling=sampling, server=server)
+        chat: BaseChatModel = _chat_class()(model_name=f"gguf:{path.name}", sampling=sampling, server=server)
         return chat
 
     return Model(
@@ -47,44 +52,58 @@ def load(name: str, config: AssistantConfig) -> Model:
 
 
 def _server(path: Path, window: int) -> Any:
-    try:
-        import xllamacpp
-    except ImportError as exc:
-        raise UsageError("gguf: models need xllamacpp", f"install it: {install_extra('gguf')}") from exc
+    require_extra("gguf", "xllamacpp", purpose="a gguf: model")
+    import xllamacpp
+
     key = (str(path), path.stat().st_mtime, window)
-    with _lock:
-        if key not in _loaded:
+    with _servers_lock:
+        if key not in _servers:
             params = xllamacpp.CommonParams()
             params.model.path = str(path)
             params.n_ctx = window
-            params.n_parallel = 1  # slots would divide the window
+            params.n_parallel = 1  # more slots would divide the window
             params.warmup = False
-            params.verbosity = -1  # nothing of llama.cpp on the terminal
+            params.verbosity = -1  # llama.cpp prints nothing
             try:
-                _loaded[key] = xllamacpp.Server(params)
+                _servers[key] = xllamacpp.Server(params)
             except Exception as exc:
                 raise ModelError(
-                    f"llama.cpp cannot load {path}: {exc}", "is the file whole and its architecture known?"
+                    f"llama.cpp cannot load {path}: {exc}", "is the file complete and its architecture supported?"
                 ) from exc
-        return _loaded[key]
+        return _servers[key]
 
 
 def _trained_window(server: Any) -> int:
-    models = servers.request(server.listening_address, "GET", "/v1/models").get("data") or [{}]
+    models = _request(server, "GET", "/v1/models").get("data") or [{}]
     return int((models[0].get("meta") or {}).get("n_ctx_train") or 0)
 
 
 def _count(server: Any, text: str) -> int:
-    return len(servers.request(server.listening_address, "POST", "/tokenize", {"content": text})["tokens"])
+    return len(_request(server, "POST", "/tokenize", {"content": text})["tokens"])
+
+
+def _request(server: Any, method: str, path: str, body: dict[str, str] | None = None) -> dict[str, Any]:
+    """Return the JSON object that the server answers to what xllamacpp has no method for."""
+    import httpx
+
+    from assistant.llm.transport import ssl_context
+
+    address = server.listening_address + path
+    try:
+        response = httpx.request(method, address, json=body, timeout=20, verify=ssl_context(), trust_env=False)
+        answer: dict[str, Any] = response.raise_for_status().json()
+    except httpx.HTTPError as exc:
+        raise ModelError(f"llama.cpp does not answer: {exc}", "ask again, or choose another model") from exc
+    return answer
 
 
 @functools.cache
 def _chat_class() -> type[Any]:
-    # a function, since this module must import without LangChain
-    from assistant.llm.local import Emit, Ended, LocalChat
+    # a function, because this module must import without LangChain
+    from assistant.llm.local import Emit, Ending, LocalChat
 
     class GGUFChat(LocalChat):
-        """One llama.cpp server of this process."""
+        """Chats with one llama.cpp server of this process."""
 
         server: Any
 
@@ -92,34 +111,35 @@ def _chat_class() -> type[Any]:
         def _llm_type(self) -> str:
             return "gguf"
 
-        def write(self, messages: list[dict[str, Any]], stop: list[str], emit: Emit) -> Ended:
+        def generate_text(self, messages: list[dict[str, Any]], stop: list[str], emit: Emit) -> Ending:
             end: dict[str, Any] = {"reason": "stop", "prompt_tokens": 0, "answer_tokens": 0}
+            errors: list[Any] = []
 
-            def take(part: dict[str, Any]) -> bool:
-                if "error" in part:
-                    failed.append(part["error"])
+            def receive(event: dict[str, Any]) -> bool:
+                """Take one event of the stream; returns True to end generation."""
+                if "error" in event:
+                    errors.append(event["error"])
                     return True
-                if part.get("usage"):
-                    end["prompt_tokens"] = part["usage"]["prompt_tokens"]
-                    end["answer_tokens"] = part["usage"]["completion_tokens"]
-                for choice in part.get("choices") or []:
+                if event.get("usage"):
+                    end["prompt_tokens"] = event["usage"]["prompt_tokens"]
+                    end["answer_tokens"] = event["usage"]["completion_tokens"]
+                for choice in event.get("choices") or []:
                     end["reason"] = choice.get("finish_reason") or end["reason"]
                     if emit(choice.get("delta", {}).get("content") or ""):
                         return True
                 return False
 
-            failed: list[Any] = []
-            result = self.server.handle_chat_completions(_request(messages, self.sampling, stop), take)
+            result = self.server.handle_chat_completions(_chat_request(messages, self.sampling, stop), receive)
             if isinstance(result, dict) and "error" in result:
-                failed.append(result["error"])
-            if failed:
-                raise _failure(failed[0])
-            return Ended(end["reason"], end["prompt_tokens"], end["answer_tokens"])
+                errors.append(result["error"])
+            if errors:
+                raise _failure(errors[0])
+            return Ending(**end)
 
     return GGUFChat
 
 
-def _request(messages: list[dict[str, Any]], sampling: Sampling, stop: list[str]) -> dict[str, Any]:
+def _chat_request(messages: list[dict[str, Any]], sampling: Sampling, stop: list[str]) -> dict[str, Any]:
     return {
         "messages": messages,
         "stream": True,
@@ -136,7 +156,7 @@ def _request(messages: list[dict[str, Any]], sampling: Sampling, stop: list[str]
 
 
 def _failure(error: Any) -> Exception:
-    said = str(error.get("message", error)) if isinstance(error, dict) else str(error)
+    message = str(error.get("message", error)) if isinstance(error, dict) else str(error)
     if isinstance(error, dict) and error.get("type") == "exceed_context_size_error":
-        return PromptTooLong(f"llama.cpp: {said}", "lower max_tokens or raise window in quire.toml")
-    return ModelError(f"llama.cpp: {said}", "ask again, or choose another model")
+        return PromptTooLong(f"llama.cpp: {message}", "lower max_tokens or raise window in quire.toml")
+    return ModelError(f"llama.cpp: {message}", "ask again, or choose another model")

@@ -1,4 +1,4 @@
-"""A model of transformers in this process: a folder, a name of the hub, or a training run (its base with its adapter)."""
+"""Models of transformers in this process: a folder, a hub name, or a training run (its base with its adapter)."""
 
 from __future__ import annotations
 
@@ -12,46 +12,40 @@ from typing import TYPE_CHECKING, Any
 
 from assistant.config import AssistantConfig, Sampling
 from assistant.errors import ModelError, ModelNotFound
-from assistant.llm import Model
-from quire import UsageError, install_extra
+from assistant.llm.model import Model
+from quire import require_extra
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
-_generating = threading.Lock()  # the random state is the process's: two answers at once would draw from one seed
+_generating = threading.Lock()  # all models share the process's random state, so seeds need one answer at a time
 
 
 @dataclass(frozen=True)
 class Source:
-    """What is to be loaded: a base model, and the adapter of a training run on top of it ("" for none)."""
+    """What to load: a base model, and the adapter of a training run on top of it."""
 
     base: str
-    adapter: str = ""
+    adapter: str = ""  # empty = none
 
 
 def load(name: str, config: AssistantConfig) -> Model:
-    """Return the model; raises UsageError without the libraries, ModelNotFound or ModelError where it cannot be had."""
-    source = find(name, config.home)  # before the imports, which take seconds
+    """Return the model; raises ModelNotFound or ModelError if it cannot be loaded, UsageError without the extra."""
+    source = find_source(name, config.home)  # before the imports, which take seconds
+    require_extra("finetune", "torch", "transformers", purpose="an hf: model")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # read when the libraries are imported
-    try:
-        import torch  # noqa: F401
-        import transformers  # noqa: F401
-    except ImportError as exc:
-        raise UsageError(
-            "hf: models need torch and transformers", f"install them: {install_extra('finetune')}"
-        ) from exc
     model, tokenizer = _load(source)
-    own = int(getattr(model.config, "max_position_embeddings", 0) or config.window)
+    trained_window = int(getattr(model.config, "max_position_embeddings", 0) or config.window)
 
     def build(sampling: Sampling) -> BaseChatModel:
         chat: BaseChatModel = _chat_class()(
-            name_of_model=f"hf:{name}", sampling=sampling, model=model, tokenizer=tokenizer
+            model_name=f"hf:{name}", sampling=sampling, model=model, tokenizer=tokenizer
         )
         return chat
 
     return Model(
         name=f"hf:{name}",
-        window=min(config.window, own),
+        window=min(config.window, trained_window),
         build=build,
         count=lambda text: len(tokenizer(text, add_special_tokens=False)["input_ids"]),
         counts_exactly=True,
@@ -59,10 +53,10 @@ def load(name: str, config: AssistantConfig) -> Model:
     )
 
 
-def find(name: str, home: Path) -> Source:
-    """Return what a name means: a folder of a run or of a model, a run's name under the home folder, or a hub name.
+def find_source(name: str, home: Path) -> Source:
+    """Return what a name means: the folder of a run or a model, a run's name in the home folder, or a hub name.
 
-    A run without a manifest is unfinished and refused.
+    Raises ModelNotFound for a missing folder, ModelError for a folder without a model or a run without a manifest.
     """
     for folder in (Path(name).expanduser(), home / "runs" / name):
         if not folder.is_dir():
@@ -73,7 +67,7 @@ def find(name: str, home: Path) -> Source:
             return Source(_base_of(folder), str(folder))
         if not (folder / "manifest.json").is_file():
             raise ModelError(
-                f"{folder} holds no model (config.json), and as a training run it is without a manifest: not finished",
+                f"{folder} is neither a model (no config.json) nor a finished training run (no manifest.json)",
                 "resume the run, or give the folder of a model or of a finished run",
             )
         adapter = folder / "adapter"
@@ -81,7 +75,7 @@ def find(name: str, home: Path) -> Source:
             return Source(_base_of(adapter), str(adapter))
         if (folder / "model" / "config.json").is_file():
             return Source(str(folder / "model"))
-        raise ModelError(f"{folder} holds no adapter and no model", "give the folder of a finished run")
+        raise ModelError(f"{folder} contains neither an adapter nor a model", "give the folder of a finished run")
     if name.startswith((".", "/", "~")):
         raise ModelNotFound(f"there is no folder {name}", "give a folder, a hub name or the name of a run")
     return Source(name)
@@ -90,7 +84,7 @@ def find(name: str, home: Path) -> Source:
 def _base_of(adapter: Path) -> str:
     base = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8")).get("base_model_name_or_path")
     if not base:
-        raise ModelError(f"{adapter} does not say which base model it belongs to", "give the merged model instead")
+        raise ModelError(f"{adapter} does not name its base model", "give the merged model instead")
     return str(base)
 
 
@@ -100,7 +94,7 @@ def _load(source: Source) -> tuple[Any, Any]:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     try:
-        # the adapter's folder holds the tokenizer and the chat template of the training, which must be the ones used
+        # the adapter's folder has the tokenizer and the chat template that the training used
         tokenizer = AutoTokenizer.from_pretrained(source.adapter or source.base)
         dtype = torch.bfloat16 if torch.cuda.is_available() else torch.float32
         model = AutoModelForCausalLM.from_pretrained(source.base, dtype=dtype, use_safetensors=True)
@@ -115,18 +109,18 @@ def _load(source: Source) -> tuple[Any, Any]:
     if tokenizer.chat_template is None:
         raise ModelError(
             f"the tokenizer of {source.adapter or source.base} has no chat template",
-            "save one beside it: chat_template.jinja",
+            "save one in that folder as chat_template.jinja",
         )
     return model.to("cuda" if torch.cuda.is_available() else "cpu").eval(), tokenizer
 
 
 @functools.cache
 def _chat_class() -> type[Any]:
-    # a function, since this module must import without LangChain
-    from assistant.llm.local import Emit, Ended, LocalChat
+    # a function, because this module must import without LangChain
+    from assistant.llm.local import Emit, Ending, LocalChat
 
     class HFChat(LocalChat):
-        """One transformers model of this process."""
+        """Chats with one transformers model of this process."""
 
         model: Any
         tokenizer: Any
@@ -135,7 +129,7 @@ def _chat_class() -> type[Any]:
         def _llm_type(self) -> str:
             return "hf"
 
-        def write(self, messages: list[dict[str, Any]], stop: list[str], emit: Emit) -> Ended:
+        def generate_text(self, messages: list[dict[str, Any]], stop: list[str], emit: Emit) -> Ending:
             import torch
 
             inputs = self.tokenizer.apply_chat_template(
@@ -149,10 +143,10 @@ def _chat_class() -> type[Any]:
                     **inputs, **_options(self.sampling), streamer=streamer, stopping_criteria=[streamer.must_stop]
                 )
             streamer.finish()
-            read = int(inputs["input_ids"].shape[1])
-            written = int(output.shape[1]) - read
-            ended = streamer.stopped or written < self.sampling.max_tokens
-            return Ended("stop" if ended else "length", read, written)
+            prompt_tokens = int(inputs["input_ids"].shape[1])
+            answer_tokens = int(output.shape[1]) - prompt_tokens
+            complete = streamer.stopped or answer_tokens < self.sampling.max_tokens
+            return Ending("stop" if complete else "length", prompt_tokens, answer_tokens)
 
     return HFChat
 
@@ -166,48 +160,48 @@ def _options(sampling: Sampling) -> dict[str, Any]:
     if sampling.temperature > 0:
         options |= {"temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": sampling.top_k}
     else:
-        options |= {"temperature": None, "top_p": None, "top_k": None}  # else transformers warns of unused controls
+        options |= {"temperature": None, "top_p": None, "top_k": None}  # unset, or transformers warns
     return options
 
 
 class _Streamer:
-    """Turns tokens into text as they come, holding back half characters and what may be a stop text."""
+    """Decodes tokens as they are generated; holds back incomplete characters and what may be a stop text."""
 
     def __init__(self, tokenizer: Any, emit: Any, stop: list[str]) -> None:
         self.tokenizer, self.emit, self.stop = tokenizer, emit, stop
         self.tokens: list[int] = []
-        self.shown = 0
+        self.emitted = 0  # characters
         self.stopped = False
-        self._prompt = True
+        self._at_prompt = True
 
     def put(self, value: Any) -> None:
-        if self._prompt:  # transformers hands over the prompt first
-            self._prompt = False
+        if self._at_prompt:  # transformers passes the prompt first
+            self._at_prompt = False
             return
         self.tokens += value.flatten().tolist()
-        self._show(final=False)
+        self._emit(final=False)
 
     def end(self) -> None:
-        """Required by transformers; `finish` does the work, once it is known that generation came to its end."""
+        """Do nothing: transformers requires it, but calls it before the result is known. `finish` does the work."""
 
     def finish(self) -> None:
         if not self.stopped:
-            self._show(final=True)
+            self._emit(final=True)
 
     def must_stop(self, input_ids: Any, scores: Any, **_: Any) -> Any:
         import torch
 
         return torch.full((input_ids.shape[0],), self.stopped, device=input_ids.device)
 
-    def _show(self, *, final: bool) -> None:
+    def _emit(self, *, final: bool) -> None:
         text = self.tokenizer.decode(self.tokens, skip_special_tokens=True)
         ends = [at for end in self.stop if (at := text.find(end)) >= 0]
         if ends:
             text, self.stopped = text[: min(ends)], True
         elif not final:
-            text = text.rstrip("\ufffd")  # half of a character
+            text = text.rstrip("\ufffd")  # an incomplete character
             keep = max((len(end) for end in self.stop), default=1) - 1
             text = text[: len(text) - keep] if keep else text
-        if self.emit(text[self.shown :] if len(text) > self.shown else ""):
+        if self.emit(text[self.emitted :]):
             self.stopped = True
-        self.shown = max(self.shown, len(text))
+        self.emitted = max(self.emitted, len(text))

@@ -1,4 +1,4 @@
-"""What the two in-process chat models share: a library that calls back becomes a LangChain stream that can be stopped."""
+"""The base of the chat models that run in this process: turns a library's callback into a stream that can be stopped."""
 
 from __future__ import annotations
 
@@ -21,37 +21,37 @@ from assistant.config import Sampling
 
 
 @dataclass(frozen=True)
-class Ended:
-    """How a generation ended: "stop" or "length", with the tokens read and written."""
+class Ending:
+    """How a generation ended."""
 
-    reason: str
+    reason: str  # "stop" or "length"
     prompt_tokens: int
     answer_tokens: int
 
 
-Emit = Callable[[str], bool]  # takes a piece of text, returns True when generation must stop
+Emit = Callable[[str], bool]  # takes a piece of text; returns True when generation must stop
 
 
 class LocalChat(BaseChatModel):
-    """A chat model that runs in this process; `stop()` ends what it writes, from any thread."""
+    """A chat model that runs in this process; `stop()` ends its generation from any thread."""
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
-    name_of_model: str
+    model_name: str
     sampling: Sampling = Sampling()
     _stopped: threading.Event = PrivateAttr(default_factory=threading.Event)
 
     @abstractmethod
-    def write(self, messages: list[dict[str, Any]], stop: list[str], emit: Emit) -> Ended:
-        """Generate on OpenAI-shaped messages, handing each piece to `emit` until it returns True."""
+    def generate_text(self, messages: list[dict[str, Any]], stop: list[str], emit: Emit) -> Ending:
+        """Generate from messages in OpenAI's format, and pass each piece of text to `emit` until it returns True."""
 
     def stop(self) -> None:
-        """End what is being written now and refuse what comes later."""
+        """End the running generation and refuse later ones."""
         self._stopped.set()
 
     @property
     def _identifying_params(self) -> dict[str, Any]:
-        return {"model_name": self.name_of_model}
+        return {"model_name": self.model_name}
 
     def _generate(
         self,
@@ -69,34 +69,35 @@ class LocalChat(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        asked = [dict(message) for message in convert_to_openai_messages(messages)]
-        left = threading.Event()
+        conversation = [dict(message) for message in convert_to_openai_messages(messages)]
+        abandoned = threading.Event()
 
-        def run(emit: Callable[[str], None]) -> Ended:
-            def emit_until_stopped(text: str) -> bool:
+        def run(put: Callable[[str], None]) -> Ending:
+            def emit(text: str) -> bool:
                 if text:
-                    emit(text)
-                return left.is_set() or self._stopped.is_set()
+                    put(text)
+                return abandoned.is_set() or self._stopped.is_set()
 
-            return self.write(asked, [*self.sampling.stop, *(stop or [])], emit_until_stopped)
+            return self.generate_text(conversation, [*self.sampling.stop, *(stop or [])], emit)
 
         try:
-            for part in _pieces(run):
-                chunk = _chunk(part, self.name_of_model)
+            for part in _run_in_thread(run):
+                chunk = _chunk(part, self.model_name)
                 if run_manager is not None:
                     run_manager.on_llm_new_token(str(chunk.message.text), chunk=chunk)
                 yield chunk
         finally:
-            left.set()
+            abandoned.set()
 
 
-def _pieces(run: Callable[[Callable[[str], None]], Ended]) -> Iterator[str | Ended]:
-    parts: queue.SimpleQueue[str | Ended | BaseException] = queue.SimpleQueue()
+def _run_in_thread(run: Callable[[Callable[[str], None]], Ending]) -> Iterator[str | Ending]:
+    """Yield what `run` puts, then what it returns; raises what it raises."""
+    parts: queue.SimpleQueue[str | Ending | BaseException] = queue.SimpleQueue()
 
     def work() -> None:
         try:
             parts.put(run(parts.put))
-        except BaseException as exc:  # handed to whoever reads
+        except BaseException as exc:  # raised again in the thread that reads
             parts.put(exc)
 
     threading.Thread(target=work, daemon=True).start()
@@ -105,11 +106,11 @@ def _pieces(run: Callable[[Callable[[str], None]], Ended]) -> Iterator[str | End
         if isinstance(part, BaseException):
             raise part
         yield part
-        if isinstance(part, Ended):
+        if isinstance(part, Ending):
             return
 
 
-def _chunk(part: str | Ended, model: str) -> ChatGenerationChunk:
+def _chunk(part: str | Ending, model: str) -> ChatGenerationChunk:
     if isinstance(part, str):
         return ChatGenerationChunk(message=AIMessageChunk(content=part))
     usage = UsageMetadata(

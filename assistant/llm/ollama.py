@@ -1,14 +1,14 @@
-"""Ollama's chat models, with a window that never changes and a stream that can be cut off."""
+"""Ollama's chat models, with a fixed context window and answers that can be stopped."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from assistant.answering.budget import estimate_tokens
 from assistant.config import AssistantConfig, Sampling
 from assistant.errors import AssistantError, ModelInterrupted, ModelNotFound, ModelUnreachable
-from assistant.llm import Model, servers
-from assistant.llm.tokens import counter
+from assistant.llm.model import Model
+from assistant.llm.ollama_server import failure, reach, request
+from assistant.llm.tokens import bpe_counter, estimate_tokens
 from quire import UsageError
 
 if TYPE_CHECKING:
@@ -16,20 +16,23 @@ if TYPE_CHECKING:
 
 
 def load(name: str, config: AssistantConfig) -> Model:
-    """Return a model of the first Ollama that answers; raises ModelUnreachable, ModelNotFound, or UsageError for an embedder."""
-    base = servers.reach(config)
+    """Return a model of the first Ollama server that answers.
+
+    Raises ModelUnreachable, ModelNotFound, or UsageError for an embedding model.
+    """
+    base = reach(config)
     try:
-        shown = servers.request(base, "POST", "/api/show", {"model": name, "verbose": True})
+        shown = request(base, "POST", "/api/show", {"model": name, "verbose": True})
     except ModelNotFound as exc:
         raise ModelNotFound(
-            f"Ollama at {base} has no model {name!r}", f"fetch it: `ollama pull {name}`, or repeat with --pull"
+            f"Ollama at {base} has no model {name!r}", f"download it: `ollama pull {name}`, or repeat with --pull"
         ) from exc
     capabilities = list(shown.get("capabilities") or ["completion"])
     if "completion" not in capabilities:
         raise UsageError(f"{name} is an embedding model and cannot answer", "see `quire models` for those that can")
-    window = window_of(shown, config.window)
+    window = context_window(shown, config.window)
     thinks = "thinking" in capabilities
-    count = counter(shown.get("model_info") or {})
+    count = bpe_counter(shown.get("model_info") or {})
 
     def build(sampling: Sampling) -> BaseChatModel:
         from langchain_ollama import ChatOllama
@@ -39,7 +42,7 @@ def load(name: str, config: AssistantConfig) -> Model:
         return ChatOllama(
             model=name,
             base_url=base,
-            num_ctx=window,  # the same in every call: another value makes Ollama load the model again
+            num_ctx=window,  # the same in every call: with another value, Ollama loads the model again
             num_predict=min(sampling.max_tokens, window // 2),
             temperature=sampling.temperature,
             top_p=sampling.top_p,
@@ -47,7 +50,7 @@ def load(name: str, config: AssistantConfig) -> Model:
             repeat_penalty=sampling.repetition_penalty,
             seed=sampling.seed if sampling.seed >= 0 else None,
             stop=list(sampling.stop) or None,
-            reasoning=False if thinks else None,  # thoughts eat the window: 16,384 tokens of them once left no answer
+            reasoning=False if thinks else None,  # reasoning fills the window: 16,384 tokens of it once left no answer
             client_kwargs={"timeout": config.model_seconds, "verify": ssl_context()},
             sync_client_kwargs={"transport": AbortableTransport()},
         )
@@ -59,45 +62,36 @@ def load(name: str, config: AssistantConfig) -> Model:
         count=count or estimate_tokens,
         counts_exactly=count is not None,
         tools="tools" in capabilities,
-        says_when_done=True,
-        abort=abort,
+        reports_finish_reason=True,
+        abort=lambda chat: chat.sync_client_kwargs["transport"].abort(),
         explain=lambda exc: explain(exc, base),
     )
 
 
-def window_of(shown: dict[str, Any], wanted: int) -> int:
-    """Return the window to ask for: what is wanted, capped by the model's own."""
+def context_window(shown: dict[str, Any], wanted: int) -> int:
+    """Return the context window to request: `wanted`, capped by the model's own; `shown` is what /api/show answers."""
     info = shown.get("model_info") or {}
-    own = info.get(f"{info.get('general.architecture')}.context_length")
-    return min(wanted, int(own)) if own else wanted
-
-
-def abort(chat: Any) -> None:
-    """Break off what a chat model built here runs now."""
-    chat.sync_client_kwargs["transport"].abort()
+    trained = info.get(f"{info.get('general.architecture')}.context_length")
+    return min(wanted, int(trained)) if trained else wanted
 
 
 def explain(exc: Exception, base: str) -> AssistantError | None:
-    """Return an error of the Ollama client or of httpx in our words, None for what is neither."""
+    """Return the error to show for one of the Ollama client or of httpx; None for any other."""
     import httpx
     import ollama
 
     if isinstance(exc, ollama.ResponseError):
         if exc.status_code < 400:  # an error line inside a stream that began well
-            return ModelInterrupted(
-                f"Ollama at {base} broke off: {exc.error}", "look into the server's log, then ask again"
-            )
-        return servers.failure(exc.status_code, exc.error, base)
+            return ModelInterrupted(f"Ollama at {base} broke off: {exc.error}", "see the server's log, then ask again")
+        return failure(exc.status_code, exc.error, base)
     if isinstance(exc, httpx.ConnectError | ConnectionError | httpx.ConnectTimeout):
-        return ModelUnreachable(f"Ollama at {base} does not answer any more", "start it again with `ollama serve`")
+        return ModelUnreachable(f"Ollama at {base} no longer answers", "start it again with `ollama serve`")
     if isinstance(exc, httpx.TimeoutException):
         return ModelInterrupted(
-            f"Ollama at {base} was silent for too long", "raise model_seconds in quire.toml, or ask again"
+            f"Ollama at {base} did not respond in time", "raise model_seconds in quire.toml, or ask again"
         )
     if isinstance(exc, httpx.HTTPError):
-        return ModelInterrupted(
-            f"the connection to Ollama at {base} broke", "look whether it still runs, then ask again"
-        )
+        return ModelInterrupted(f"the connection to Ollama at {base} broke", "check that it runs, then ask again")
     if isinstance(exc, ValueError) and "No data received" in str(exc):
-        return ModelInterrupted(f"Ollama at {base} sent nothing", "look into the server's log, then ask again")
+        return ModelInterrupted(f"Ollama at {base} sent nothing", "see the server's log, then ask again")
     return None

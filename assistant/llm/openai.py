@@ -1,36 +1,36 @@
-"""Chat models behind any OpenAI-compatible endpoint, vLLM and llama-server included."""
+"""Chat models behind any OpenAI-compatible endpoint, such as vLLM and llama-server."""
 
 from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from assistant.config import AssistantConfig, Sampling
 from assistant.errors import AssistantError, ModelBusy, ModelError, ModelInterrupted, ModelNotFound, ModelUnreachable
-from assistant.llm import Model
-from quire import UsageError, install_extra
+from assistant.llm.model import Model
+from quire import UsageError, require_extra
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
 _OPENAI = "OpenAI's own endpoint"
-_NO_STREAM = "No generations found in stream"  # LangChain's words for a reply without a single event
+_NO_STREAM = "No generations found in stream"  # LangChain's message for a response without a single event
 
 
 def load(name: str, config: AssistantConfig) -> Model:
-    """Return a model of the endpoint `openai_base_url`; raises UsageError where the extra is not installed."""
-    try:
-        import langchain_openai  # noqa: F401
-    except ImportError as exc:
-        raise UsageError("openai: models need langchain-openai", f"install it: {install_extra('openai')}") from exc
+    """Return a model of the endpoint `openai_base_url`.
+
+    Raises UsageError if the extra is not installed, or the address is missing or invalid.
+    """
+    require_extra("openai", "langchain_openai", purpose="an openai: model")
     base = config.openai_base_url or None
     if base is None and not config.openai_api_key:
         raise UsageError(
             "neither OPENAI_BASE_URL nor OPENAI_API_KEY is set",
             "set OPENAI_BASE_URL to your endpoint's address, e.g. …/v1",
         )
-
     if base is not None and not re.match(r"https?://[^/]", base, re.I):
         raise UsageError(
             f"OPENAI_BASE_URL is {base!r}", "write it with http:// or https://, e.g. http://127.0.0.1:8000/v1"
@@ -43,7 +43,7 @@ def load(name: str, config: AssistantConfig) -> Model:
 
         from assistant.llm.transport import AbortableTransport
 
-        # top_k and the repetition penalty are no part of OpenAI's interface, but every local server understands them
+        # not part of OpenAI's API, but every local server understands them
         local = {"top_k": sampling.top_k or -1, "repetition_penalty": sampling.repetition_penalty}
         return ChatOpenAI(
             model=name,
@@ -65,49 +65,42 @@ def load(name: str, config: AssistantConfig) -> Model:
         window=config.window,
         build=build,
         tools=True,
-        says_when_done=True,  # finish_reason; without it a server that dies between two events looks done
-        abort=abort,
+        reports_finish_reason=True,  # without the check, a server that dies between two events seems to have finished
+        abort=lambda chat: chat.http_client._transport.abort(),
         explain=lambda exc: explain(exc, base or _OPENAI),
         notices=() if _is_local(base) else (f"Passages and questions are sent to {base or _OPENAI}.",),
     )
 
 
-def abort(chat: Any) -> None:
-    """Break off what a chat model built here runs now."""
-    chat.http_client._transport.abort()
-
-
 def explain(exc: Exception, base: str) -> AssistantError | None:
-    """Return an error of the OpenAI client or of httpx in our words, None for what is neither."""
+    """Return the error to show for one of the OpenAI client or of httpx; None for any other."""
     import httpx
     import openai
 
     if isinstance(exc, openai.APITimeoutError | httpx.TimeoutException):
-        return ModelInterrupted(f"{base} was silent for too long", "raise model_seconds in quire.toml, or ask again")
+        return ModelInterrupted(f"{base} did not respond in time", "raise model_seconds in quire.toml, or ask again")
     if isinstance(exc, openai.APIConnectionError):
         return ModelUnreachable(f"{base} does not answer", "is the server running, and OPENAI_BASE_URL right?")
     if isinstance(exc, openai.NotFoundError):
-        return ModelNotFound(f"{base}: {exc.message}", "check the model's name and that the address ends in /v1")
+        return ModelNotFound(f"{base}: {exc.message}", "check the model's name, and that the address ends in /v1")
     if isinstance(exc, openai.AuthenticationError | openai.PermissionDeniedError):
         return ModelError(f"{base} refused the key: {exc.message}", "set OPENAI_API_KEY")
     if isinstance(exc, openai.RateLimitError):
         return ModelBusy(f"{base} is busy: {exc.message}", "try again in a moment")
     if isinstance(exc, openai.BadRequestError) and "context length" in exc.message:
-        return ModelError(f"{base}: {exc.message}", "set `window` in quire.toml to the length that the model has")
+        return ModelError(f"{base}: {exc.message}", "set `window` in quire.toml to the model's context length")
     if isinstance(exc, openai.APIError):
-        return ModelError(f"{base}: {exc.message}", "look into the server's log")
+        return ModelError(f"{base}: {exc.message}", "see the server's log")
     if isinstance(exc, httpx.HTTPError):
-        return ModelInterrupted(f"the connection to {base} broke", "look whether it still runs, then ask again")
+        return ModelInterrupted(f"the connection to {base} broke", "check that it runs, then ask again")
     if isinstance(exc, json.JSONDecodeError) or _NO_STREAM in str(exc):
         return ModelError(
-            f"what {base} sent is no answer of a chat model",
-            "is it an OpenAI-compatible endpoint, and OPENAI_BASE_URL its whole address, often with /v1 at its end?",
+            f"{base} did not respond like a chat model",
+            "is it an OpenAI-compatible endpoint, and is OPENAI_BASE_URL complete? It often ends in /v1",
         )
     return None
 
 
 def _is_local(base: str | None) -> bool:
-    from urllib.parse import urlsplit
-
     host = urlsplit(base or "").hostname or ""
     return host in ("localhost", "host.docker.internal", "::1") or host.startswith("127.")

@@ -1,4 +1,4 @@
-"""An HTTP transport whose running request another thread can break off; it knows no provider."""
+"""An httpx transport whose running request another thread can abort."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ import httpx
 
 
 class AbortableTransport(httpx.HTTPTransport):
-    """One request a connection, so that `abort` ends exactly what runs through this transport.
+    """A transport that opens one connection for each request, so that `abort` ends exactly what runs through it.
 
-    Closing a socket does not wake a thread that reads from it, and the server would write on; shutting it down does
-    both. The socket comes from httpcore's trace events, since before the first byte there is no response to ask.
+    Neither httpx nor the `ollama` and `openai` clients can stop a request that another thread is reading: closing the
+    socket does not wake that thread, and the server would go on generating. Shutting the socket down does both. The
+    socket comes from httpcore's trace events, because before the first byte there is no response to take it from.
     """
 
     def __init__(self) -> None:
@@ -33,12 +34,12 @@ class AbortableTransport(httpx.HTTPTransport):
         return super().handle_request(request)
 
     def abort(self) -> None:
-        """Break off what runs now and refuse what comes later; safe from any thread, twice does nothing."""
+        """Abort the running requests and refuse later ones; safe to call from any thread, and more than once."""
         self.aborted = True
         with self._lock:
             sockets, self._sockets = self._sockets, []
         for connection in sockets:
-            with contextlib.suppress(OSError):  # closed already
+            with contextlib.suppress(OSError):  # already closed
                 connection.shutdown(socket.SHUT_RDWR)
 
     def _trace(self, event: str, info: dict[str, Any]) -> None:
@@ -53,5 +54,5 @@ class AbortableTransport(httpx.HTTPTransport):
 
 @functools.cache
 def ssl_context() -> ssl.SSLContext:
-    """Return one TLS context for all clients: reading the certificates takes 20 ms each time."""
+    """Return one TLS context for all clients: loading the certificates takes 20 ms each time."""
     return httpx.create_ssl_context()

@@ -18,7 +18,8 @@ from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from assistant.answering.agent import Agent
 from assistant.answering.sentences import words
 from assistant.config import AssistantConfig
-from assistant.llm import quotes_model, wrap
+from assistant.llm.kinds import quotes
+from assistant.llm.model import wrap_chat_model
 from assistant.retrieval.search import Passage
 from ingest.store import Document, Hit
 from ingest.text.chunks import Chunk
@@ -148,5 +149,5 @@ def make_agent(
     """Return an agent over the pages in memory, on a chat model or, without one, on quotes."""
     settings.setdefault("threshold", 0.2)
     config = AssistantConfig(home=Path("/nonexistent"), **settings)
-    model = wrap(chat, name="scripted", window=window, tools=tools) if chat is not None else quotes_model(config)
+    model = wrap_chat_model(chat, name="scripted", window=window, tools=tools) if chat is not None else quotes(config)
     return Agent(config, model, PagesStore(pages), WordEmbedder())

@@ -1,19 +1,21 @@
-"""Starts a real Ollama on a port and a model folder of its own and puts a tiny model in; it is not used by the product."""
+"""Starts a real Ollama with its own port and model folder, and adds a tiny model; the product does not use it."""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import shutil
 import signal
 import socket
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
+import ollama
+
 from assistant.errors import ModelError
-from assistant.llm import servers
+from assistant.llm import ollama_server
 
 
 class OllamaServer:
@@ -24,6 +26,7 @@ class OllamaServer:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         self.base = f"http://127.0.0.1:{port}"
+        self.client = ollama.Client(self.base, timeout=60, trust_env=False)
         self.log = folder / "ollama.log"
         environ = os.environ | {
             "OLLAMA_HOST": f"127.0.0.1:{port}",
@@ -37,32 +40,21 @@ class OllamaServer:
             )
         for _ in range(200):
             try:
-                servers.request(self.base, "GET", "/api/version", seconds=1)
+                ollama_server.request(self.base, "GET", "/api/version", seconds=1)
                 return
             except ModelError:
                 time.sleep(0.05)
         self.stop()
         raise RuntimeError(f"ollama did not start: {self.log.read_text()[-2000:]}")
 
-    def create(self, name: str, gguf: Path, **more: object) -> None:
-        """Make a model of a GGUF file, with one thread: on a busy machine several wait for each other."""
-        data = gguf.read_bytes()
-        digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
-        connection, _ = servers._connect(self.base, 30)
-        connection.request("POST", f"/api/blobs/{digest}", data)
-        assert connection.getresponse().status in (200, 201)
-        connection.close()
-        servers.request(
-            self.base,
-            "POST",
-            "/api/create",
-            {"model": name, "files": {"m.gguf": digest}, "parameters": {"num_thread": 1}, "stream": False, **more},
-            seconds=60,
-        )
+    def create(self, name: str, gguf: Path) -> None:
+        """Make a model of a GGUF file, with one thread: on a busy machine, several wait for each other."""
+        digest = self.client.create_blob(gguf)
+        self.client.create(name, files={"m.gguf": digest}, parameters={"num_thread": 1})
 
-    def loaded(self) -> list[dict]:
-        """Return what /api/ps says."""
-        return servers.request(self.base, "GET", "/api/ps")["models"]
+    def loaded(self) -> Sequence[ollama.ProcessResponse.Model]:
+        """Return the models that are loaded."""
+        return self.client.ps().models
 
     def stop(self, *, at_once: bool = False) -> None:
         """End the server; `at_once` kills it as a crash would."""

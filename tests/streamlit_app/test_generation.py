@@ -9,7 +9,7 @@ import pytest
 from assistant.answering.agent import Agent, Answer
 from assistant.config import AssistantConfig
 from assistant.errors import AssistantError
-from assistant.llm import load_model
+from assistant.llm.kinds import load_model
 from streamlit_app.generation import Generation
 from tests.streamlit_app.scripted_server import ScriptedServer
 

@@ -12,7 +12,7 @@ import pytest
 
 from assistant.answering.agent import Answer
 from assistant.config import AssistantConfig, Sampling
-from assistant.llm import ModelEntry
+from assistant.llm.available import ModelEntry
 from ingest.config import IngestConfig
 from ingest.errors import IngestError
 from streamlit_app.services import Question, Services

@@ -7,10 +7,9 @@ from langchain_core.messages import AIMessage
 
 from assistant.answering.agent import NO_DOCUMENTS, Agent, Done, Found, Notice, Token
 from assistant.answering.prompt import CLOSE, REFUSAL
-from assistant.answering.quotes_model import QuotesModel
 from assistant.config import AssistantConfig, Sampling
 from assistant.errors import AssistantError
-from assistant.llm import wrap
+from assistant.llm.model import wrap_chat_model
 from tests.assistant.helpers import CAPEX, MOON, PAGES, PagesStore, WordEmbedder, make_agent, scripted
 
 MOON_QUESTION = "What is the diameter of the moon?"
@@ -69,15 +68,13 @@ def test_the_messages_as_sent_are_kept():
     assert f"{MOON}\n" in answer.messages[1].content
 
 
-@pytest.mark.parametrize("through_langchain", [False, True])
-def test_the_agent_runs_on_quotes(through_langchain):
-    agent = make_agent(QuotesModel()) if through_langchain else make_agent()
-    answer = agent.ask("What is the diameter of the moon?", k=2)
+def test_the_agent_answers_with_quotes():
+    answer = make_agent().ask("What is the diameter of the moon?", k=2)
     assert "Its diameter is 3,474 kilometres." in answer.text
     assert "[1]" in answer.text
     assert answer.citations[0].document == "moon.pdf"
     assert answer.invented == ()
-    assert answer.mode == ("model" if through_langchain else "quotes")
+    assert answer.mode == "quotes"
 
 
 def test_quotes_are_labelled_as_excerpts_and_are_verbatim():
@@ -141,7 +138,7 @@ def test_a_cancel_while_the_question_is_condensed_breaks_it_off():
 
 def test_a_stream_that_ends_without_saying_so_is_not_taken_for_whole():
     agent = make_agent(scripted("Its diameter"))
-    object.__setattr__(agent.model, "says_when_done", True)
+    object.__setattr__(agent.model, "reports_finish_reason", True)
     answer = agent.ask(MOON_QUESTION)
     assert "without saying that it was done" in answer.interrupted
     assert answer.text == "Its diameter"
@@ -173,7 +170,7 @@ def test_a_follow_up_is_condensed_at_temperature_zero_and_keeps_the_earlier_evid
     )
     built = []
     agent = make_agent(chat)
-    agent.model = wrap(chat, name="scripted", window=4096)
+    agent.model = wrap_chat_model(chat, name="scripted", window=4096)
     object.__setattr__(agent.model, "build", lambda sampling: built.append(sampling) or chat)
     first = agent.ask(MOON_QUESTION)
     second = agent.ask("And how far is the sun?", history=[first])
@@ -219,7 +216,7 @@ def test_a_follow_up_on_what_they_hold_is_answered_from_what_both_say(question):
 def test_without_documents_it_is_plain_chat_labelled_as_such():
     chat = scripted("Hello!")
     config = AssistantConfig()
-    answer = Agent(config, wrap(chat, name="scripted")).ask("Hi", use_documents=False)
+    answer = Agent(config, wrap_chat_model(chat, name="scripted")).ask("Hi", use_documents=False)
     assert (answer.text, answer.mode, answer.passages, answer.refused) == ("Hello!", "chat", (), False)
     assert [message.content for message in chat.calls[0]] == ["Hi"]
     assert answer.notices == (NO_DOCUMENTS,)
@@ -227,7 +224,7 @@ def test_without_documents_it_is_plain_chat_labelled_as_such():
 
 def test_an_agent_without_a_library_says_so():
     with pytest.raises(AssistantError, match="give it a store"):
-        Agent(AssistantConfig(), wrap(scripted(), name="scripted")).ask("Hi")
+        Agent(AssistantConfig(), wrap_chat_model(scripted(), name="scripted")).ask("Hi")
 
 
 def call(name, **arguments):
@@ -263,7 +260,7 @@ def test_tool_results_stay_within_the_window():
     chat = scripted(*[call("read_page", document="long.pdf", page=n) for n in range(1, 9)], "Done [1].")
     agent = make_agent(chat, tools=True, window=2048, pages=pages, tool_calls=20, max_tokens=200)
     answer = agent.ask("What is the moon?", k=1, tools=True)
-    from assistant.answering.budget import estimate_tokens
+    from assistant.llm.tokens import estimate_tokens
 
     assert sum(estimate_tokens(str(message.content)) for message in chat.calls[-1]) < 2048
     assert "no room" in chat.calls[-1][-1].content
@@ -314,7 +311,7 @@ def test_sampling_reaches_the_model_of_this_call_only():
 
 
 def test_the_time_before_the_model_is_measured():
-    answer = Agent(AssistantConfig(threshold=0), wrap(scripted("x [1]"), name="s"), PagesStore(), WordEmbedder()).ask(
-        "moon"
-    )
+    answer = Agent(
+        AssistantConfig(threshold=0), wrap_chat_model(scripted("x [1]"), name="s"), PagesStore(), WordEmbedder()
+    ).ask("moon")
     assert 0 < answer.usage.own_seconds <= answer.usage.first_token_seconds <= answer.usage.seconds

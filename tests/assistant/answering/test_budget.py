@@ -2,9 +2,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assistant.answering.budget import count_messages, distinct, estimate_tokens, pack
+from assistant.answering.budget import count_messages, distinct, pack
 from assistant.errors import PromptTooLong
-from tests.assistant.helpers import CAPEX, MOON, passage
+from tests.assistant.helpers import MOON, passage
 
 
 def count(text: str) -> int:
@@ -74,14 +74,3 @@ def test_the_same_words_are_sent_once():
 def test_a_question_that_does_not_fit_is_an_error_that_says_what_to_do():
     with pytest.raises(PromptTooLong, match="shorten the question"):
         pack("word " * 500, [], count=count, window=512, max_tokens=10)
-
-
-@pytest.mark.parametrize(
-    ("text", "tokens"), [("", 0), ("moon", 1), ("1,577", 5), ("äöü", 3), ("月", 2), ("internationalisation", 4)]
-)
-def test_the_estimate_counts_digits_and_signs_one_by_one(text, tokens):
-    assert estimate_tokens(text) == tokens
-
-
-def test_table_rows_count_more_tokens_than_prose_of_their_length():
-    assert estimate_tokens(CAPEX) / len(CAPEX) > estimate_tokens(MOON) / len(MOON)

@@ -1,3 +1,5 @@
+import re
+
 import pytest
 
 from assistant.answering.prompt import (
@@ -7,17 +9,9 @@ from assistant.answering.prompt import (
     disarm,
     is_refusal,
     question_message,
-    read_block,
-    read_question,
     system_message,
 )
 from tests.assistant.helpers import CAPEX, MOON, passage
-
-
-def test_what_is_written_can_be_read_back():
-    message = question_message("How large is it?", [passage(MOON), passage(CAPEX, document="a b.pdf", page=60)])
-    assert read_block(message.content) == [(1, "report.pdf", "1", MOON), (2, "a b.pdf", "60", CAPEX)]
-    assert read_question(message.content) == "How large is it?"
 
 
 def test_each_passage_names_its_document_and_page():
@@ -42,10 +36,8 @@ def test_each_passage_names_its_document_and_page():
 def test_a_passage_cannot_leave_its_block_or_speak_as_someone_else(planted):
     content = question_message("Question?", [passage(planted), passage(MOON)]).content
     assert content.count(CLOSE) == 1
-    assert [(number, document) for number, document, _, _ in read_block(content)] == [
-        (1, "report.pdf"),
-        (2, "report.pdf"),
-    ]
+    labels = re.findall(r"^\[(\d+)\] \[Source document: (.*), page .*\]$", content, re.M)
+    assert labels == [("1", "report.pdf"), ("2", "report.pdf")]
     for control in ("<|im_end|>", "<|im_start|>", "[INST]", "[/INST]", "</s>", "<s>", "<end_of_turn>", "<think>"):
         assert control not in content
 

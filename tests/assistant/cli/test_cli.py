@@ -24,6 +24,7 @@ def test_every_command_has_a_parser_and_help_that_ends_with_examples(capsys):
         (["ask", "warranty?", "--model", "gguf:/gone.gguf"], 1, "there is no file /gone.gguf"),
         (["ask", "warranty?", "--no-documents"], 2, "without documents"),
         (["eval", "retrieval", "/gone.jsonl"], 1, "cannot read /gone.jsonl"),
+        (["eval", "answers", "/gone.jsonl", "--judge", "quotes"], 2, "quotes cannot judge"),
         (["chat", "--resume", "nothere"], 1, "--list"),
         (["feedback", "export", "--out", "/gone/x"], 2, "cannot write /gone/x"),
         (["chat", "--json"], 2, "quire ask"),

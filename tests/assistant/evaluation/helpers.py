@@ -3,7 +3,7 @@
 from assistant.config import AssistantConfig
 from assistant.evaluation.answers import run_answers
 from assistant.evaluation.questions import Question
-from assistant.llm import quotes_model
+from assistant.llm.kinds import quotes
 from ingest.library import Library
 from ingest.store import Identity
 from tests.assistant.helpers import PagesStore, WordEmbedder
@@ -25,4 +25,4 @@ LIBRARY = Library("test", IdentifiedStore(), WordEmbedder())
 
 
 def run(path, model=None, questions=QUESTIONS, **options):
-    return run_answers(LIBRARY, questions, model or quotes_model(CONFIG), CONFIG, path, scope="shared", **options)
+    return run_answers(LIBRARY, questions, model or quotes(CONFIG), CONFIG, path, scope="shared", **options)

@@ -2,7 +2,7 @@ import pytest
 
 from assistant.errors import AssistantError
 from assistant.evaluation.runs import read_run, summarize_run
-from assistant.llm import wrap
+from assistant.llm.model import wrap_chat_model
 from tests.assistant.evaluation.helpers import run
 from tests.assistant.helpers import scripted
 
@@ -35,4 +35,4 @@ def test_a_killed_run_resumes_where_it_ended(tmp_path):
 def test_a_run_of_another_model_is_not_continued(tmp_path):
     run(tmp_path / "answers.jsonl")
     with pytest.raises(AssistantError, match="another folder with --out"):
-        run(tmp_path / "answers.jsonl", wrap(scripted(), name="other"))
+        run(tmp_path / "answers.jsonl", wrap_chat_model(scripted(), name="other"))

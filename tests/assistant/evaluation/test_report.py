@@ -1,12 +1,12 @@
 from assistant.evaluation.report import failures, html_report
 from assistant.evaluation.runs import summarize_run
-from assistant.llm import wrap
+from assistant.llm.model import wrap_chat_model
 from tests.assistant.evaluation.helpers import run
 from tests.assistant.helpers import scripted
 
 
 def test_the_report_shows_each_failure_beside_its_page_and_escapes_what_it_shows(tmp_path):
-    model = wrap(scripted("It is 5 [1]. a<b", "I don't know.", "It is 6 [1]."), name="<model>")
+    model = wrap_chat_model(scripted("It is 5 [1]. a<b", "I don't know.", "It is 6 [1]."), name="<model>")
     rows = run(tmp_path / "a.jsonl", model, unanswerable=False)
     page = html_report(summarize_run(rows), rows, lambda document, page: f"<page {page} of {document}>")
     assert [bool(failures(row)) for row in rows] == [True, True, True]

@@ -7,7 +7,7 @@ from assistant.answering.agent import Agent, Done, Token
 from assistant.answering.prompt import Message
 from assistant.config import AssistantConfig, Sampling
 from assistant.errors import ModelError, ModelNotFound, PromptTooLong
-from assistant.llm import load_model
+from assistant.llm.kinds import load_model
 from tests.assistant.helpers import PagesStore, WordEmbedder
 from tests.assistant.tiny import write_gguf
 

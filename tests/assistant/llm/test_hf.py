@@ -9,8 +9,8 @@ import pytest
 from assistant.answering.agent import Agent, Done, Token
 from assistant.config import AssistantConfig, Sampling
 from assistant.errors import ModelError, ModelNotFound
-from assistant.llm import load_model
-from assistant.llm.hf import Source, find
+from assistant.llm.hf import Source, find_source
+from assistant.llm.kinds import load_model
 from tests.assistant.helpers import PagesStore, WordEmbedder
 from tests.assistant.tiny import CHATML, SPECIALS, byte_tokens
 
@@ -119,20 +119,20 @@ def test_a_cancel_ends_generation(model_folder):
 
 def test_an_unfinished_run_is_refused(tmp_path):
     (tmp_path / "runs" / "half" / "adapter").mkdir(parents=True)
-    with pytest.raises(ModelError, match="without a manifest"):
-        find("half", tmp_path)
+    with pytest.raises(ModelError, match=r"no manifest\.json"):
+        find_source("half", tmp_path)
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path):
     with pytest.raises(ModelNotFound, match="there is no folder"):
-        find("./gone", tmp_path)
-    assert find("Qwen/Qwen2.5-0.5B-Instruct", tmp_path) == Source("Qwen/Qwen2.5-0.5B-Instruct")
+        find_source("./gone", tmp_path)
+    assert find_source("Qwen/Qwen2.5-0.5B-Instruct", tmp_path) == Source("Qwen/Qwen2.5-0.5B-Instruct")
 
 
 def test_a_folder_that_is_not_there_is_told_before_anything_heavy_is_imported(tmp_path):
     code = (
         "import sys\nfrom assistant.config import AssistantConfig\nfrom assistant.errors import ModelNotFound\n"
-        "from assistant.llm import load_model\n"
+        "from assistant.llm.kinds import load_model\n"
         "try:\n    load_model('hf:/nope', AssistantConfig())\n"
         "except ModelNotFound as exc:\n    print(exc, 'torch' in sys.modules)"
     )

@@ -7,8 +7,10 @@ import pytest
 from assistant.answering.agent import Agent, Done, Notice, Token
 from assistant.config import AssistantConfig, Sampling
 from assistant.errors import ModelNotFound, ModelUnreachable
-from assistant.llm import choose_model, list_models, load_model, servers
-from assistant.llm.ollama import window_of
+from assistant.llm import ollama_server
+from assistant.llm.available import choose_model, list_models
+from assistant.llm.kinds import load_model
+from assistant.llm.ollama import context_window
 from quire import UsageError
 from tests.assistant.helpers import PagesStore, WordEmbedder
 from tests.assistant.ollama_server import OllamaServer, ollama_binary
@@ -230,21 +232,21 @@ def test_ollama_repeats_itself_at_temperature_zero(ollama, tmp_path):
 
 def test_the_window_is_what_is_wanted_capped_by_the_models_own():
     info = {"model_info": {"general.architecture": "phi2", "phi2.context_length": 2048}}
-    assert window_of(info, 8192) == 2048
-    assert window_of(info, 1024) == 1024
-    assert window_of({}, 8192) == 8192
+    assert context_window(info, 8192) == 2048
+    assert context_window(info, 1024) == 1024
+    assert context_window({}, 8192) == 8192
 
 
 def test_no_server_names_every_address_that_was_tried(tmp_path, monkeypatch):
     monkeypatch.setenv("OLLAMA_HOST", "127.0.0.1:9")
-    monkeypatch.setattr(servers, "PORT", 9)
+    monkeypatch.setattr(ollama_server, "PORT", 9)
     config = AssistantConfig(home=tmp_path, ollama_host="127.0.0.1:10")
     with pytest.raises(ModelUnreachable, match=r"127\.0\.0\.1:10, http://127\.0\.0\.1:9, .*host\.docker\.internal"):
-        servers.reach(config)
+        ollama_server.reach(config)
 
 
 def test_without_server_the_default_is_quotes_with_a_notice(tmp_path, monkeypatch):
-    monkeypatch.setattr(servers, "PORT", 9)
+    monkeypatch.setattr(ollama_server, "PORT", 9)
     monkeypatch.delenv("OLLAMA_HOST", raising=False)
     name, notice = choose_model(AssistantConfig(home=tmp_path))
     assert name == "quotes"
@@ -265,13 +267,13 @@ def test_without_server_the_default_is_quotes_with_a_notice(tmp_path, monkeypatc
     ],
 )
 def test_an_address_is_read_as_ollama_reads_it(text, address):
-    assert servers.base_address(text) == address
+    assert ollama_server.base_address(text) == address
 
 
 @pytest.mark.parametrize("text", ["http://127.0.0.1:70000", "127.0.0.1:-1", "h:port", "h:0", "ftp://h", "http://[::1"])
 def test_an_address_that_cannot_be_is_told_and_not_mended_by_guessing(text):
     with pytest.raises(UsageError, match="port from 1 to 65535") as caught:
-        servers.base_address(text)
+        ollama_server.base_address(text)
     assert repr(text) in caught.value.message
 
 
@@ -286,7 +288,7 @@ def test_an_address_that_cannot_be_is_told_and_not_mended_by_guessing(text):
     ],
 )
 def test_each_failure_of_the_server_says_what_to_do(status, body, kind, hint):
-    error = servers.failure(status, body, "http://h")
+    error = ollama_server.failure(status, body, "http://h")
     assert type(error).__name__ == kind
     assert hint in error.hint
 

@@ -7,7 +7,7 @@ import pytest
 from assistant.answering.agent import Agent, Done, Token
 from assistant.config import AssistantConfig, Sampling
 from assistant.errors import AssistantError, ModelError, ModelUnreachable
-from assistant.llm import load_model
+from assistant.llm.kinds import load_model
 from assistant.llm.openai import explain
 from quire import UsageError
 from tests.assistant.helpers import PagesStore, WordEmbedder
@@ -135,7 +135,7 @@ def event(text: str, finish: str | None = None) -> bytes:
 def test_an_address_that_is_no_chat_endpoint_is_said_in_words(body):
     server, base = serve(body, "text/event-stream")
     try:
-        with pytest.raises(ModelError, match="no answer of a chat model"):
+        with pytest.raises(ModelError, match="did not respond like a chat model"):
             make_agent(base).ask(QUESTION)
     finally:
         server.shutdown()

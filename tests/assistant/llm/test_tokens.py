@@ -1,6 +1,7 @@
 import pytest
 
-from assistant.llm.tokens import PATTERNS, counter
+from assistant.llm.tokens import PATTERNS, bpe_counter, estimate_tokens
+from tests.assistant.helpers import CAPEX, MOON
 from tests.assistant.tiny import byte_tokens
 
 INFO = {
@@ -23,7 +24,7 @@ INFO = {
     ],
 )
 def test_tokens_are_counted_as_the_model_counts_them(text, pre, tokens):
-    count = counter(INFO | {"tokenizer.ggml.pre": pre})
+    count = bpe_counter(INFO | {"tokenizer.ggml.pre": pre})
     assert count is not None
     assert count(text) == tokens
 
@@ -38,13 +39,24 @@ def test_tokens_are_counted_as_the_model_counts_them(text, pre, tokens):
     ],
 )
 def test_a_tokenizer_of_another_kind_is_not_guessed(change):
-    assert counter(INFO | change) is None
+    assert bpe_counter(INFO | change) is None
 
 
 def test_every_pattern_loses_no_character():
     text = "It's 1,577 million (2018)\n\n  in äöü 月 — don't!"
     for pre in PATTERNS:
         tokens = len(text.encode())
-        count = counter(INFO | {"tokenizer.ggml.pre": pre, "tokenizer.ggml.merges": []})
+        count = bpe_counter(INFO | {"tokenizer.ggml.pre": pre, "tokenizer.ggml.merges": []})
         assert count is not None
         assert count(text) == tokens
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"), [("", 0), ("moon", 1), ("1,577", 5), ("äöü", 3), ("月", 2), ("internationalisation", 4)]
+)
+def test_the_estimate_counts_digits_and_signs_one_by_one(text, tokens):
+    assert estimate_tokens(text) == tokens
+
+
+def test_table_rows_count_more_tokens_than_prose_of_their_length():
+    assert estimate_tokens(CAPEX) / len(CAPEX) > estimate_tokens(MOON) / len(MOON)

@@ -1,0 +1,56 @@
+"""The kinds of models, by the prefix of their names; libraries load when a model of their kind is used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from assistant.config import AssistantConfig, Sampling
+from assistant.llm import gguf, hf, ollama, openai
+from assistant.llm.model import QUOTES, Model
+from quire import UsageError
+
+if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
+
+# prefix: the function that loads the model named after it
+KINDS: dict[str, Callable[[str, AssistantConfig], Model]] = {
+    "ollama": ollama.load,
+    "gguf": gguf.load,
+    "openai": openai.load,
+    "hf": hf.load,
+    QUOTES: lambda _, config: quotes(config),
+}
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """Return (kind, rest) of a model's name; a bare name means Ollama. Raises UsageError for an empty one."""
+    name = name.strip()
+    if name == QUOTES:
+        return QUOTES, ""
+    kind, colon, rest = name.partition(":")
+    if colon and kind in KINDS and kind != QUOTES:
+        if not rest:
+            raise UsageError(f"model is {name!r}", f"write {kind}:NAME")
+        return kind, rest
+    if not name:
+        raise UsageError("the model has no name", "use ollama:NAME, gguf:PATH, openai:NAME, hf:NAME or quotes")
+    return "ollama", name
+
+
+def load_model(name: str, config: AssistantConfig) -> Model:
+    """Return the model of that name, ready to answer.
+
+    Raises UsageError for an invalid name, ModelUnreachable or ModelNotFound if the model is not available.
+    """
+    kind, rest = split_name(name)
+    return KINDS[kind](rest, config)
+
+
+def quotes(config: AssistantConfig) -> Model:
+    """Return the stand-in for no model: the agent answers with excerpts and never builds a chat model."""
+
+    def refuse(_: Sampling) -> BaseChatModel:
+        raise UsageError("quotes is not a language model", "choose one with --model, e.g. --model ollama:qwen2.5:3b")
+
+    return Model(name=QUOTES, window=max(config.window, 32_768), build=refuse)
