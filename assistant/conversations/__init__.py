@@ -1,1 +1,1 @@
-"""What is kept of conversations: history, feedback, log."""
+"""Stored conversations: history, feedback, export and the operator's log."""

@@ -1,4 +1,4 @@
-"""Turns thumbs and edits into training rows: preference pairs and KTO rows, in the shape that `finetune` reads."""
+"""Feedback as training rows: preference pairs and KTO rows, in the format that `finetune` reads."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from assistant.conversations.history import Feedback
 
 
 def preference_rows(feedback: Sequence[Feedback]) -> Iterator[dict[str, Any]]:
-    """Yield a pair for each edited answer: the edit is chosen, what the model wrote is rejected.
+    """Yield a pair for each edited answer: the edit is chosen, the model's answer is rejected.
 
-    Where nothing was edited there is no second completion and so no pair; such thumbs are KTO rows.
+    Thumbs without an edit give no pair; they become KTO rows.
     """
     for row in feedback:
         if row.edit and row.edit != row.answer.text and _has_prompt(row):
@@ -19,7 +19,7 @@ def preference_rows(feedback: Sequence[Feedback]) -> Iterator[dict[str, Any]]:
 
 
 def kto_rows(feedback: Sequence[Feedback]) -> Iterator[dict[str, Any]]:
-    """Yield a row for each thumb, label true for up; an edited answer is a second, good completion."""
+    """Yield a row for each thumb, with the label true for up, and a second row labeled true for an edit."""
     for row in feedback:
         if not _has_prompt(row):
             continue
@@ -30,7 +30,7 @@ def kto_rows(feedback: Sequence[Feedback]) -> Iterator[dict[str, Any]]:
 
 
 def _has_prompt(row: Feedback) -> bool:
-    # a refusal before any model was asked, and quotes, have no messages that a model could learn from
+    # quotes, and refusals given without asking the model, have no prompt to learn from
     return bool(row.answer.messages) and row.answer.mode != "quotes"
 
 

@@ -1,4 +1,4 @@
-"""Keeps conversations and what people thought of the answers in one SQLite file under the home folder; plain JSON, no pickles."""
+"""Conversations and feedback, stored in one SQLite file in the home folder; answers are JSON."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ from quire import UsageError
 
 SCHEMA = 1
 FILE = "conversations.sqlite"
-_TITLE_CHARACTERS = 80
+_MAX_TITLE_CHARACTERS = 80
+_LIST_HINT = "`quire chat --list` shows all conversations"
+_FILE_HINT = "is the disk full, or the file in use by another program?"
 
 _TABLES = """
 CREATE TABLE conversations (
@@ -51,19 +53,19 @@ CREATE TABLE feedback (
 
 @dataclass(frozen=True)
 class Conversation:
-    """One conversation's line in the list."""
+    """One conversation, without its turns."""
 
     id: str
     title: str
     library: str
     created_at: str  # ISO 8601, UTC
     updated_at: str
-    turns: int
+    turns: int  # how many it has
 
 
 @dataclass(frozen=True)
 class Turn:
-    """One question with its answer, in its place."""
+    """One question with its answer."""
 
     id: str
     position: int  # 0-based
@@ -73,7 +75,7 @@ class Turn:
 
 @dataclass(frozen=True)
 class Feedback:
-    """What a person thought of one answer; `edit` is the better answer they wrote, "" for none."""
+    """A thumb on one answer; `edit` is the corrected answer, "" for none."""
 
     id: str
     created_at: str
@@ -93,15 +95,15 @@ class History:
             new = not self.path.exists()
             self._db = sqlite3.connect(self.path, timeout=10, check_same_thread=False, isolation_level=None)
             if new:
-                self.path.chmod(0o600)  # questions are private
+                self.path.chmod(0o600)  # only the owner may read the questions
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA foreign_keys = ON")
-            self._db.execute("PRAGMA secure_delete = ON")  # deleted means gone from the file as well
+            self._db.execute("PRAGMA secure_delete = ON")  # overwrite deleted text in the file
             self._prepare()
         except (OSError, sqlite3.Error) as exc:
             raise HistoryError(
                 f"cannot open {self.path}: {exc}",
-                "check the folder's permissions, or move the file away; `quire chat --no-keep` does without it",
+                "check the folder's permissions, or move the file away; `quire chat --no-keep` works without it",
             ) from exc
 
     def close(self) -> None:
@@ -111,22 +113,23 @@ class History:
     # conversations
 
     def start(self, library: str, *, title: str = "", conversation_id: str = "") -> str:
-        """Begin a conversation and return its id, a new one where none is given."""
+        """Create a conversation and return its id, a new one if none is given."""
         conversation_id, now = conversation_id or uuid.uuid4().hex, _now()
         with self._change() as db:
             db.execute("INSERT INTO conversations VALUES (?, ?, ?, ?, ?)", (conversation_id, title, library, now, now))
         return conversation_id
 
     def add(self, conversation_id: str, answer: Answer) -> Turn:
-        """Append a turn; a conversation without a title gets its first question as one."""
+        """Append a turn; a conversation without a title gets this question as its title."""
         turn_id, now = uuid.uuid4().hex, _now()
         with self._change() as db:
-            self._known(conversation_id)
+            self._check_exists(conversation_id)
             (position,) = db.execute(
                 "SELECT coalesce(max(position) + 1, 0) FROM turns WHERE conversation_id = ?", (conversation_id,)
             ).fetchone()
             db.execute(
-                "INSERT INTO turns VALUES (?, ?, ?, ?, ?)", (turn_id, conversation_id, position, now, dump(answer))
+                "INSERT INTO turns VALUES (?, ?, ?, ?, ?)",
+                (turn_id, conversation_id, position, now, answer_to_json(answer)),
             )
             db.execute(
                 "UPDATE conversations SET updated_at = ?, title = CASE title WHEN '' THEN ? ELSE title END WHERE id = ?",
@@ -135,13 +138,13 @@ class History:
         return Turn(turn_id, position, now, answer)
 
     def cut(self, conversation_id: str, position: int) -> None:
-        """Remove the turns from `position` on, for asking again or asking otherwise."""
+        """Delete the turns from `position` on."""
         with self._change() as db:
-            self._known(conversation_id)
+            self._check_exists(conversation_id)
             db.execute("DELETE FROM turns WHERE conversation_id = ? AND position >= ?", (conversation_id, position))
 
     def conversations(self) -> list[Conversation]:
-        """Return all conversations, the one used last first."""
+        """Return all conversations, the most recently used first."""
         rows = self._read(
             "SELECT c.*, (SELECT count(*) FROM turns t WHERE t.conversation_id = c.id) FROM conversations c"
             " ORDER BY updated_at DESC, id"
@@ -149,42 +152,40 @@ class History:
         return [Conversation(*row) for row in rows]
 
     def conversation(self, conversation_id: str) -> Conversation:
-        """Return one conversation by its id or a unique beginning of it; raises ConversationNotFound."""
+        """Return the one conversation whose id begins so; raises ConversationNotFound for none or several."""
         found = [c for c in self.conversations() if conversation_id and c.id.startswith(conversation_id)]
         if len(found) != 1:
-            raise ConversationNotFound(
-                f"{len(found)} conversations have an id that begins with {conversation_id!r}"
-                if found
-                else f"no conversation has an id that begins with {conversation_id!r}",
-                "`quire chat --list` shows them all",
-            )
+            count = f"{len(found)} conversations have" if found else "no conversation has"
+            raise ConversationNotFound(f"{count} an id that begins with {conversation_id!r}", _LIST_HINT)
         return found[0]
 
     def turns(self, conversation_id: str) -> list[Turn]:
         """Return the turns of a conversation in order."""
-        self._known(conversation_id)
+        self._check_exists(conversation_id)
         rows = self._read(
             "SELECT id, position, created_at, answer FROM turns WHERE conversation_id = ? ORDER BY position",
             (conversation_id,),
         )
-        return [Turn(turn_id, position, created, load(answer)) for turn_id, position, created, answer in rows]
+        return [
+            Turn(turn_id, position, created, answer_from_json(answer)) for turn_id, position, created, answer in rows
+        ]
 
     def rename(self, conversation_id: str, title: str) -> None:
-        """Give a conversation another title."""
+        """Change the title of a conversation; raises UsageError for an empty one."""
         if not title.strip():
-            raise UsageError("the title is empty", "give a few words")
+            raise UsageError("the title is empty", "write at least one word")
         with self._change() as db:
-            self._known(conversation_id)
+            self._check_exists(conversation_id)
             db.execute("UPDATE conversations SET title = ? WHERE id = ?", (_title(title), conversation_id))
 
     def delete(self, conversation_id: str) -> None:
-        """Delete a conversation with its turns and the feedback on them."""
+        """Delete a conversation, its turns and its feedback."""
         with self._change() as db:
-            self._known(conversation_id)
+            self._check_exists(conversation_id)
             db.execute("DELETE FROM conversations WHERE id = ?", (conversation_id,))
 
     def delete_all(self) -> int:
-        """Delete everything that is kept here and return how many conversations went."""
+        """Delete all conversations and feedback, and return how many conversations there were."""
         count = len(self.conversations())
         with self._change() as db:
             db.execute("DELETE FROM conversations")
@@ -202,34 +203,39 @@ class History:
         conversation_id: str | None = None,
         turn_id: str | None = None,
     ) -> str:
-        """Store a thumb (1 up, -1 down) and perhaps a better answer; a second one on the same turn replaces the first."""
+        """Store a thumb (1 up, -1 down) and a corrected answer, if any, and return its id.
+
+        A second thumb on the same turn replaces the first.
+        """
         if thumb not in (-1, 1):
-            raise UsageError(f"a thumb is {thumb!r}", "use 1 for up, -1 for down")
+            raise UsageError(f"thumb is {thumb!r}", "use 1 for up, -1 for down")
         feedback_id = uuid.uuid4().hex
         with self._change() as db:
             if turn_id is not None:
                 db.execute("DELETE FROM feedback WHERE turn_id = ?", (turn_id,))
             db.execute(
                 "INSERT INTO feedback VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (feedback_id, conversation_id, turn_id, _now(), thumb, edit.strip(), dump(answer)),
+                (feedback_id, conversation_id, turn_id, _now(), thumb, edit.strip(), answer_to_json(answer)),
             )
         return feedback_id
 
     def feedback(self) -> list[Feedback]:
         """Return all feedback, oldest first."""
         rows = self._read("SELECT id, created_at, thumb, edit, answer FROM feedback ORDER BY created_at, rowid")
-        return [Feedback(i, created, thumb, edit, load(answer)) for i, created, thumb, edit, answer in rows]
+        return [Feedback(i, created, thumb, edit, answer_from_json(answer)) for i, created, thumb, edit, answer in rows]
 
-    # inside
+    # internals
 
     def _prepare(self) -> None:
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
         if version > SCHEMA:
-            raise HistoryError(f"{self.path} has schema {version}, and this quire knows {SCHEMA}", "update quire")
+            raise HistoryError(
+                f"{self.path} has schema version {version}, this version of quire supports {SCHEMA}", "update quire"
+            )
         if version == 0:
             with self._change() as db:
                 (version,) = db.execute("PRAGMA user_version").fetchone()
-                if version == 0:  # no other process was faster
+                if version == 0:  # not created by another process in the meantime
                     for statement in _TABLES.split(";\n"):
                         db.execute(statement)
                     db.execute(f"PRAGMA user_version = {SCHEMA}")
@@ -246,29 +252,27 @@ class History:
                     raise
                 self._db.execute("COMMIT")
             except sqlite3.Error as exc:
-                raise HistoryError(f"{self.path}: {exc}", "is the disk full or the file in use?") from exc
+                raise HistoryError(f"{self.path}: {exc}", _FILE_HINT) from exc
 
     def _read(self, statement: str, values: Sequence[Any] = ()) -> list[Any]:
         with self._lock:
             try:
                 return self._db.execute(statement, values).fetchall()
             except sqlite3.Error as exc:
-                raise HistoryError(f"{self.path}: {exc}", "is the disk full or the file in use?") from exc
+                raise HistoryError(f"{self.path}: {exc}", _FILE_HINT) from exc
 
-    def _known(self, conversation_id: str) -> None:
+    def _check_exists(self, conversation_id: str) -> None:
         if not self._read("SELECT 1 FROM conversations WHERE id = ?", (conversation_id,)):
-            raise ConversationNotFound(
-                f"there is no conversation {conversation_id!r}", "`quire chat --list` shows them all"
-            )
+            raise ConversationNotFound(f"there is no conversation {conversation_id!r}", _LIST_HINT)
 
 
-def dump(answer: Answer) -> str:
-    """Return an answer as JSON text, whole."""
+def answer_to_json(answer: Answer) -> str:
+    """Return an answer as JSON text, with all of its fields."""
     return json.dumps(asdict(answer), ensure_ascii=False)
 
 
-def load(text: str) -> Answer:
-    """Return the answer that `dump` wrote."""
+def answer_from_json(text: str) -> Answer:
+    """Return the answer that `answer_to_json` wrote."""
     value = json.loads(text)
     sampling = value["sampling"]
     return Answer(
@@ -291,7 +295,7 @@ def load(text: str) -> Answer:
 
 def _title(text: str) -> str:
     line = " ".join(text.split())
-    return line if len(line) <= _TITLE_CHARACTERS else line[: _TITLE_CHARACTERS - 1] + "…"
+    return line if len(line) <= _MAX_TITLE_CHARACTERS else line[: _MAX_TITLE_CHARACTERS - 1] + "…"
 
 
 def _now() -> str:

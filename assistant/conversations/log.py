@@ -1,12 +1,10 @@
-"""The operator's conversation log: one line a turn to a file or an address; off by default, and it never stops an answer."""
+"""The operator's conversation log: one JSON line a turn, to a file or an http(s) address; off by default."""
 
 from __future__ import annotations
 
 import json
 import logging
 import os
-import urllib.error
-import urllib.request
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,23 +13,23 @@ from assistant.answering.agent import Answer
 from assistant.config import AssistantConfig
 
 _log = logging.getLogger(__name__)
-_SECONDS = 5.0
+_TIMEOUT_SECONDS = 5.0
 
 
 def log_notice(config: AssistantConfig) -> str:
-    """Return what people must be told while the log is on, "" while it is off."""
+    """Return the notice that people must see while the log is on, "" while it is off."""
     if not config.conversation_log:
         return ""
-    what = "figures without words" if config.conversation_log_redact else "questions and answers"
+    what = "statistics without any text" if config.conversation_log_redact else "questions and answers"
     return f"The operator of this assistant keeps {what} of every turn in {config.conversation_log}."
 
 
 def log_turn(config: AssistantConfig, answer: Answer) -> str:
-    """Write one turn to the log that is set; returns what went wrong, "" where nothing did or the log is off."""
+    """Write one turn to the log, if it is on, and return the problem, "" for none: logging never stops an answer."""
     target = config.conversation_log
     if not target:
         return ""
-    line = json.dumps(entry(answer, redact=config.conversation_log_redact), ensure_ascii=False)
+    line = json.dumps(_entry(answer, redact=config.conversation_log_redact), ensure_ascii=False)
     try:
         if target.startswith(("http://", "https://")):
             _post(target, line)
@@ -43,8 +41,8 @@ def log_turn(config: AssistantConfig, answer: Answer) -> str:
     return ""
 
 
-def entry(answer: Answer, *, redact: bool) -> dict[str, Any]:
-    """Return one turn as it is logged; redacted it holds no word of question, answer, passages or file names."""
+def _entry(answer: Answer, *, redact: bool) -> dict[str, Any]:
+    """Return one turn as it is logged; redacted, it has no text and no file name."""
     shown: dict[str, Any] = {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "model": answer.model,
@@ -70,8 +68,10 @@ def _append(path: Path, line: str) -> None:
 
 
 def _post(address: str, line: str) -> None:
-    request = urllib.request.Request(  # noqa: S310 - the operator wrote the address, and only http(s) comes here
+    import urllib.request
+
+    request = urllib.request.Request(  # noqa: S310 - an address of the operator, always http(s)
         address, data=line.encode("utf-8"), headers={"Content-Type": "application/json"}, method="POST"
     )
-    with urllib.request.urlopen(request, timeout=_SECONDS):  # noqa: S310
+    with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS):  # noqa: S310
         pass

@@ -5,7 +5,7 @@ from quire import UsageError
 
 
 @pytest.mark.parametrize("name", sorted(CONTROLS))
-def test_the_ends_of_every_range_are_allowed_and_what_lies_beyond_is_refused(name):
+def test_the_ends_of_every_range_are_allowed_and_values_beyond_them_are_not(name):
     control = CONTROLS[name]
     for value in (control.minimum, control.maximum):
         Sampling(**{name: value})
@@ -15,7 +15,7 @@ def test_the_ends_of_every_range_are_allowed_and_what_lies_beyond_is_refused(nam
 
 
 @pytest.mark.parametrize("value", ["warm", None, True, float("nan")])
-def test_what_is_no_number_is_refused(value):
+def test_a_value_that_is_not_a_number_is_refused(value):
     with pytest.raises(UsageError, match="temperature is"):
         Sampling(temperature=value)
 

@@ -1,28 +1,18 @@
-import json
 import sqlite3
 import stat
 import threading
 
 import pytest
 
-from assistant.config import Sampling
-from assistant.conversations.export import conversation_as_json, conversation_as_markdown
-from assistant.conversations.feedback import kto_rows, preference_rows
-from assistant.conversations.history import FILE, SCHEMA, History, dump, load
+from assistant.conversations.history import FILE, SCHEMA, History, answer_from_json, answer_to_json
 from assistant.errors import ConversationNotFound, HistoryError
 from quire import UsageError
-from tests.assistant.helpers import make_agent, scripted
-
-QUESTION = "What is the diameter of the moon?"
-
-
-def an_answer(text: str = "Its diameter is 3,474 kilometres [1][7]."):
-    return make_agent(scripted(text)).ask(QUESTION, sampling=Sampling(stop=("END",), seed=3))
+from tests.assistant.conversations.helpers import QUESTION, an_answer
 
 
 def test_an_answer_comes_back_whole():
     answer = an_answer()
-    assert load(dump(answer)) == answer
+    assert answer_from_json(answer_to_json(answer)) == answer
 
 
 def test_turns_come_back_in_order_after_closing(tmp_path):
@@ -38,7 +28,7 @@ def test_turns_come_back_in_order_after_closing(tmp_path):
     assert (listed.title, listed.turns, listed.library) == (QUESTION, 2, "default")
 
 
-def test_a_conversation_is_renamed_cut_exported_and_deleted(tmp_path):
+def test_a_conversation_is_renamed_cut_and_deleted(tmp_path):
     history = History(tmp_path)
     conversation = history.start("default")
     history.add(conversation, an_answer())
@@ -46,11 +36,7 @@ def test_a_conversation_is_renamed_cut_exported_and_deleted(tmp_path):
     history.rename(conversation, "  The \n moon ")
     assert history.conversation(conversation[:6]).title == "The moon"
     history.cut(conversation, 1)
-    kept, turns = history.conversation(conversation), history.turns(conversation)
-    assert [turn.position for turn in turns] == [0]
-    exported = json.loads(conversation_as_json(kept, turns))
-    assert exported["turns"][0]["citations"][0]["document"] == "moon.pdf"
-    assert "- [1] moon.pdf, page 1: “Its diameter is 3,474 kilometres.”" in conversation_as_markdown(kept, turns)
+    assert [turn.position for turn in history.turns(conversation)] == [0]
     history.delete(conversation)
     assert history.conversations() == []
     with pytest.raises(ConversationNotFound, match="--list"):
@@ -86,33 +72,6 @@ def test_feedback_without_a_kept_conversation_stands_alone(tmp_path):
 def test_a_thumb_is_up_or_down(tmp_path):
     with pytest.raises(UsageError, match="use 1 for up"):
         History(tmp_path).rate(an_answer(), 0)
-
-
-def test_feedback_becomes_pairs_and_kto_rows_with_the_messages_as_sent(tmp_path):
-    history = History(tmp_path)
-    edited, praised = an_answer(), an_answer("Nobody lives there [1].")
-    history.rate(edited, -1, edit="3,474 km [1]")
-    history.rate(praised, 1)
-    sent = [{"role": message.role, "content": message.content} for message in edited.messages]
-    assert "<passages>" in sent[1]["content"]
-    assert list(preference_rows(history.feedback())) == [
-        {
-            "prompt": sent,
-            "chosen": [{"role": "assistant", "content": "3,474 km [1]"}],
-            "rejected": [{"role": "assistant", "content": "Its diameter is 3,474 kilometres [1]."}],
-        }
-    ]
-    assert [(row["completion"][0]["content"], row["label"]) for row in kto_rows(history.feedback())] == [
-        ("Its diameter is 3,474 kilometres [1].", False),
-        ("3,474 km [1]", True),
-        ("Nobody lives there [1].", True),
-    ]
-
-
-def test_quotes_are_no_training_rows(tmp_path):
-    history = History(tmp_path)
-    history.rate(make_agent().ask(QUESTION), -1, edit="Better.")
-    assert list(preference_rows(history.feedback())) == list(kto_rows(history.feedback())) == []
 
 
 def test_the_file_is_the_owners_only_and_carries_its_version(tmp_path):

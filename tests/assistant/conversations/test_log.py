@@ -29,7 +29,7 @@ def test_each_turn_is_one_line_of_a_file_only_its_owner_reads(tmp_path):
     assert str(path) in log.log_notice(config)
 
 
-def test_a_redacted_log_holds_no_word_of_the_turn(tmp_path):
+def test_a_redacted_log_has_no_word_of_the_turn(tmp_path):
     path = tmp_path / "log.jsonl"
     log.log_turn(AssistantConfig(conversation_log=str(path), conversation_log_redact=True), an_answer())
     text = path.read_text().lower()
@@ -60,7 +60,7 @@ def test_an_address_gets_one_post_a_turn():
     assert [entry["answer"] for entry in got] == ["Its diameter is 3,474 kilometres [1]."]
 
 
-def test_a_log_that_cannot_be_written_is_said_and_stops_nothing(tmp_path):
+def test_a_log_that_cannot_be_written_is_reported_and_stops_nothing(tmp_path):
     (tmp_path / "file").write_text("")
     assert "could not be written" in log.log_turn(
         AssistantConfig(conversation_log=str(tmp_path / "file" / "log")), an_answer()
