@@ -54,10 +54,10 @@ def _documents(folder: Path) -> list[Path]:
 
 def _fill(page: Any, url: str, documents: list[Path]) -> None:
     page.goto(url)
-    page.get_by_role("button", name="Put documents in").click()
+    page.get_by_role("button", name="Add documents").click()
     page.locator("input[type=file]").set_input_files(documents)
     page.get_by_text("broken.pdf").first.wait_for()
-    page.get_by_role("button", name="Put into default").click()
+    page.get_by_role("button", name="Add to default").click()
     page.get_by_text("default: 3 documents").wait_for(timeout=120_000)
 
 

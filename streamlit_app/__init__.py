@@ -1,1 +1,1 @@
-"""The same library with buttons: drop PDFs in, ask, see the cited page with the passage marked."""
+"""The web page: add PDFs, ask questions, see each cited page with the passage marked."""

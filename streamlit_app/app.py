@@ -1,67 +1,55 @@
-"""The page: what stands where; `quire app` serves it."""
+"""The page from top to bottom; `quire app` serves this script, which runs once for every click."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import streamlit as st
 
 from assistant import AssistantConfig, log_notice
 from assistant import load_config as load_assistant_config
-from ingest import IngestConfig
+from ingest import Document, IngestConfig
 from ingest import load_config as load_ingest_config
 from quire import QuireError
-from streamlit_app import state, text
+from streamlit_app import scripts, state, text
 from streamlit_app.gate import Gate
 from streamlit_app.services import Services
-from streamlit_app.settings import AppConfig, check_door, is_loopback, load_config
-from streamlit_app.views import chat, library, page, privacy, side
-
-if TYPE_CHECKING:
-    from ingest import Document
-    from streamlit_app.state import Session
+from streamlit_app.settings import AppConfig, check_password_set, is_loopback, load_config
+from streamlit_app.state import Session
+from streamlit_app.views.chat import draw_chat, draw_input
+from streamlit_app.views.errors import draw_error
+from streamlit_app.views.library import draw_library
+from streamlit_app.views.page import draw_page
+from streamlit_app.views.privacy import draw_privacy
+from streamlit_app.views.settings import draw_settings
+from streamlit_app.views.sidebar import draw_sidebar
 
 _STYLE = Path(__file__).resolve().parent / "style.css"
-# a number in an answer opens its page as the button below the answer does, which is there for the keyboard as well
-_MARKS = """<script>
-if (!window.quireMarks) {
-  window.quireMarks = true;
-  document.addEventListener('click', event => {
-    const mark = event.target.closest('.quire-mark');
-    const message = mark && mark.closest('[data-testid="stChatMessage"]');
-    const buttons = message ? [...message.querySelectorAll('[class*="st-key-cite_"] button')] : [];
-    const button = buttons.find(one => one.innerText.trim().startsWith(mark.innerText));
-    if (button) button.click();
-  });
-}
-</script>"""
-# a picture of our own: Streamlit fetches emoji and Material icons for the tab from a font server on the internet
+# an image file: for an emoji or a Material icon Streamlit would ask a font server on the internet
 _ICON = str(Path(__file__).resolve().parent / "icon.png")
 
 
 def main() -> None:
-    """Draw the page once, for one visitor."""
+    """Draw the page for one visitor."""
     try:
         config, _ = load_config()
         st.set_page_config(page_title=config.title, page_icon=_ICON, layout="wide")
         address = st.get_option("server.address")
-        check_door(config, address)
+        check_password_set(config, address)
         ingest_config, _ = load_ingest_config()
         assistant_config, _ = load_assistant_config()
     except QuireError as exc:
-        _draw_error(exc)
+        draw_error(exc)
         return
     st.html(_STYLE)
-    st.html(_MARKS, unsafe_allow_javascript=True)
-    own = state.session(ingest_config.library)
-    if not own.allowed and not _draw_door(own, config, address):
+    st.html(scripts.OPEN_CITATIONS, unsafe_allow_javascript=True)
+    session = state.current_session(ingest_config.library)
+    if not session.signed_in and not _sign_in(session, config, address):
         return
-    services = _services(ingest_config, assistant_config)
     try:
-        _draw(services, own, config, address)
+        _draw(_services(ingest_config, assistant_config), session, config, address)
     except QuireError as exc:
-        _draw_error(exc)
+        draw_error(exc)
 
 
 @st.cache_resource(show_spinner=False)
@@ -74,92 +62,89 @@ def _gate(password: str) -> Gate:
     return Gate(password)
 
 
-def _draw(services: Services, own: Session, config: AppConfig, address: str | None) -> None:
-    _resume_once(services, own)
-    names = services.library_names()  # first: it notices a library that another process removed
-    documents = _documents(services, own)
-    own.view = st.segmented_control(
+def _draw(services: Services, session: Session, config: AppConfig, address: str | None) -> None:
+    _resume_from_url(services, session)
+    libraries = services.libraries.names()  # first: it closes a library that another process removed
+    documents = _documents(services, session)
+    view = session.view = st.segmented_control(
         "View",
         state.VIEWS,
-        default=own.view,
-        key=f"view_{own.views_shown}",
+        default=session.view,
+        key=f"view_{session.views_shown}",
         required=True,
         label_visibility="collapsed",
     )
-    warning = log_notice(services.config)
-    if warning:
-        st.warning(text.label(warning), icon=":material/visibility:")
-    if own.message:
-        st.toast(text.label(own.message))
-        st.info(text.label(own.message))
-        own.message = ""
-    side.draw_side(services, own, documents, names)
-    view = own.view
+    _draw_notices(services, session)
+    draw_sidebar(services, session, documents, libraries)
     if view == "Ask":
-        chat.draw_input(services, own, documents, config)
-    if own.page is not None and view in ("Ask", "Library"):
-        left, right = st.columns([6, 5], gap="medium")
+        draw_input(services, session, documents, config)
+    if session.page is not None and view in ("Ask", "Library"):
+        main_area, beside = st.columns([6, 5], gap="medium")
+        with beside:
+            draw_page(services.libraries, session)
     else:
-        left, right = st.container(), None
-    if right is not None:
-        with right:
-            page.draw_page(services, own)
-    with left:
+        main_area = st.container()
+    with main_area:
         if view == "Ask":
-            chat.draw_chat(services, own, documents)
+            draw_chat(services, session, documents)
         elif view == "Library":
-            library.draw_library(services, own, documents, config)
+            draw_library(services, session, documents, config)
         elif view == "Settings":
-            privacy.draw_settings(services, own)
+            draw_settings(services, session)
         else:
-            privacy.draw_privacy(services, own, config, address)
+            draw_privacy(services, config, address)
 
 
-def _documents(services: Services, own: Session) -> list[Document]:
+def _documents(services: Services, session: Session) -> list[Document]:
     try:
-        return services.documents(own.library)
+        return services.libraries.documents(session.library)
     except QuireError as exc:
-        own.message = ""
-        _draw_error(exc)
+        session.message = ""
+        draw_error(exc)
         return []
 
 
-def _resume_once(services: Services, own: Session) -> None:
-    """Come back to the conversation that the address line names, after a reload."""
-    wanted = state.asked_for()
-    if wanted and not own.talk.turns and own.talk.conversation is None and own.generation is None:
-        try:
-            state.resume(own, services.history, wanted, services.running(wanted))
-        except QuireError:
-            state.begin(own)
-            own.message = "The conversation that this address names is not here: it was deleted, or nothing was kept."
+def _draw_notices(services: Services, session: Session) -> None:
+    warning = log_notice(services.config)
+    if warning:
+        st.warning(text.label(warning), icon=":material/visibility:")
+    if session.message:
+        st.toast(text.label(session.message))
+        st.info(text.label(session.message))
+        session.message = ""
 
 
-def _draw_door(own: Session, config: AppConfig, address: str | None) -> bool:
-    """Let in whoever needs no password or knows it; draws the door for all others."""
+def _resume_from_url(services: Services, session: Session) -> None:
+    """Open the conversation that the URL names, after a reload."""
+    wanted = state.conversation_in_url()
+    untouched = not session.conversation.turns and not session.conversation.saved and session.generation is None
+    if not wanted or not untouched:
+        return
+    pending = services.pending(wanted)
+    if not session.attempt(lambda: state.resume(session, services.history, wanted, pending)):
+        state.begin(session)
+        session.message = "The conversation in this address was not found: it was deleted, or never saved."
+
+
+def _sign_in(session: Session, config: AppConfig, address: str | None) -> bool:
+    """Return whether the visitor may see the page; draws the form for the password if not."""
     if not config.password and is_loopback(address):
-        own.allowed = True
+        session.signed_in = True
         return True
-    gate = _gate(config.password)
     st.markdown(f"#### {text.label(config.title)}")
-    st.caption("Whoever has the password shares this library and its history.")
+    st.caption("Everyone with the password shares this library and its history.")
     with st.form("door"):
         given = st.text_input("Password", type="password", key="door_password")
-        sent = st.form_submit_button("Come in")
+        sent = st.form_submit_button("Sign in")
     if not sent:
         return False
-    if gate.lets_in(given):
-        own.allowed = True
+    gate = _gate(config.password)
+    if gate.verify(given):
+        session.signed_in = True
         st.rerun()
-    shut = gate.seconds_shut()
-    st.error(f"Too many wrong passwords: wait {text.time_words(shut)}." if shut else "That is not the password.")
+    lockout = gate.lockout_seconds()
+    st.error(f"Too many wrong passwords. Try again in {text.time_words(lockout)}." if lockout else "Wrong password.")
     return False
-
-
-def _draw_error(exc: QuireError) -> None:
-    st.error(text.label(exc.message))
-    if exc.hint:
-        st.caption(text.label(f"Fix: {exc.hint}"))
 
 
 main()

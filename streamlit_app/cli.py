@@ -1,4 +1,4 @@
-"""The command `quire app`: checks the door, prints the address, and hands over to Streamlit."""
+"""The command `quire app`: checks the settings, prints the URL, and starts Streamlit."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from pathlib import Path
 
 from ingest import IngestError
 from quire import QuireError, UsageError, install_extra, print_error
-from streamlit_app.settings import AppConfig, check_door, is_loopback, load_config
+from streamlit_app.settings import AppConfig, check_password_set, is_loopback, load_config
 
 PAGE = Path(__file__).resolve().parent / "app.py"
 
 
 def main(argv: list[str]) -> int:
-    """Serve the page until it is stopped; returns 0, 1 where it cannot start, 2 for wrong usage."""
+    """Serve the page until it is stopped; returns 0, 1 if it cannot start, 2 for wrong usage."""
     args = _parser().parse_args(argv)
     try:
         config, _ = load_config(flags={"address": args.address, "port": args.port})
-        check_door(config, config.address)
+        check_password_set(config, config.address)
         _check_installed()
         _check_port(config, given=args.port is not None)
     except QuireError as exc:
@@ -31,7 +31,7 @@ def main(argv: list[str]) -> int:
     print(f"quire is at {url(config)}   (Ctrl-C stops it)", flush=True)
     if not is_loopback(config.address):
         print(
-            "Whoever has the password shares this library and its history; the connection is not encrypted by itself.",
+            "Everyone with the password shares this library and its history. The connection is not encrypted.",
             file=sys.stderr,
         )
     return _serve(config)
@@ -40,7 +40,7 @@ def main(argv: list[str]) -> int:
 def _serve(config: AppConfig) -> int:
     words, environ = command(config), environment(config)
     if os.name == "posix":
-        # in place of this process: whoever stops `quire app` by its id stops the page, not only its parent
+        # replaces this process, so that stopping `quire app` by its process id stops the page
         os.execve(words[0], words, environ)  # noqa: S606 - the program is this Python itself
     try:
         return subprocess.run(words, check=False, env=environ).returncode
@@ -49,7 +49,7 @@ def _serve(config: AppConfig) -> int:
 
 
 def command(config: AppConfig) -> list[str]:
-    """Return the command that serves the page; the password is not in it, since every user can list processes."""
+    """Return the command that serves the page; without the password, since every user can list processes."""
     options = {
         "server.address": config.address,
         "server.port": str(config.port),
@@ -59,25 +59,25 @@ def command(config: AppConfig) -> list[str]:
         "browser.gatherUsageStats": "false",
         "client.toolbarMode": "viewer",
         "client.showErrorDetails": "none",
-        # both, or the page would stay light for people whose system is dark
+        # both, or the page would stay light on a dark system
         "theme.light.primaryColor": "#2b6cb0",
         "theme.dark.primaryColor": "#63a4ff",
     }
     flags = [word for name, value in options.items() for word in (f"--{name}", value)]
     for origin in config.allowed_origins:
         flags += ["--server.corsAllowedOrigins", origin]
-    # -m: a script given by its path would put our folder before the libraries
+    # -m: running a script by its path would put its folder before the libraries on the path
     return [sys.executable, "-m", "streamlit_app.serve", "run", str(PAGE), *flags]
 
 
 def environment(config: AppConfig) -> dict[str, str]:
-    """Return the environment the page runs in: this one, with the folder of the packages on the path."""
+    """Return the environment for the page: this one, with quire on the Python path."""
     path = os.pathsep.join(filter(None, [str(PAGE.parent.parent), os.environ.get("PYTHONPATH", "")]))
     return {**os.environ, "PYTHONPATH": path, "QUIRE_APP_ADDRESS": config.address}
 
 
 def url(config: AppConfig) -> str:
-    """Return the address to open in a browser."""
+    """Return the URL to open in a browser."""
     host = {"0.0.0.0": socket.gethostname(), "::": socket.gethostname()}.get(config.address, config.address)  # noqa: S104
     return f"http://{f'[{host}]' if ':' in host else host}:{config.port}"
 
@@ -85,7 +85,7 @@ def url(config: AppConfig) -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="quire app",
-        description="Serve the web page: drop PDFs in, ask, see the cited page with the passage marked.",
+        description="Serve the web page: add PDFs, ask questions, see each cited page with the passage marked.",
         epilog="examples:\n  quire app\n  quire app --port 8600\n"
         "  QUIRE_APP_PASSWORD='a long one' quire app --address 0.0.0.0",
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -103,12 +103,13 @@ def _check_installed() -> None:
 def _check_port(config: AppConfig, *, given: bool) -> None:
     family = socket.AF_INET6 if ":" in config.address else socket.AF_INET
     with socket.socket(family) as probe:
-        # without it a port whose last connections are still closing would count as taken
+        # without it, a port with connections that are still closing would count as in use
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((config.address, config.port))
         except OSError as exc:
             fix = "choose another" if given else f"choose another: quire app --port {config.port + 1}"
             raise IngestError(
-                f"cannot listen on {config.address} port {config.port}: {exc.strerror}", f"{fix}, or stop what uses it"
+                f"cannot listen on {config.address} port {config.port}: {exc.strerror}",
+                f"{fix}, or stop the program that uses it",
             ) from exc

@@ -1,4 +1,4 @@
-"""The door of a page that listens beyond this machine: one password, compared in constant time, slower after wrong ones."""
+"""Checks the password of a page on the network; wrong passwords lock it for a while."""
 
 from __future__ import annotations
 
@@ -6,32 +6,33 @@ import hmac
 import threading
 import time
 
-_FREE_TRIES = 5  # wrong passwords before the door slows down
-_LONGEST_SECONDS = 60.0
+_FREE_ATTEMPTS = 5  # wrong passwords before the first lockout
+_MAX_LOCKOUT_SECONDS = 60.0
 
 
 class Gate:
-    """One for the process: wrong tries count together, wherever they come from."""
+    """One per process: wrong passwords are counted together, no matter who sent them."""
 
     def __init__(self, password: str) -> None:
         self._password = password
         self._lock = threading.Lock()
         self._wrong = 0
-        self._shut_until = 0.0
+        self._locked_until = 0.0
 
-    def seconds_shut(self) -> float:
-        """Return how long no try is taken any more, 0 where one is."""
-        return max(0.0, self._shut_until - time.monotonic())
+    def lockout_seconds(self) -> float:
+        """Return how long every password is refused from now on, 0 when one can be tried."""
+        return max(0.0, self._locked_until - time.monotonic())
 
-    def lets_in(self, given: str) -> bool:
-        """Say whether a password is right; a wrong one after several shuts the door for a while that doubles."""
+    def verify(self, given: str) -> bool:
+        """Return whether the password is right; from the fifth wrong one on, each lockout doubles."""
         with self._lock:
-            if self.seconds_shut() > 0:
+            if self.lockout_seconds() > 0:
                 return False
-            if hmac.compare_digest(given.encode(), self._password.encode()):
+            if hmac.compare_digest(given.encode(), self._password.encode()):  # takes as long for any guess
                 self._wrong = 0
                 return True
             self._wrong += 1
-            if self._wrong >= _FREE_TRIES:
-                self._shut_until = time.monotonic() + min(_LONGEST_SECONDS, 2.0 ** (self._wrong - _FREE_TRIES))
+            if self._wrong >= _FREE_ATTEMPTS:
+                lockout = min(_MAX_LOCKOUT_SECONDS, 2.0 ** (self._wrong - _FREE_ATTEMPTS))
+                self._locked_until = time.monotonic() + lockout
             return False

@@ -1,4 +1,4 @@
-"""One answer being written in a thread of its own: whoever draws it only looks, and leaving does not end it."""
+"""One answer that is being generated in its own thread; closing the page does not end it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from assistant import Agent, Answer, Done, Found, Notice, Token
@@ -15,16 +14,11 @@ from quire import QuireError
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Trouble:
-    """Why there is no answer, in plain words, and what to do."""
-
-    message: str
-    fix: str = ""
-
-
 class Generation:
-    """A question on its way to its answer; `finished` gets the answer in the generating thread, before `done`."""
+    """A question whose answer is being generated; `finished` receives the answer before `done` is true.
+
+    `build` and `finished` are called in the generating thread; `options` go to Agent.stream.
+    """
 
     def __init__(
         self, question: str, build: Callable[[], Agent], finished: Callable[[Answer], None], **options: Any
@@ -32,42 +26,38 @@ class Generation:
         self.question = question
         self.text = ""
         self.notices: list[str] = []
-        self.passages: int | None = None  # found so far; None while the library is being searched
-        self.answer: Answer | None = None
-        self.trouble: Trouble | None = None
+        self.passages: int | None = None  # how many were found, None while the library is searched
+        self.failure: QuireError | None = None
         self._cancel = threading.Event()
-        self._news = threading.Condition()
+        self._changed = threading.Condition()
         self._version = 0
         self._done = False
-        self._thread = threading.Thread(
-            target=self._run, args=(build, finished, options), daemon=True, name="generation"
-        )
-        self._thread.start()
+        threading.Thread(target=self._run, args=(build, finished, options), daemon=True, name="generation").start()
 
     @property
     def done(self) -> bool:
-        """Say whether nothing more will come."""
+        """Return whether the answer is complete or failed."""
         return self._done
 
     @property
     def stopping(self) -> bool:
-        """Say whether somebody asked it to stop."""
+        """Return whether stop() was called."""
         return self._cancel.is_set()
 
     def stop(self) -> None:
-        """End generation at the model, also before its first word; what had come is kept."""
+        """Stop the model, even before its first word; the text so far becomes the answer."""
         self._cancel.set()
 
-    def wait(self, seen: int, *, seconds: float) -> int:
-        """Wait until there is something newer than version `seen`, at most so long, and return the version."""
-        with self._news:
-            self._news.wait_for(lambda: self._version != seen or self._done, timeout=seconds)
+    def wait(self, version: int, *, seconds: float) -> int:
+        """Wait at most `seconds` for something newer than `version`; return the version reached."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._version != version or self._done, timeout=seconds)
             return self._version
 
     def _run(self, build: Callable[[], Agent], finished: Callable[[Answer], None], options: dict[str, Any]) -> None:
         started = time.monotonic()
         try:
-            # tokens that a closed generator would lose are kept: the agent itself ends once cancel is set
+            # the loop runs to the end after a stop: closing the generator would lose the text so far
             for event in build().stream(self.question, cancel=self._cancel, **options):
                 if isinstance(event, Token):
                     self.text += event.text
@@ -76,19 +66,18 @@ class Generation:
                 elif isinstance(event, Found):
                     self.passages = len(event.passages)
                 elif isinstance(event, Done):
-                    self.answer = event.answer
                     finished(event.answer)
-                self._tell()
+                self._notify()
         except QuireError as exc:
-            self.trouble = Trouble(exc.message, exc.hint)
-        except Exception as exc:  # a page shows no stack trace; the log has it
+            self.failure = exc
+        except Exception as exc:  # the page shows no stack trace; the log does
             _log.exception("generation failed after %.1f s", time.monotonic() - started)
-            self.trouble = Trouble(f"something went wrong here: {type(exc).__name__}", "the server's log says more")
+            self.failure = QuireError(f"unexpected error: {type(exc).__name__}", "see the server's log for details")
         finally:
             self._done = True
-            self._tell()
+            self._notify()
 
-    def _tell(self) -> None:
-        with self._news:
+    def _notify(self) -> None:
+        with self._changed:
             self._version += 1
-            self._news.notify_all()
+            self._changed.notify_all()

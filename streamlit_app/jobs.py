@@ -1,4 +1,4 @@
-"""Ingests that run on when the browser tab is closed: one queue a library, each file's stage, the report kept."""
+"""Ingests in the background: one queue per library, the progress of each file, and the reports."""
 
 from __future__ import annotations
 
@@ -12,17 +12,14 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Literal
+from typing import BinaryIO, Literal
 
-from ingest import UPLOAD, Cancelled, IngestConfig, IngestError, IngestReport, Progress, file_name, ingest
-from quire import QuireError
+from ingest import UPLOAD, Cancelled, Embedder, IngestConfig, IngestError, IngestReport, Progress, file_name, ingest
+from quire import QuireError, pluralize
 from streamlit_app.text import sentence
 
-if TYPE_CHECKING:
-    from ingest import Embedder
-
-_KEPT = 20  # finished jobs whose reports can still be seen
-_STALE_SECONDS = 86_400  # uploads of a killed run are deleted when they are this old
+_MAX_REPORTS = 20  # of finished jobs; older ones are dropped
+_STALE_SECONDS = 86_400  # uploads of a killed process are deleted when they are this old
 
 Status = Literal["waiting", "running", "done", "stopped", "failed"]
 ReportState = Literal["added", "replaced", "unchanged", "failed", "locked"]
@@ -30,7 +27,7 @@ ReportState = Literal["added", "replaced", "unchanged", "failed", "locked"]
 
 @dataclass
 class FileState:
-    """One file or link on its way."""
+    """The progress of one file or link."""
 
     name: str
     stage: str = "waiting"
@@ -39,74 +36,69 @@ class FileState:
 
 @dataclass(frozen=True)
 class ReportLine:
-    """What became of one file: `state` is locked where only a password is missing."""
+    """The outcome for one file; `state` is locked if it needs a password."""
 
     name: str
     state: ReportState
     text: str
-    fix: str = ""
+    hint: str = ""
 
 
 @dataclass
 class Job:
-    """One ingest that somebody asked for; other threads read it, only its own writes it."""
+    """One ingest; its own thread writes it, others only read it."""
 
     id: int
     library: str
-    files: dict[str, FileState]  # by name without folders, as progress names them
+    files: dict[str, FileState]  # by file name, as progress reports them
     links: tuple[str, ...]
     uploads: tuple[tuple[str, Path], ...]
-    folder: Path  # where the uploads' bytes lie until the job is dismissed
+    folder: Path  # holds the uploads until the ingest ends, locked files until the job is dismissed
     password: str | None = None
     status: Status = "waiting"
     seconds_left: float | None = None
     documents_done: int = 0
-    error: str = ""
-    fix: str = ""
+    failure: QuireError | None = None
     report: IngestReport | None = None
-    locked: dict[str, bool] = field(default_factory=dict)  # source: whether a wrong password was given
+    locked: dict[str, bool] = field(default_factory=dict)  # source: whether the given password was wrong
     cancel: threading.Event = field(default_factory=threading.Event)
     finished_at: float = 0.0
 
     @property
     def active(self) -> bool:
-        """Say whether there is still something to come."""
+        """Return whether the job is waiting or running."""
         return self.status in ("waiting", "running")
 
     def lines(self) -> list[ReportLine]:
-        """Return one line for each file that was given."""
+        """Return one line for each file, [] before the ingest ends."""
         if self.report is None:
             return []
         report = self.report
         lines = [ReportLine(s.document, "added", _size(s.pages, s.chunks, s.notices)) for s in report.added]
         lines += [ReportLine(s.document, "replaced", _size(s.pages, s.chunks, s.notices)) for s in report.replaced]
-        lines += [ReportLine(name, "unchanged", "is in the library already") for name in report.unchanged]
+        lines += [ReportLine(name, "unchanged", "already in the library") for name in report.unchanged]
         for failed in report.failed:
             shown = failed.document.removeprefix(UPLOAD)
             if failed.document in self.locked:
                 wrong = self.locked[failed.document]
-                text = (
-                    "that password does not open it, try another"
-                    if wrong
-                    else "it is encrypted, type its password here"
-                )
+                text = "wrong password, try again" if wrong else "it is encrypted, enter its password"
                 lines.append(ReportLine(shown, "locked", text))
             else:
-                # the line names the file already
+                # the line starts with the name already
                 reason = failed.reason.removeprefix(f"{shown}: ").removeprefix(f"{shown} ")
                 lines.append(ReportLine(shown, "failed", reason, failed.hint))
         return lines
 
 
 class Jobs:
-    """All ingests of this process; safe to use from several threads."""
+    """One per process; safe to use from several threads."""
 
     def __init__(
         self, home: Path, changed: Callable[[str], None], embedder: Callable[[], Embedder] | None = None
     ) -> None:
         self._uploads = home / "uploads"
-        self._embedder = embedder  # gives the one that the questions use; None: each ingest loads its own
-        self._changed = changed  # told the library after each job
+        self._embedder = embedder  # returns the one that questions use; None: each ingest loads its own
+        self._changed = changed  # called with the library after each job
         self._ids = itertools.count(1)
         self._jobs: dict[int, Job] = {}
         self._queues: dict[str, queue.SimpleQueue[tuple[Job, IngestConfig]]] = {}
@@ -114,9 +106,9 @@ class Jobs:
         self._sweep()
 
     def start(self, config: IngestConfig, files: Sequence[tuple[str, BinaryIO]], links: Sequence[str] = ()) -> Job:
-        """Take the bytes of dropped files and the links, and ingest them after what is queued for the library.
+        """Queue files and links for ingest into the library of `config`.
 
-        The names are shown and never used as paths. Raises IngestError where the disk does not take the bytes.
+        File names are shown and never used as paths. Raises IngestError if the files cannot be written.
         """
         folder = self._folder()
         uploads = []
@@ -128,13 +120,13 @@ class Jobs:
             except OSError as exc:
                 shutil.rmtree(folder, ignore_errors=True)
                 raise IngestError(
-                    f"cannot keep {name}: {exc.strerror}", "free some disk space, then drop it again"
+                    f"cannot save {name}: {exc.strerror}", "free some disk space, then add it again"
                 ) from exc
             uploads.append((name, Path(handle.name)))
         return self._queue(config, folder, tuple(_distinct(uploads)), tuple(dict.fromkeys(links)), None)
 
     def unlock(self, job: Job, config: IngestConfig, name: str, password: str) -> Job:
-        """Try one encrypted file of a finished job again with a password; returns the new job."""
+        """Retry an encrypted file of a finished job with a password; returns the new job."""
         source = next(s for s in job.locked if s.removeprefix(UPLOAD) == name)
         folder = self._folder()
         uploads = []
@@ -145,32 +137,30 @@ class Jobs:
                 uploads.append((upload, copy))
         links = tuple(link for link in job.links if link == source)
         if not uploads and not links:
-            raise IngestError(f"the bytes of {name} are gone", "drop the file again")
+            raise IngestError(f"{name} is no longer stored here", "add the file again")
         return self._queue(config, folder, tuple(uploads), links, password, after=job)
 
     def of(self, library: str) -> list[Job]:
-        """Return the jobs of a library, newest first."""
+        """Return a library's jobs, newest first."""
         with self._lock:
             return [job for job in reversed(self._jobs.values()) if job.library == library]
 
     def active(self) -> list[Job]:
-        """Return the jobs of all libraries that are not finished."""
+        """Return the waiting and running jobs of all libraries."""
         with self._lock:
             return [job for job in self._jobs.values() if job.active]
 
     def stop(self, job: Job) -> None:
-        """End a job after the step it is in; what is stored stays."""
+        """Stop a job after its current step; what is stored so far is kept."""
         job.cancel.set()
         if job.status == "waiting":
             job.status = "stopped"
 
     def dismiss(self, job: Job) -> None:
-        """Forget a finished job with its report and the bytes of what failed."""
+        """Drop a finished job with its report and its uploads."""
         with self._lock:
             self._jobs.pop(job.id, None)
         shutil.rmtree(job.folder, ignore_errors=True)
-
-    # inside
 
     def _queue(
         self,
@@ -192,7 +182,7 @@ class Jobs:
             password=password,
         )
         if after is not None:
-            self._hand_over(after, job)
+            self._remove_from_report(after, job)
         with self._lock:
             self._jobs[job.id] = job
             waiting = self._queues.get(config.library)
@@ -202,11 +192,11 @@ class Jobs:
                     target=self._work, args=(waiting,), daemon=True, name=f"ingest {config.library}"
                 ).start()
             waiting.put((job, config))
-        self._forget_oldest()
+        self._drop_oldest()
         return job
 
-    def _hand_over(self, old: Job, new: Job) -> None:
-        """Take a file that is tried again out of the old report: it stands in the new one."""
+    def _remove_from_report(self, old: Job, new: Job) -> None:
+        """Remove a file that is retried from the old report, since the new one lists it."""
         again = {UPLOAD + name for name, _ in new.uploads} | set(new.links)
         assert old.report is not None  # noqa: S101 - only a finished job names locked files
         failed = [f for f in old.report.failed if f.document not in again]
@@ -232,7 +222,7 @@ class Jobs:
             state.stage = "reading"
 
         def note_locked(source: str, wrong: bool) -> None:
-            job.locked[source] = wrong  # the file fails now and is asked for in the report: others need not wait
+            job.locked[source] = wrong  # it fails, and the report asks for its password: the other files need not wait
 
         try:
             job.report = ingest(
@@ -249,11 +239,11 @@ class Jobs:
         except Cancelled:
             job.status = "stopped"
         except QuireError as exc:
-            job.status, job.error, job.fix = "failed", exc.message, exc.hint
-        except Exception as exc:  # a bug must not end the queue, nor show as a job that runs for ever
-            job.status, job.error = "failed", f"{type(exc).__name__}: {exc}"
-            job.fix = "this is a bug: please report it"
-        job.password = None  # a report that is kept needs it no more
+            job.failure, job.status = exc, "failed"
+        except Exception as exc:  # a bug must not end the queue or leave the job running forever
+            job.failure = IngestError(f"{type(exc).__name__}: {exc}", "this is a bug: please report it")
+            job.status = "failed"
+        job.password = None  # not kept with the report
         _drop_uploads(job)
 
     def _folder(self) -> Path:
@@ -265,10 +255,10 @@ class Jobs:
                 f"cannot write to {self._uploads}: {exc.strerror}", "check the folder's permissions"
             ) from exc
 
-    def _forget_oldest(self) -> None:
+    def _drop_oldest(self) -> None:
         with self._lock:
             finished = [job for job in self._jobs.values() if not job.active]
-        for job in finished[:-_KEPT]:
+        for job in finished[:-_MAX_REPORTS]:
             self.dismiss(job)
 
     def _sweep(self) -> None:
@@ -279,7 +269,7 @@ class Jobs:
 
 
 def _drop_uploads(job: Job) -> None:
-    """Delete the bytes that were uploaded, all but those of files that still wait for a password."""
+    """Delete a job's uploads, except files that still need a password."""
     waiting = {line.name for line in job.lines() if line.state == "locked"}
     for name, path in job.uploads:
         if name not in waiting:
@@ -297,7 +287,7 @@ def _note(job: Job, progress: Progress) -> None:
 
 
 def _distinct(uploads: Sequence[tuple[str, Path]]) -> list[tuple[str, Path]]:
-    """Number names that one drop holds twice: as one name they would be one document."""
+    """Number files of the same name: with one name they would be one document."""
     seen: dict[str, int] = {}
     result = []
     for name, path in uploads:
@@ -311,5 +301,5 @@ def _distinct(uploads: Sequence[tuple[str, Path]]) -> list[tuple[str, Path]]:
 
 
 def _size(pages: int, chunks: int, notices: Sequence[str]) -> str:
-    words = f"{pages} {'page' if pages == 1 else 'pages'}, {chunks} {'passage' if chunks == 1 else 'passages'}"
+    words = f"{pluralize(pages, 'page')}, {pluralize(chunks, 'passage')}"
     return ". ".join([words, *(sentence(notice.rstrip(".")) for notice in notices)])

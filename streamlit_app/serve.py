@@ -1,4 +1,4 @@
-"""Hands over to Streamlit's own command, less the one request that it would send to the internet by itself."""
+"""Runs Streamlit without the one request that it would send to the internet by itself."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ def main() -> None:
     from streamlit import net_util
     from streamlit.web import cli
 
-    # for an origin it does not know it would ask a host on the internet for this machine's outer address
+    # for an unknown origin it would ask a host on the internet for this machine's public address
     net_util.get_external_ip = lambda: None
     cli.main(prog_name="streamlit")
 

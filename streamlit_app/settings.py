@@ -1,4 +1,4 @@
-"""What the web page can be told beside what `ingest` and `assistant` can: address, password, upload limit, its own words."""
+"""Settings of the web page: address, password, upload limit, and the texts that it shows."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from typing import Any
 
 from quire import Setting, UsageError, resolve_settings
 
-SHORTEST_PASSWORD = 8
+_MIN_PASSWORD_CHARACTERS = 8
 
-_PRIVACY = """quire keeps everything in one folder of the machine it runs on, and sends nothing anywhere on its own.
-What leaves that machine is what you ask for: the request for a link you paste, and questions with their passages when you choose a model that runs elsewhere."""
+_PRIVACY = """quire stores everything in one folder on the machine it runs on, and sends nothing anywhere on its own.
+Data leaves that machine only when you ask for it: quire fetches the links you paste, and sends questions with their passages to a model that runs elsewhere if you choose one."""
 
 
 @dataclass(frozen=True)
 class AppConfig:
-    """Everything the page can be told; values only."""
+    """Settings of the page; values only."""
 
-    title: str = "quire"  # stands above the page
+    title: str = "quire"  # of the browser tab and above the sign-in form
     address: str = "127.0.0.1"  # interface the page listens on
-    port: int = 8501  # its port
-    password: str = ""  # asked for at the door; must be set where `address` is not this machine's own
-    origins: str = ""  # addresses browsers reach it at beyond this machine, separated by blanks: https://quire.example
-    upload_megabytes: int = 200  # size one dropped file may have
-    disclaimer: str = "Answers can be wrong. Check them on the cited page."  # stands under every conversation
-    privacy: str = _PRIVACY  # first words of the privacy view
+    port: int = 8501  # TCP port
+    password: str = ""  # for signing in; required unless `address` is loopback
+    origins: str = ""  # public URLs of the page, separated by spaces: https://quire.example
+    upload_megabytes: int = 200  # size limit of one file
+    disclaimer: str = "Answers can be wrong. Check them on the cited page."  # shown below every conversation
+    privacy: str = _PRIVACY  # first paragraphs of the privacy view
 
     def __post_init__(self) -> None:
         if not 1 <= self.port <= 65_535:
@@ -36,17 +36,15 @@ class AppConfig:
             raise UsageError(f"upload_megabytes is {self.upload_megabytes}", "use 1 to 10000")
         for origin in self.allowed_origins:
             if not origin.startswith(("http://", "https://")):
-                raise UsageError(
-                    f"{origin!r} among the page's origins is no address", "write https://NAME or http://NAME:PORT"
-                )
-        if self.password and len(self.password) < SHORTEST_PASSWORD:
+                raise UsageError(f"{origin!r} in origins is not a URL", "write https://NAME or http://NAME:PORT")
+        if self.password and len(self.password) < _MIN_PASSWORD_CHARACTERS:
             raise UsageError(
-                f"the page's password has {len(self.password)} characters", f"use at least {SHORTEST_PASSWORD}"
+                f"the page's password has {len(self.password)} characters", f"use at least {_MIN_PASSWORD_CHARACTERS}"
             )
 
     @property
     def allowed_origins(self) -> tuple[str, ...]:
-        """Return the addresses whose pages may open this page's socket beside this machine's own."""
+        """Return the origins that may connect to the page, besides this machine."""
         return tuple(self.origins.split())
 
 
@@ -61,7 +59,7 @@ ENVIRONMENT: dict[str, tuple[str, ...]] = {
 def load_config(
     *, flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None, folder: Path | None = None
 ) -> tuple[AppConfig, list[Setting]]:
-    """Return the page's settings in force and their origins: defaults, section [app] of quire.toml, environment, flags."""
+    """Return the effective settings and where each came from: default, section [app] of quire.toml, environment, flag."""
     config, settings = resolve_settings(
         AppConfig, ENVIRONMENT, section="app", flags=flags, environ=environ, folder=folder
     )
@@ -69,7 +67,7 @@ def load_config(
 
 
 def is_loopback(address: str | None) -> bool:
-    """Say whether an address to listen on can be reached from this machine only; None means every interface."""
+    """Return whether an address to listen on is reachable from this machine only; None means every interface."""
     if not address:
         return False
     if address == "localhost":
@@ -80,8 +78,8 @@ def is_loopback(address: str | None) -> bool:
         return False
 
 
-def check_door(config: AppConfig, address: str | None) -> None:
-    """Raise UsageError where the page listens beyond this machine and no password is set."""
+def check_password_set(config: AppConfig, address: str | None) -> None:
+    """Raise UsageError if the page would be reachable over the network without a password."""
     if not is_loopback(address) and not config.password:
         raise UsageError(
             f"the page would listen on {address or 'every interface'}, and no password is set",

@@ -1,4 +1,4 @@
-"""Turns texts of models, people and PDFs into what a page may show: as text, whatever is written in them."""
+"""Makes text from models, people and PDFs safe to show: it is displayed as written, never interpreted."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import html
 import re
 from collections.abc import Sequence
 
-from assistant import Passage, Span
+from assistant import Citation, Passage, Span
 
 _MARK = re.compile(r"\[(\d+)\]")
 # 55 characters: lines of prose are longer, cells and headings mostly shorter
@@ -15,10 +15,10 @@ _PUNCTUATION = re.compile(r"([!-/:-@\[-`{-~])")
 
 
 def label(text: str) -> str:
-    """Return a text for where Streamlit reads Markdown (labels, captions), so that it comes out as it is, in one line.
+    """Return text escaped for Streamlit's Markdown (labels, captions), in one line.
 
-    Streamlit finds web addresses after Markdown was read, so escaping alone would leave them links: a word joiner,
-    which has no width, parts the characters they are known by.
+    Streamlit looks for URLs after it has read the Markdown, so that escaping does not stop them from becoming links:
+    a word joiner, which is invisible, separates the characters it looks for.
     """
     line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     line = re.sub(r"(?i)(www)(?=\.)", "\\1\u2060", line).replace("://", ":\u2060//").replace("@", "\u2060@")
@@ -26,14 +26,14 @@ def label(text: str) -> str:
 
 
 def plain(text: str, unsupported: Sequence[Span] = ()) -> str:
-    """Return a text as HTML that shows it letter for letter, with [1] small and unsupported sentences underlined."""
+    """Return text as HTML that shows it as written, with [1] as superscript and unsupported sentences underlined."""
     pieces, position = [], 0
     for span in sorted(unsupported, key=lambda span: span.start):
         if span.start < position:
             continue
         pieces.append(_escaped(text[position : span.start]))
         pieces.append(
-            f'<span class="quire-unsupported" title="no passage supports this">{_escaped(text[span.start : span.end])}</span>'
+            f'<span class="quire-unsupported" title="No passage supports this">{_escaped(text[span.start : span.end])}</span>'
         )
         position = span.end
     pieces.append(_escaped(text[position:]))
@@ -41,36 +41,36 @@ def plain(text: str, unsupported: Sequence[Span] = ()) -> str:
 
 
 def flowing(text: str) -> str:
-    """Return an excerpt whose prose flows: a long line that ends in the middle of a sentence goes on in the next.
+    """Return an excerpt with the line breaks inside sentences replaced by spaces.
 
-    Rows of a table end in figures or are short, and stay rows. No letter moves: a line end becomes a blank.
+    Rows of a table are short or end in digits, and keep their line breaks.
     """
     return _BROKEN.sub(" ", text)
 
 
 def page_words(page: int, page_label: str) -> str:
-    """Return a page as people read it: with its printed label where that differs from its place in the file."""
+    """Return a page number in words, with the printed one if it differs."""
     return f"page {page}" if page_label in ("", str(page)) else f"page {page} (printed {page_label})"
 
 
 def sentence(text: str) -> str:
-    """Return a notice with a capital first letter, as it stands behind a full stop."""
+    """Return text with a capital first letter."""
     return text[:1].upper() + text[1:]
 
 
-def shortened(text: str, most: int) -> str:
-    """Return a text in one line of at most so many characters, cut between words with an ellipsis behind."""
+def shortened(text: str, max_characters: int) -> str:
+    """Return text in one line, cut between words and with an ellipsis if it is longer than `max_characters`."""
     line = " ".join(text.split())
-    return line if len(line) <= most else f"{line[:most].rsplit(' ', 1)[0]} …"
+    return line if len(line) <= max_characters else f"{line[:max_characters].rsplit(' ', 1)[0]} …"
 
 
-def source_words(passage: Passage) -> str:
-    """Return where a passage stands."""
-    return f"{passage.document}, {page_words(passage.page, passage.page_label)}"
+def source_words(source: Citation | Passage) -> str:
+    """Return the document and page of a source."""
+    return f"{source.document}, {page_words(source.page, source.page_label)}"
 
 
 def size_words(size: int) -> str:
-    """Return a number of bytes as people read it."""
+    """Return a number of bytes in kB, MB or GB."""
     if size >= 1_000_000_000:
         return f"{size / 1e9:.1f} GB"
     if size >= 1_000_000:
@@ -79,7 +79,7 @@ def size_words(size: int) -> str:
 
 
 def time_words(seconds: float) -> str:
-    """Return a stretch of time as people say it."""
+    """Return a duration in s, min or h."""
     if seconds < 90:
         return f"{max(1, round(seconds))} s"
     return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,51 +1,45 @@
-"""What a newcomer sees: the three things that are missing (document, model, question), each with the way to it."""
+"""What the page shows while the library is empty: three steps to the first answer, and the system check."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import streamlit as st
 
-from streamlit_app import state, text
+from streamlit_app import text
+from streamlit_app.services import Services
 from streamlit_app.state import Session
 
-if TYPE_CHECKING:
-    from streamlit_app.services import Services
-
-_MARKS = {"ok": ":material/check_circle:", "missing": ":material/error:", "optional": ":material/remove:"}
+_ICONS = {"ok": ":material/check_circle:", "missing": ":material/error:", "optional": ":material/remove:"}
 
 
-def draw_first_run(services: Services, own: Session) -> None:
-    """Draw the steps to the first answer, with what doctor finds on this machine."""
-    import streamlit as st
-
-    models = [entry.name for entry in services.models() if entry.name != "quotes"]
+def draw_first_run(services: Services, session: Session) -> None:
+    """Draw the three steps: a document, a model, a question."""
+    models = [entry.name for entry in services.models.entries() if entry.name != "quotes"]
     st.markdown("#### Three steps to your first answer")
     with st.container(border=True):
-        st.markdown("**1. A document.** The library is empty. Drop PDFs in or paste links.")
-        st.button("Put documents in", key="first_documents", type="primary", on_click=state.show, args=(own, "Library"))
+        st.markdown("**1. Add documents.** The library is empty. Add PDF files or paste links.")
+        st.button("Add documents", key="first_documents", type="primary", on_click=session.show_view, args=("Library",))
     with st.container(border=True):
         if models:
-            st.markdown(f"**2. A model.** {text.label(models[0])} is ready; choose another at the side.")
+            st.markdown(f"**2. Choose a model.** {text.label(models[0])} is ready. The sidebar lists all models.")
         else:
             st.markdown(
-                "**2. A model.** None was found, and you can do without: you get the best passages as quotes. "
-                "For answers in sentences install Ollama, then fetch a model:"
+                "**2. Choose a model.** No model was found. You can start without one: you get the best passages "
+                "as quotes. For written answers, install Ollama and download a model:"
             )
             st.code("ollama pull qwen2.5:3b", language=None)
     with st.container(border=True):
-        st.markdown("**3. A question.** Type it below. Every answer names its pages; click a number to see the page.")
+        st.markdown("**3. Ask a question.** Every answer cites its pages: click a number to see the page.")
     draw_findings(services)
 
 
 def draw_findings(services: Services) -> None:
-    """Draw what doctor finds, folded away."""
-    import streamlit as st
-
-    found = services.findings()
-    missing = [finding for finding in found if finding.state == "missing"]
-    title = f"What this machine has ({len(missing)} missing)" if missing else "What this machine has"
+    """Draw what `quire doctor` finds, folded away unless something is missing."""
+    findings = services.findings()
+    missing = sum(finding.state == "missing" for finding in findings)
+    title = f"System check ({missing} missing)" if missing else "System check"
     with st.expander(title, expanded=bool(missing)):
-        for finding in found:
+        for finding in findings:
             fix = f"  \n{text.label(f'Fix: {finding.fix}')}" if finding.fix else ""
-            st.markdown(f"{_MARKS[finding.state]} **{text.label(finding.name)}**: {text.label(finding.text)}{fix}")
-        if not found:
-            st.caption("Still looking …")
+            st.markdown(f"{_ICONS[finding.state]} **{text.label(finding.name)}**: {text.label(finding.text)}{fix}")
+        if not findings:
+            st.caption("Checking …")

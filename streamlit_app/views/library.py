@@ -1,139 +1,115 @@
-"""The library: drop PDFs in, watch each on its way, read the report, see what is there, remove it."""
+"""The library: adding files and links, the progress and report of each ingest, and the documents."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
-from ingest import is_link
+import streamlit as st
+from streamlit.runtime.uploaded_file_manager import UploadedFile
+
+from ingest import Document, is_link
 from quire import QuireError, pluralize
 from streamlit_app import state, text
-from streamlit_app.state import PageRef, Session
+from streamlit_app.jobs import FileState, Job, ReportLine
+from streamlit_app.services import Services
+from streamlit_app.settings import AppConfig
+from streamlit_app.state import Session, ShownPage
+from streamlit_app.views.errors import draw_error
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from streamlit.runtime.uploaded_file_manager import UploadedFile
-
-    from ingest import Document
-    from streamlit_app.jobs import Job, ReportLine
-    from streamlit_app.services import Services
-    from streamlit_app.settings import AppConfig
-
-_PER_PAGE = 20  # documents drawn at once: each has buttons, and a thousand of them would take seconds
-_LOOK_EVERY = 0.5  # seconds between two looks at a running ingest
-_FILES_SHOWN = 12  # bars drawn at once: those that move come first
-_STAGES = {"waiting": "waiting", "reading": "reading", "embedding": "embedding", "storing": "storing", "done": "done"}
-_SHARE = {
+_DOCUMENTS_PER_PAGE = 20  # each has buttons: drawing a thousand would take seconds
+_REDRAW_SECONDS = 0.5  # how often a running ingest is drawn
+_MAX_BARS = 12
+_STAGES = {"embedding": "indexing", "storing": "saving"}  # where the page says it in other words
+_PROGRESS = {  # of a file: where a stage begins, and how far it reaches
     "waiting": (0.0, 0.0),
     "reading": (0.05, 0.0),
     "embedding": (0.2, 0.75),
     "storing": (0.97, 0.0),
     "done": (1.0, 0.0),
 }
-_STATES = {
-    "added": "Added",
-    "replaced": "Replaced",
-    "unchanged": "Unchanged",
-    "failed": "Failed",
-    "locked": "Password needed",
-}
-_ICONS = {
-    "added": ":material/check_circle:",
-    "replaced": ":material/sync:",
-    "unchanged": ":material/drag_handle:",
-    "failed": ":material/error:",
-    "locked": ":material/lock:",
+_OUTCOMES = {
+    "added": (":material/check_circle:", "Added"),
+    "replaced": (":material/sync:", "Replaced"),
+    "unchanged": (":material/drag_handle:", "Unchanged"),
+    "failed": (":material/error:", "Failed"),
+    "locked": (":material/lock:", "Password needed"),
 }
 
 
-def draw_library(services: Services, own: Session, documents: list[Document], config: AppConfig) -> None:
+def draw_library(services: Services, session: Session, documents: list[Document], config: AppConfig) -> None:
     """Draw the library view."""
-    import streamlit as st
-
-    _draw_upload(services, own, config)
-    if any(job.active for job in services.jobs.of(own.library)):
-        st.fragment(_draw_running, run_every=_LOOK_EVERY)(services, own.library)
-    for job in services.jobs.of(own.library):
+    _draw_upload(services, session, config)
+    jobs = services.jobs.of(session.library)
+    if any(job.active for job in jobs):
+        st.fragment(_draw_running, run_every=_REDRAW_SECONDS)(services, session.library)
+    for job in jobs:
         if not job.active:
-            _draw_report(services, own, job)
-    _draw_documents(services, own, documents)
+            _draw_report(services, session, job)
+    _draw_documents(services, session, documents)
 
 
-# putting in
+# adding
 
 
-def _draw_upload(services: Services, own: Session, config: AppConfig) -> None:
-    import streamlit as st
-
-    with st.form(f"upload_{own.uploads}", border=True, enter_to_submit=False):
+def _draw_upload(services: Services, session: Session, config: AppConfig) -> None:
+    with st.form(f"upload_{session.uploads}", border=True, enter_to_submit=False):
         files = st.file_uploader(
             f"PDF files, up to {config.upload_megabytes} MB each",
             type=["pdf"],
             accept_multiple_files=True,
-            key=f"files_{own.uploads}",
+            key=f"files_{session.uploads}",
             max_upload_size=config.upload_megabytes,
         )
         links = st.text_area(
-            "Links to PDFs, one a line",
-            key=f"links_{own.uploads}",
+            "Links to PDFs, one per line",
+            key=f"links_{session.uploads}",
             height=68,
             placeholder="https://example.org/report.pdf",
         )
-        sent = st.form_submit_button(text.label(f"Put into {own.library}"), type="primary")
+        sent = st.form_submit_button(text.label(f"Add to {session.library}"), type="primary")
     if sent:
-        _start(services, own, files or [], links)
+        _start(services, session, files or [], [line.strip() for line in links.splitlines() if line.strip()])
 
 
-def _start(services: Services, own: Session, files: Sequence[UploadedFile], links: str) -> None:
-    import streamlit as st
-
-    wanted = [line.strip() for line in links.splitlines() if line.strip()]
-    others = [line for line in wanted if not is_link(line)]
-    if others:
-        st.warning(text.label(f"This is no link: {others[0]}. Links begin with https:// or http://; drop files above."))
+def _start(services: Services, session: Session, files: Sequence[UploadedFile], links: list[str]) -> None:
+    wrong = next((link for link in links if not is_link(link)), None)
+    if wrong is not None:
+        st.warning(text.label(f"Not a link: {wrong}. Links start with https:// or http://."))
         return
-    if not files and not wanted:
+    if not files and not links:
         st.info("Choose files or paste a link first.")
         return
+    config = services.libraries.config_for(session.library)
     try:
-        services.jobs.start(services.settings_of(own.library), [(file.name, file) for file in files], wanted)
+        services.jobs.start(config, [(file.name, file) for file in files], links)
     except QuireError as exc:
-        st.error(text.label(str(exc)))
+        draw_error(exc)
         return
-    own.uploads += 1  # the bytes are on disk now; an uploader of another name lets go of them
+    session.uploads += 1  # the files are on disk now; a picker with a new key frees their memory
     st.rerun()
 
 
-# on the way
+# progress
 
 
 def _draw_running(services: Services, library: str) -> None:
-    """Draw the jobs that are not finished; runs again by itself, and the whole page once one has finished."""
-    import streamlit as st
-
+    """Draw the unfinished jobs; a fragment that runs by itself, and runs the whole page when one has finished."""
     active = [job for job in services.jobs.of(library) if job.active]
     for job in reversed(active):
         _draw_job(services, job)
     key = "jobs_seen"
-    before, now = state.value(key, None), tuple(job.id for job in active)
+    before, now = state.value(key, ()), tuple(job.id for job in active)
     state.set_value(key, now)
-    if before is not None and set(before) - set(now):
-        st.rerun()
-    if not active:
+    if not active or set(before) - set(now):
         st.rerun()
 
 
 def _draw_job(services: Services, job: Job) -> None:
-    import streamlit as st
-
+    total = len(job.files)
+    left = f", about {text.time_words(job.seconds_left)} left" if job.seconds_left is not None else ""
+    waiting = job.status == "waiting"
+    head = "Waiting for another ingest to finish" if waiting else f"{job.documents_done} of {total} done{left}"
     with st.container(border=True, key=f"job_{job.id}"):
-        total = len(job.files)
-        left = f", about {text.time_words(job.seconds_left)} left" if job.seconds_left is not None else ""
-        head = (
-            "Waiting for the ingest before it"
-            if job.status == "waiting"
-            else f"{job.documents_done} of {total} done{left}"
-        )
         with st.container(horizontal=True, vertical_alignment="center"):
             st.markdown(f"**{text.label(head)}**")
             st.button(
@@ -143,25 +119,25 @@ def _draw_job(services: Services, job: Job) -> None:
                 on_click=services.jobs.stop,
                 args=(job,),
             )
-        st.caption("You may close this tab: the ingest goes on, and its state is shown again when you return.")
-        order = {"embedding": 0, "storing": 0, "reading": 1, "waiting": 1, "done": 2}
+        st.caption("You can close this tab: the ingest continues, and its progress is here when you come back.")
+        order = {"embedding": 0, "storing": 0, "done": 2}  # those that move come first
         files = sorted(job.files.values(), key=lambda file: order.get(file.stage, 1))
-        for file in files[:_FILES_SHOWN]:
-            start, width = _SHARE.get(file.stage, (0.0, 0.0))
-            st.progress(
-                min(1.0, start + width * file.fraction),
-                text.label(f"{file.name}: {_STAGES.get(file.stage, file.stage)}"),
-            )
-        if total > _FILES_SHOWN:
-            st.caption(f"and {total - _FILES_SHOWN} more")
+        for file in files[:_MAX_BARS]:
+            _draw_bar(file)
+        if total > _MAX_BARS:
+            st.caption(f"and {total - _MAX_BARS} more")
 
 
-# the report
+def _draw_bar(file: FileState) -> None:
+    start, reach = _PROGRESS.get(file.stage, (0.0, 0.0))
+    stage = _STAGES.get(file.stage, file.stage)
+    st.progress(min(1.0, start + reach * file.fraction), text.label(f"{file.name}: {stage}"))
 
 
-def _draw_report(services: Services, own: Session, job: Job) -> None:
-    import streamlit as st
+# report
 
+
+def _draw_report(services: Services, session: Session, job: Job) -> None:
     lines = job.lines()
     with st.container(border=True, key=f"report_{job.id}"):
         with st.container(horizontal=True, vertical_alignment="center"):
@@ -169,76 +145,64 @@ def _draw_report(services: Services, own: Session, job: Job) -> None:
             if st.button("Dismiss", key=f"dismiss_{job.id}", type="tertiary"):
                 services.jobs.dismiss(job)
                 st.rerun()
-        if job.status == "failed":
-            st.error(text.label(job.error))
-            st.caption(text.label(job.fix))
+        if job.failure is not None:
+            draw_error(job.failure)
         if job.report is not None:
             for notice in job.report.notices:
                 st.caption(text.label(text.sentence(notice)))
         for line in lines:
-            fix = f" {text.label(f'Fix: {line.fix}.')}" if line.fix else ""
-            st.markdown(
-                f"{_ICONS[line.state]} **{_STATES[line.state]}** {text.label(line.name)}: {text.label(line.text)}.{fix}"
-            )
+            icon, outcome = _OUTCOMES[line.state]
+            hint = f" {text.label(f'Fix: {line.hint}.')}" if line.hint else ""
+            st.markdown(f"{icon} **{outcome}** {text.label(line.name)}: {text.label(line.text)}.{hint}")
             if line.state == "locked":
-                _draw_password(services, own, job, line)
+                _draw_password(services, session, job, line)
 
 
 def _summary(job: Job, lines: list[ReportLine]) -> str:
     if job.status == "failed":
         return "The ingest failed"
     if job.status == "stopped":
-        return "Stopped. What was stored stays; drop the rest again to go on from there"
-    counts = [(_STATES[kind].lower(), sum(line.state == kind for line in lines)) for kind in _STATES]
+        return "Stopped. Everything stored so far is kept; add the same files again to continue"
+    counts = [(sum(line.state == kind for line in lines), words.lower()) for kind, (_, words) in _OUTCOMES.items()]
     took = f" in {text.time_words(job.report.seconds)}" if job.report is not None else ""
-    return ", ".join(f"{number} {word}" for word, number in counts if number) + took
+    return ", ".join(f"{number} {words}" for number, words in counts if number) + took
 
 
-def _draw_password(services: Services, own: Session, job: Job, line: ReportLine) -> None:
-    import streamlit as st
-
+def _draw_password(services: Services, session: Session, job: Job, line: ReportLine) -> None:
     with (
         st.form(f"unlock_{job.id}_{line.name}", border=False, clear_on_submit=True),
         st.container(horizontal=True, vertical_alignment="bottom"),
     ):
         password = st.text_input(
-            "Password", type="password", key=f"password_{job.id}_{line.name}", placeholder=f"of {line.name}"
+            "Password", type="password", key=f"password_{job.id}_{line.name}", placeholder=f"Password of {line.name}"
         )
         sent = st.form_submit_button("Unlock")
     if sent and password:
-        try:
-            services.jobs.unlock(job, services.settings_of(own.library), line.name, password)
-        except QuireError as exc:
-            own.message = str(exc)
+        config = services.libraries.config_for(session.library)
+        session.attempt(lambda: services.jobs.unlock(job, config, line.name, password))
         st.rerun()
 
 
-# what is there
+# documents
 
 
-def _draw_documents(services: Services, own: Session, documents: list[Document]) -> None:
-    import streamlit as st
-
-    st.markdown(
-        f"##### {text.label(own.library)}: {len(documents)} {'document' if len(documents) == 1 else 'documents'}"
-    )
+def _draw_documents(services: Services, session: Session, documents: list[Document]) -> None:
+    st.markdown(f"##### {text.label(session.library)}: {pluralize(len(documents), 'document')}")
     if not documents:
-        st.caption("Nothing is in this library yet. Drop PDFs above.")
+        st.caption("This library is empty. Add PDF files above.")
         return
-    if len(documents) > _PER_PAGE // 2:
-        wanted = st.text_input("Find", key="find_document", placeholder="part of a name or title").strip().lower()
+    if len(documents) > _DOCUMENTS_PER_PAGE // 2:
+        wanted = st.text_input("Search", key="find_document", placeholder="Name or title").strip().lower()
         documents = [d for d in documents if wanted in d.name.lower() or wanted in d.title.lower()]
-    pages = max(1, -(-len(documents) // _PER_PAGE))
+    pages = -(-len(documents) // _DOCUMENTS_PER_PAGE)
     if pages > 1:
         number = st.pagination(pages, key="library_page")
-        documents = documents[(number - 1) * _PER_PAGE : number * _PER_PAGE]
+        documents = documents[(number - 1) * _DOCUMENTS_PER_PAGE : number * _DOCUMENTS_PER_PAGE]
     for document in documents:
-        _draw_document(services, own, document)
+        _draw_document(services, session, document)
 
 
-def _draw_document(services: Services, own: Session, document: Document) -> None:
-    import streamlit as st
-
+def _draw_document(services: Services, session: Session, document: Document) -> None:
     with st.container(border=True, key=f"document_{document.id}"):
         with st.container(horizontal=True, vertical_alignment="center"):
             title = f" · {text.label(document.title[:120])}" if document.title else ""
@@ -247,62 +211,49 @@ def _draw_document(services: Services, own: Session, document: Document) -> None
                 "Open",
                 key=f"open_{document.id}",
                 type="tertiary",
-                on_click=_open,
-                args=(own, document),
+                on_click=session.open_page,
+                args=(ShownPage(document.id, 1, title=document.name),),
                 help="Show its pages",
             )
-            only = own.chosen == (document.id,)
+            only = session.chosen == (document.id,)
             st.button(
-                "Asked alone" if only else "Ask only this",
+                "Asking only this" if only else "Ask only this",
                 key=f"only_{document.id}",
                 type="tertiary",
                 disabled=only,
-                on_click=_ask_only,
-                args=(own, document),
+                on_click=session.ask_only,
+                args=(document.id,),
             )
-            _draw_remove(services, own, document)
+            _draw_remove(services, session, document)
         st.caption(text.label(_about(document)))
         for notice in document.notices:
             st.caption(f":material/info: {text.label(text.sentence(notice))}")
 
 
 def _about(document: Document) -> str:
-    pages = f"{document.pages} {'page' if document.pages == 1 else 'pages'}"
-    searchable = pluralize(document.chunks, "passage")
-    state_words = "ready" if document.chunks else "nothing to search"
     return " · ".join(
-        (pages, text.size_words(document.size_bytes), document.added_at[:16].replace("T", " "), searchable, state_words)
+        (
+            pluralize(document.pages, "page"),
+            text.size_words(document.size_bytes),
+            document.added_at[:16].replace("T", " "),
+            pluralize(document.chunks, "passage"),
+            "ready" if document.chunks else "no text to search",
+        )
     )
 
 
-def _open(own: Session, document: Document) -> None:
-    state.open_page(own, PageRef(document.id, 1, title=document.name))
-
-
-def _ask_only(own: Session, document: Document) -> None:
-    own.chosen = (document.id,)
-    state.show(own, "Ask")
-
-
-def _draw_remove(services: Services, own: Session, document: Document) -> None:
-    import streamlit as st
-
-    if own.removing != document.id:
+def _draw_remove(services: Services, session: Session, document: Document) -> None:
+    if session.confirming != document.id:
         if st.button("Remove", key=f"remove_{document.id}", type="tertiary"):
-            own.removing = document.id
+            session.confirming = document.id
             st.rerun()
         return
-    if st.button("Remove for good", key=f"sure_{document.id}", type="primary"):
-        own.removing = ""
-        try:
-            services.remove_document(own.library, document)
-            own.message = f"{document.name} was removed."
-        except QuireError as exc:
-            own.message = str(exc)
-        own.chosen = tuple(i for i in own.chosen if i != document.id)
-        if own.page is not None and own.page.document_id == document.id:
-            own.page = None
+    if st.button("Remove permanently", key=f"sure_{document.id}", type="primary"):
+        session.confirming = ""
+        if session.attempt(lambda: services.libraries.remove_document(session.library, document)):
+            session.message = f"Removed {document.name}."
+        session.forget_document(document.id)
         st.rerun()
-    if st.button("Keep it", key=f"keep_{document.id}", type="tertiary"):
-        own.removing = ""
+    if st.button("Cancel", key=f"keep_{document.id}", type="tertiary"):
+        session.confirming = ""
         st.rerun()

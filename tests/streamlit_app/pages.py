@@ -1,4 +1,4 @@
-"""What tests read off a page that was drawn without a browser."""
+"""Reads and clicks a page that is drawn without a browser."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ import re
 from typing import Any
 
 from streamlit.testing.v1 import AppTest
-
-from streamlit_app import state
 
 QUESTION = "How heavy is the heart of a blue whale?"
 HEART = "Its heart weighs about 180 kilograms."
@@ -22,25 +20,25 @@ def ask(page: AppTest, question: str) -> AppTest:
 
 
 def texts(page: AppTest) -> list[str]:
-    """Return everything the page shows letter for letter: questions and answers, in order."""
+    """Return the questions and answers on the page, in order."""
     bodies = [element.proto.body for element in page.get("html")]
     return [html.unescape(re.sub(r"<[^>]*>", "", body)) for body in bodies if 'class="quire-text"' in body]
 
 
 def button(page: AppTest, part: str) -> Any:
-    """Return the first button whose label holds a part, escapes aside."""
+    """Return the first button whose label contains a part, without Markdown escapes."""
     found = [b for b in page.button if part in b.label.replace("\\", "")]
     assert found, f"no button {part!r} among {[b.label for b in page.button]}"
     return found[0]
 
 
 def labels(page: AppTest) -> list[str]:
-    """Return the labels of all buttons, escapes aside."""
+    """Return the labels of all buttons, without Markdown escapes."""
     return [b.label.replace("\\", "") for b in page.button]
 
 
 def words(page: AppTest) -> str:
-    """Return all that stands on the page as running words, escapes aside."""
+    """Return all words on the page, without Markdown escapes."""
     kinds = (page.markdown, page.caption, page.info, page.warning, page.error, page.toast)
     return "\n".join(element.value for kind in kinds for element in kind).replace("\\", "")
 
@@ -54,7 +52,7 @@ def click(page: AppTest, part: str) -> AppTest:
 
 def view(page: AppTest, name: str) -> AppTest:
     """Open another view."""
-    state.show(page.session_state["quire"], name)
+    page.session_state["quire"].show_view(name)
     page.run()
     assert not page.exception, page.exception
     return page

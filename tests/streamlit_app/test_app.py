@@ -8,7 +8,7 @@ from pathlib import Path
 
 from assistant.conversations.history import History
 from ingest.config import IngestConfig
-from streamlit_app.views.privacy import kept
+from streamlit_app.views.privacy import stored_data
 from tests.streamlit_app.pages import HEART, QUESTION, ask, button, click, labels, texts, view, words
 from tests.streamlit_app.scripted_server import ScriptedServer
 
@@ -17,9 +17,9 @@ def test_a_newcomer_is_led_through_document_model_and_question(empty_home, open_
     page = open_page()
     assert "Three steps to your first answer" in words(page)
     assert page.chat_input[0].disabled
-    click(page, "Put documents in")
+    click(page, "Add documents")
     assert page.session_state["quire"].view == "Library"
-    assert "Nothing is in this library yet" in words(page)
+    assert "This library is empty" in words(page)
 
 
 def test_an_answer_is_shown_with_a_citation_that_opens_its_page(home, open_page):
@@ -77,9 +77,9 @@ def test_a_second_visitor_sees_neither_question_nor_answer_of_the_first(home, op
 
 
 def test_regenerating_replaces_the_last_answer(home, open_page):
-    page = click(ask(open_page(), QUESTION), "Again")
+    page = click(ask(open_page(), QUESTION), "Regenerate")
     assert texts(page)[0] == QUESTION
-    assert len(page.session_state["quire"].talk.turns) == 1
+    assert len(page.session_state["quire"].conversation.turns) == 1
     [kept] = History(home).conversations()
     assert kept.turns == 1
 
@@ -90,7 +90,7 @@ def test_editing_a_question_drops_what_came_after_it(home, open_page):
     page.text_area(key=next(a.key for a in page.text_area if a.label == "Your question")).set_value(
         "How long do humpback whales sing?"
     )
-    click(page, "Ask again")
+    click(page, "Send")
     assert texts(page)[0] == "How long do humpback whales sing?"
     assert "twenty minutes" in texts(page)[1]
     assert len(texts(page)) == 2
@@ -98,20 +98,20 @@ def test_editing_a_question_drops_what_came_after_it(home, open_page):
 
 def test_a_conversation_is_kept_resumed_renamed_and_deleted(home, open_page):
     first = ask(open_page(), QUESTION)
-    conversation = first.session_state["quire"].talk.conversation
+    conversation = first.session_state["quire"].conversation.id
     page = click(open_page(), QUESTION)  # its line at the side
     assert HEART in texts(page)[1]
     page.text_input(key="new_title").set_value("Whales")
     click(page, "Rename")
     assert History(home).conversation(conversation).title == "Whales"
     click(page, "Delete")
-    click(page, "Delete for good")
+    click(page, "Delete permanently")
     assert History(home).conversations() == []
     assert texts(page) == []
 
 
 def test_a_reload_comes_back_to_the_conversation(home, open_page):
-    conversation = ask(open_page(), QUESTION).session_state["quire"].talk.conversation
+    conversation = ask(open_page(), QUESTION).session_state["quire"].conversation.id
     from streamlit.testing.v1 import AppTest
 
     from tests.streamlit_app.conftest import APP
@@ -122,7 +122,7 @@ def test_a_reload_comes_back_to_the_conversation(home, open_page):
     assert HEART in texts(page)[1]
 
 
-def test_with_the_switch_on_nothing_is_written(home, open_page):
+def test_in_private_mode_nothing_is_saved(home, open_page):
     page = open_page()
     page.toggle(key="private").set_value(True).run()
     ask(page, QUESTION)
@@ -133,11 +133,11 @@ def test_with_the_switch_on_nothing_is_written(home, open_page):
 
 def test_a_thumb_and_a_better_answer_become_feedback_with_all_they_stand_on(home, open_page):
     page = ask(open_page(), QUESTION)
-    turn = page.session_state["quire"].talk.turns[0]
+    turn = page.session_state["quire"].conversation.turns[0]
     page.session_state[f"thumb_{turn.id}"] = 0
     page.run()
     page.text_area(key=f"better_text_{turn.id}").set_value("About 180 kilograms [1].")
-    click(page, "Save the better answer")
+    click(page, "Save correction")
     [row] = History(home).feedback()
     assert (row.thumb, row.edit) == (-1, "About 180 kilograms [1].")
     assert row.answer.question == QUESTION
@@ -161,7 +161,7 @@ def test_sampling_travels_with_the_answer_and_is_reset(home, open_page):
     page = open_page()
     page.slider(key="sampling_temperature").set_value(0.7).run()
     ask(page, QUESTION)
-    assert page.session_state["quire"].talk.turns[0].answer.sampling.temperature == 0.7
+    assert page.session_state["quire"].conversation.turns[0].answer.sampling.temperature == 0.7
     click(page, "Reset")
     assert page.slider(key="sampling_temperature").value == 0.2
 
@@ -173,8 +173,8 @@ def test_a_document_is_removed_after_a_second_click_with_its_page_and_its_answer
     assert len(keys) == 2
     page.button(key=keys[1]).click().run()  # whales.pdf, the second by name
     assert len([b for b in page.button if b.label == "Remove"]) == 1, "nothing is removed by one click"
-    click(page, "Remove for good")
-    assert "whales.pdf was removed." in words(page)
+    click(page, "Remove permanently")
+    assert "Removed whales.pdf." in words(page)
     assert page.session_state["quire"].page is None
     view(page, "Ask")
     ask(page, QUESTION)
@@ -195,9 +195,9 @@ def test_without_documents_the_quotes_mode_says_that_a_model_is_needed(home, ope
     page = open_page()
     page.toggle(key="use_documents").set_value(False).run()
     ask(page, "Hello")
-    assert "without documents and without a model there is nothing to say" in words(page)
-    assert {"Try again", "Leave it"} <= set(labels(page))
-    click(page, "Leave it")
+    assert "an answer without documents needs a model" in words(page)
+    assert {"Try again", "Cancel"} <= set(labels(page))
+    click(page, "Cancel")
     assert texts(page) == []
 
 
@@ -231,13 +231,15 @@ def test_privacy_names_the_server_where_passages_and_questions_go(home, open_pag
     config = IngestConfig(
         home=home, store="weaviate", weaviate_url="https://weaviate.example", embedder="openai:text-embedding-3-small"
     )
-    assert ("Passages and vectors", "on the Weaviate server https://weaviate.example") in [k[:2] for k in kept(config)]
+    assert ("Passages and vectors", "on the Weaviate server https://weaviate.example") in [
+        k[:2] for k in stored_data(config)
+    ]
     assert ("Passages and vectors", f"in {home / 'weaviate'}") in [
-        k[:2] for k in kept(replace(config, store="weaviate-embedded"))
+        k[:2] for k in stored_data(replace(config, store="weaviate-embedded"))
     ]
     (home / "quire.toml").write_text('[ingest]\nembedder = "openai:text-embedding-3-small"\nlibrary = "other"\n')
     page = view(open_page(), "Privacy")
-    assert "passages and questions go to the embedding model openai:text-embedding-3-small" in words(page)
+    assert "passages and questions are sent to the embedding model openai:text-embedding-3-small" in words(page)
 
 
 def test_beyond_this_machine_the_page_wants_a_password_set(home, open_page):
@@ -249,7 +251,7 @@ def test_beyond_this_machine_the_page_wants_a_password_set(home, open_page):
     assert not page.chat_input
 
 
-def test_the_door_opens_for_the_password_only(home, open_page, monkeypatch):
+def test_only_the_password_signs_a_visitor_in(home, open_page, monkeypatch):
     from streamlit import config
 
     config.set_option("server.address", "0.0.0.0")
@@ -257,10 +259,10 @@ def test_the_door_opens_for_the_password_only(home, open_page, monkeypatch):
     page = open_page()
     assert not page.chat_input and not page.sidebar.button
     page.text_input(key="door_password").set_value("open barley")
-    click(page, "Come in")
-    assert "That is not the password." in words(page)
+    click(page, "Sign in")
+    assert "Wrong password." in words(page)
     page.text_input(key="door_password").set_value("open sesame")
-    click(page, "Come in")
+    click(page, "Sign in")
     assert page.chat_input
     assert not open_page().chat_input, "another visitor must give it too"
 
@@ -290,7 +292,7 @@ def test_a_follow_up_is_asked_with_what_was_said_before(home, open_page, monkeyp
         monkeypatch.setenv("OPENAI_BASE_URL", model.url)
         monkeypatch.setenv("QUIRE_MODEL", "openai:scripted")
         page = ask(ask(open_page(), QUESTION), "And how long does it live?")
-    second = page.session_state["quire"].talk.turns[1].answer
+    second = page.session_state["quire"].conversation.turns[1].answer
     assert second.asked == "How long does the heart of a blue whale live?"
     assert QUESTION in str(model.requests[-1]["messages"])
 
@@ -303,7 +305,7 @@ def test_without_documents_a_model_chats_and_nothing_is_cited(home, open_page, m
         page.toggle(key="use_documents").set_value(False).run()
         ask(page, "Hello")
     assert texts(page)[1] == "Hello there."
-    assert "Without documents: nothing here is cited." in words(page)
+    assert "Answered without documents, so nothing is cited." in words(page)
     assert "whales" not in str(model.requests[-1]["messages"])
 
 
@@ -330,10 +332,10 @@ def test_over_the_network_nobody_has_this_machine_load_files(home, open_page, mo
     monkeypatch.setenv("QUIRE_APP_PASSWORD", "open sesame")
     page = open_page()
     page.text_input(key="door_password").set_value("open sesame")
-    click(page, "Come in")
+    click(page, "Sign in")
     page.text_input(key="named").set_value("gguf:/etc/passwd")
-    click(page, "Use it")
-    assert "Models of files are chosen at the machine itself" in words(page)
+    click(page, "Use model")
+    assert "Model files can only be chosen on the server itself" in words(page)
 
 
 def test_what_is_set_under_advanced_holds_while_it_is_folded_away_and_is_named(home, open_page):
@@ -344,13 +346,13 @@ def test_what_is_set_under_advanced_holds_while_it_is_folded_away_and_is_named(h
     page.toggle(key="advanced").set_value(False).run()
     assert "Changed under Advanced: Top-k, System prompt." in words(page)
     ask(page, QUESTION)
-    assert page.session_state["quire"].talk.turns[0].answer.sampling.top_k == 7
+    assert page.session_state["quire"].conversation.turns[0].answer.sampling.top_k == 7
     page.toggle(key="advanced").set_value(True).run()
     assert (page.slider(key="sampling_top_k").value, page.text_area(key="system_prompt").value) == (
         7,
         "Speak like a captain.",
     )
-    click(page, "Reset the system prompt")
+    click(page, "Reset system prompt")
     assert (page.slider(key="sampling_top_k").value, page.text_area(key="system_prompt").value) == (7, "")
     page.toggle(key="advanced").set_value(False).run()
     click(page, "Reset all")
@@ -361,11 +363,11 @@ def test_an_export_bears_the_title_that_the_conversation_was_given(home, open_pa
     page = ask(open_page(), QUESTION)
     page.text_input(key="new_title").set_value("Whales")
     click(page, "Rename")
-    conversation, _ = page.session_state["quire"].talk.as_kept()
+    conversation, _ = page.session_state["quire"].conversation.export()
     assert conversation.title == "Whales"
     click(page, "New conversation")
     click(page, "Whales")
-    assert page.session_state["quire"].talk.as_kept()[0].title == "Whales"
+    assert page.session_state["quire"].conversation.export()[0].title == "Whales"
 
 
 def test_a_reload_keeps_the_switches_that_say_what_is_kept_and_what_is_asked(home):
@@ -388,4 +390,4 @@ def test_an_address_that_names_no_conversation_says_so(home):
     page = AppTest.from_file(str(APP), default_timeout=30)
     page.query_params["c"] = "gone"
     page.run()
-    assert "The conversation that this address names is not here" in words(page)
+    assert "The conversation in this address was not found" in words(page)

@@ -68,15 +68,15 @@ def test_the_whole_walk(tmp_path: Path, documents: list[Path]) -> None:
         page.get_by_text("Three steps to your first answer").wait_for()
 
         # two PDFs, one of them encrypted
-        page.get_by_role("button", name="Put documents in").click()
+        page.get_by_role("button", name="Add documents").click()
         page.locator("input[type=file]").set_input_files(documents)
         page.get_by_text("whales.pdf").first.wait_for()
-        page.get_by_role("button", name="Put into default").click()
+        page.get_by_role("button", name="Add to default").click()
         page.get_by_text("Password needed", exact=True).wait_for()
         assert page.get_by_text("Added", exact=True).count() == 1
         page.get_by_label("Password", exact=True).fill("wrong")
         page.get_by_role("button", name="Unlock").click()
-        page.get_by_text("that password does not open it").wait_for()
+        page.get_by_text("wrong password, try again").wait_for()
         page.get_by_label("Password", exact=True).fill("krill")
         page.get_by_role("button", name="Unlock").click()
         page.get_by_text("default: 2 documents").wait_for()
@@ -101,12 +101,12 @@ def test_the_whole_walk(tmp_path: Path, documents: list[Path]) -> None:
 
         # a thumb down with a better answer, and the export of it
         page.get_by_test_id("stFeedback").get_by_role("radio").nth(1).click()
-        page.get_by_role("textbox", name="What would have been a better answer?").fill("Robert Stevenson built it [1].")
-        page.get_by_role("button", name="Save the better answer").click()
+        page.get_by_role("textbox", name="What should the answer have been?").fill("Robert Stevenson built it [1].")
+        page.get_by_role("button", name="Save correction").click()
         page.get_by_text("Saved.").first.wait_for()
         open_view(page, "Settings")
         with page.expect_download() as download:
-            page.get_by_role("button", name="Pairs: 1 row").click()
+            page.get_by_role("button", name="Download corrections (1)").click()
         [row] = [json.loads(line) for line in Path(download.value.path()).read_text().splitlines()]
         assert row["chosen"] == [{"role": "assistant", "content": "Robert Stevenson built it [1]."}]
         assert row["rejected"] == [{"role": "assistant", "content": "Its builder was Robert Stevenson [1]."}]
@@ -115,12 +115,12 @@ def test_the_whole_walk(tmp_path: Path, documents: list[Path]) -> None:
         # remove the document, ask again
         open_view(page, "Library")
         page.get_by_role("button", name="Remove", exact=True).first.click()
-        page.get_by_role("button", name="Remove for good").click()
+        page.get_by_role("button", name="Remove permanently").click()
         page.get_by_text("default: 1 document").wait_for()
         open_view(page, "Ask")
         page.get_by_role("button", name="New conversation").click()
         ask(page, "Who built the lighthouse of Bell Rock?")
-        page.get_by_text("Ask in the words of the document").wait_for()
+        page.get_by_text("Try the document's own words").wait_for()
         assert answers(page)[-1] == REFUSAL
     log = (tmp_path / "app.log").read_text()
     assert "Traceback" not in log and "Stack (most recent" not in log, log
@@ -178,7 +178,7 @@ def test_stop_ends_the_answer_at_the_model(tmp_path: Path, home: Path) -> None:
         assert model.left.wait(5)
         # the click takes its way through the browser and the socket, in which a word or two may be said
         assert model.sent <= before + 3
-        page.get_by_text("You stopped it here").wait_for()
+        page.get_by_text("You stopped this answer").wait_for()
         assert answers(page)[-1].startswith("word0 word1")
         said = model.sent
         time.sleep(1)
@@ -200,14 +200,14 @@ def test_a_model_server_that_dies_in_mid_answer_is_said_plainly_and_the_part_is_
         ask(page, "How heavy is the heart of a blue whale?")
         page.get_by_text("word8", exact=False).wait_for()
         model.die()
-        page.get_by_text("This answer is not complete. It broke off").wait_for()
+        page.get_by_text("This answer is incomplete").wait_for()
         assert answers(page)[-1].startswith("word0 word1 word2")
         # and a question to a server that is gone
         ask(page, "And its tongue?")
         page.get_by_role("button", name="Try again").wait_for()
         assert page.get_by_text("does not answer").count()
         page.reload()
-        page.get_by_text("This answer is not complete").wait_for()  # the conversation comes back, the part with it
+        page.get_by_text("This answer is incomplete").wait_for()  # the conversation comes back, the part with it
         assert "Traceback" not in page.content()
 
 
@@ -230,7 +230,7 @@ def test_a_real_ollama_that_is_killed_in_mid_answer_leaves_the_part_and_a_plain_
                 " return texts.length > 1 && texts.at(-1).innerText.length > 150 }"
             )
             server.stop(at_once=True)
-            page.get_by_text("This answer is not complete. It broke off").wait_for()
+            page.get_by_text("This answer is incomplete").wait_for()
             assert len(answers(page)[-1]) > 100
             assert "Traceback" not in page.content()
     finally:
@@ -252,9 +252,9 @@ def test_a_model_is_fetched_by_a_real_ollama_with_progress_and_then_answers(
             with app(home, tmp_path, OLLAMA_HOST=server.base) as url, browser(tmp_path / "profile") as context:
                 page = context.new_page()
                 page.goto(url)
-                page.get_by_text("Another model").click()
-                page.get_by_label("Fetch with Ollama").fill(registry.model)
-                page.get_by_role("button", name="Fetch").click()
+                page.get_by_text("Add a model").click()
+                page.get_by_label("Download with Ollama").fill(registry.model)
+                page.get_by_role("button", name="Download model").click()
                 page.get_by_text("MB of").wait_for()
                 bar = page.get_by_role("progressbar")
                 shares = set()
@@ -262,9 +262,9 @@ def test_a_model_is_fetched_by_a_real_ollama_with_progress_and_then_answers(
                     shares |= {int(n or 0) for n in bar.evaluate_all("all => all.map(b => b.ariaValueNow)")}
                     page.wait_for_timeout(200)
                 assert len([share for share in shares if 0 < share < 100]) >= 2, shares
-                page.get_by_text(f"{registry.model} was fetched.").wait_for()
+                page.get_by_text(f"Downloaded {registry.model}.").wait_for()
                 page.get_by_role("button", name="Use this model").click()
-                page.get_by_text(f"{registry.model} was fetched.").wait_for(state="detached")
+                page.get_by_text(f"Downloaded {registry.model}.").wait_for(state="detached")
                 picked = page.get_by_role("combobox", name="Model", exact=True).input_value()
                 assert picked.startswith(f"ollama:{registry.model} ("), "with its size, as the picker lists it"
                 ask(page, "How heavy is the heart of a blue whale?")
@@ -293,17 +293,17 @@ def test_a_long_ingest_goes_on_without_the_tab_and_shows_its_state_on_return(tmp
     ):
         page = context.new_page()
         page.goto(url)
-        page.get_by_role("button", name="Put documents in").click()
+        page.get_by_role("button", name="Add documents").click()
         page.locator("input[type=file]").set_input_files(long)
         page.get_by_text("long.pdf").first.wait_for()
-        page.get_by_role("button", name="Put into default").click()
-        page.get_by_text("long.pdf: embedding").wait_for(timeout=120_000)  # a busy machine reads for a while
+        page.get_by_role("button", name="Add to default").click()
+        page.get_by_text("long.pdf: indexing").wait_for(timeout=120_000)  # a busy machine reads for a while
         page.close()
 
         other = context.new_page()  # another tab, another session
         other.goto(url)
         open_view(other, "Library")
-        other.get_by_text("long.pdf: embedding").wait_for()
+        other.get_by_text("long.pdf: indexing").wait_for()
         first = int(other.get_by_role("progressbar").get_attribute("aria-valuenow") or 0)
         embedder.embeddings.release(10)  # more than one step of the bar
         other.wait_for_function(
@@ -336,10 +336,10 @@ def test_a_reload_in_mid_answer_finds_question_answer_and_stop(tmp_path: Path, h
         page.get_by_text("word9", exact=False).wait_for()
         page.locator(".quire-text").filter(has_text="How heavy is the heart of a blue whale?").wait_for()
         page.get_by_role("button", name="Stop").click()
-        page.get_by_text("You stopped it here").wait_for()
+        page.get_by_text("You stopped this answer").wait_for()
         assert model.left.wait(5)
         page.reload()
-        page.get_by_text("You stopped it here").wait_for()
+        page.get_by_text("You stopped this answer").wait_for()
         assert len(answers(page)) == 2
 
 
@@ -358,7 +358,7 @@ def test_the_newest_question_and_its_answer_are_in_sight(tmp_path: Path, home: P
                 page.wait_for_timeout(500)
             ask(page, f"How heavy is the heart of a blue whale, number {number}?")
             page.get_by_text(f"number {number}?").last.wait_for()
-            page.get_by_role("button", name="Again").wait_for()
+            page.get_by_role("button", name="Regenerate").wait_for()
             page.wait_for_function(
                 "() => { const box = document.querySelector('[data-testid=stBottom]').getBoundingClientRect();"
                 " const all = [...document.querySelectorAll('.quire-text')].map(e => e.getBoundingClientRect());"
@@ -377,7 +377,7 @@ def test_an_answer_that_came_at_once_is_shown_from_its_question_on(tmp_path: Pat
         page.get_by_text("What would you like to know?").wait_for()
         for number in range(1, 3):
             ask(page, f"How heavy is the heart of a blue whale, number {number}?")
-            page.get_by_role("button", name="Again").wait_for()
+            page.get_by_role("button", name="Regenerate").wait_for()
             page.wait_for_function(
                 "() => { const all = [...document.querySelectorAll('.quire-text')].map(e => e.getBoundingClientRect());"
                 f" return all.length === {2 * number} && all.at(-2).top > 0 && all.at(-2).top < 160 }}",
@@ -433,7 +433,7 @@ def test_words_on_filled_buttons_can_be_read(tmp_path: Path, home: Path, dark: b
         page = context.new_page()
         page.goto(url)
         open_view(page, "Library")
-        button = page.get_by_role("button", name="Put into default")
+        button = page.get_by_role("button", name="Add to default")
         button.wait_for()
         page.wait_for_timeout(500)
         ground, ink = button.evaluate(

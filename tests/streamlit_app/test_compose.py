@@ -47,7 +47,7 @@ def test_no_password_has_a_default() -> None:
 
 def test_the_image_holds_every_package_that_is_installed() -> None:
     copied = re.findall(r"^COPY (\w+) \1$", (ROOT / "Dockerfile").read_text(), re.M)
-    assert copied == ["ingest", "assistant", "finetune", "streamlit_app"]
+    assert copied == ["quire", "ingest", "assistant", "finetune", "streamlit_app"]
 
 
 def test_the_settings_that_the_page_is_given_are_settings_it_knows() -> None:

@@ -1,4 +1,4 @@
-"""Answers in a thread of their own: stopped at the server, left alone by whoever looks away, never a stack trace."""
+"""Answers in their own thread: stopped at the server, finished when nobody looks, never a stack trace."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_a_server_that_dies_in_mid_answer_leaves_what_it_had_said(tmp_path) -> N
         until(lambda: server.sent >= 10)
         server.dying.set()
         until(lambda: generation.done)
-    assert generation.trouble is None
+    assert generation.failure is None
     assert kept[0].interrupted not in ("", "stopped")
     assert kept[0].text.startswith("word0 word1 word2")
 
@@ -80,13 +80,13 @@ def test_an_answer_is_finished_while_nobody_looks(tmp_path) -> None:
     assert [answer.text for answer in kept] == ["All is well."]
 
 
-def test_what_goes_wrong_before_the_answer_is_said_with_the_way_out() -> None:
+def test_an_error_before_the_answer_is_kept_with_its_hint() -> None:
     def build() -> Agent:
         raise AssistantError("the cellar is locked", "fetch the key")
 
     generation = Generation("?", build, lambda _: None)
     until(lambda: generation.done)
-    assert (generation.trouble.message, generation.trouble.fix) == ("the cellar is locked", "fetch the key")
+    assert (generation.failure.message, generation.failure.hint) == ("the cellar is locked", "fetch the key")
 
 
 def test_a_bug_shows_no_stack_trace_but_is_in_the_log(caplog) -> None:
@@ -95,7 +95,7 @@ def test_a_bug_shows_no_stack_trace_but_is_in_the_log(caplog) -> None:
 
     generation = Generation("?", build, lambda _: None)
     until(lambda: generation.done)
-    assert "secret detail" not in generation.trouble.message + generation.trouble.fix
+    assert "secret detail" not in generation.failure.message + generation.failure.hint
     assert "secret detail" in caplog.text
 
 

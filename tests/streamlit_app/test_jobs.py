@@ -44,7 +44,7 @@ def test_every_dropped_file_stands_in_the_report_once(config, tmp_path):
         other.name: "added",
         "broken.pdf": "failed",
     }
-    assert next(line for line in job.lines() if line.state == "failed").fix
+    assert next(line for line in job.lines() if line.state == "failed").hint
     again = finish(jobs.start(config, [dropped(good)]))
     assert [line.state for line in again.lines()] == ["unchanged"]
 
@@ -82,7 +82,7 @@ def test_an_encrypted_file_waits_for_its_password_and_holds_up_no_other(config, 
     first = finish(jobs.start(config, [dropped(locked), dropped(good)]))
     assert {line.name: line.state for line in first.lines()} == {"good.pdf": "added", "locked.pdf": "locked"}
     wrong = finish(jobs.unlock(first, config, "locked.pdf", "plankton"))
-    assert [(line.state, "does not open" in line.text) for line in wrong.lines()] == [("locked", True)]
+    assert [(line.state, "wrong password" in line.text) for line in wrong.lines()] == [("locked", True)]
     assert [line.name for line in first.lines()] == ["good.pdf"], "it stands in one report only"
     right = finish(jobs.unlock(wrong, config, "locked.pdf", "krill"))
     assert [line.state for line in right.lines()] == ["added"]
@@ -144,7 +144,7 @@ def test_an_embedder_that_cannot_be_had_is_said_and_the_next_job_still_runs(conf
     jobs = Jobs(config.home, lambda _: None)
     good = write_facts(tmp_path)[0]
     failed = finish(jobs.start(replace(config, embedder="minilm:/nowhere"), [dropped(good)]))
-    assert failed.status == "failed" and failed.error and failed.fix
+    assert failed.status == "failed" and failed.failure.message and failed.failure.hint
     assert finish(jobs.start(config, [dropped(good)])).status == "done"
 
 

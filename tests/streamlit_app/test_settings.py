@@ -1,11 +1,11 @@
-"""The page's settings: ranges, origins, and a door that is never left open by accident."""
+"""The page's settings: ranges, origins, and no page on the network without a password."""
 
 from __future__ import annotations
 
 import pytest
 
 from quire import UsageError
-from streamlit_app.settings import AppConfig, check_door, is_loopback, load_config
+from streamlit_app.settings import AppConfig, check_password_set, is_loopback, load_config
 
 
 @pytest.mark.parametrize(
@@ -27,11 +27,11 @@ from streamlit_app.settings import AppConfig, check_door, is_loopback, load_conf
 def test_only_loopback_needs_no_password(address: str | None, own: bool) -> None:
     assert is_loopback(address) is own
     if own:
-        check_door(AppConfig(), address)
+        check_password_set(AppConfig(), address)
     else:
         with pytest.raises(UsageError, match="QUIRE_APP_PASSWORD"):
-            check_door(AppConfig(), address)
-    check_door(AppConfig(password="long enough"), address)
+            check_password_set(AppConfig(), address)
+    check_password_set(AppConfig(password="long enough"), address)
 
 
 def test_a_short_password_and_a_port_that_cannot_be_are_refused() -> None:

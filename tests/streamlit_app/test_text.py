@@ -1,4 +1,4 @@
-"""Whatever is written in a text, the page shows it and does not obey it."""
+"""Text is shown as it is written, never interpreted."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_citation_marks_are_small_and_unsupported_sentences_underlined() -> None
     text = "One [1]. Two <b>."
     shown = plain(text, [Span(9, 17, "Two <b>.")])
     assert '<sup class="quire-mark">[1]</sup>' in shown
-    assert 'title="no passage supports this">Two &lt;b&gt;.</span>' in shown
+    assert 'title="No passage supports this">Two &lt;b&gt;.</span>' in shown
 
 
 def test_overlapping_spans_lose_no_letter() -> None:

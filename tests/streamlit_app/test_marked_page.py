@@ -13,7 +13,7 @@ from PIL import Image
 
 from ingest.errors import UnreadablePDF
 from ingest.pdf.read import read_pdf
-from streamlit_app.views.page import marked_page
+from streamlit_app.marked_page import marked_page
 from tests.documents import write_pdf
 
 SENTENCES = "The first line stands here.\nThe second line follows it.\nThe third line is last."
