@@ -66,7 +66,9 @@ def test_pairs_end_with_the_end_token_on_both_sides(coder: tuple[Any, Any], pref
     assert all(row["chosen_ids"][-1] == end == row["rejected_ids"][-1] for row in rows)
 
 
-def test_long_rows_are_truncated_and_counted_and_rows_without_loss_are_dropped_with_a_reason(coder: tuple[Any, Any]) -> None:
+def test_long_rows_are_truncated_and_counted_and_rows_without_loss_are_dropped_with_a_reason(
+    coder: tuple[Any, Any],
+) -> None:
     tokenizer, template = coder
     long_answer = Conversation((Message("user", "Hi"), Message("assistant", "word " * 200)))
     long_prompt = Conversation((Message("user", "word " * 200), Message("assistant", "Ho")))
