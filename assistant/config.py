@@ -26,12 +26,14 @@ class Control:
 CONTROLS: dict[str, Control] = {
     control.name: control
     for control in (
-        Control("temperature", "Temperature", 0.0, 1.0, 0.1, "0 always picks the most likely token"),
-        Control("top_p", "Top-p", 0.0, 1.0, 0.01, "total probability of the tokens to sample from"),
-        Control("top_k", "Top-k", 0, 200, 1, "number of tokens to sample from; 0 is off"),
-        Control("repetition_penalty", "Repetition penalty", 1.0, 2.0, 0.1, "1 is off"),
+        Control("temperature", "Temperature", 0.0, 1.0, 0.1, "randomness; 0 always picks the most likely token"),
+        Control("top_p", "Top-p", 0.0, 1.0, 0.01, "sample from the most likely tokens up to this total probability"),
+        Control("top_k", "Top-k", 0, 200, 1, "sample from this many of the most likely tokens; 0 is off"),
+        Control(
+            "repetition_penalty", "Repetition penalty", 1.0, 2.0, 0.1, "lowers the odds of repeated tokens; 1 is off"
+        ),
         Control("max_tokens", "Max new tokens", 1, 32_768, 1, "maximum length of an answer in tokens"),
-        Control("seed", "Seed", -1, 2**31 - 1, 1, "the same seed repeats an answer; -1 picks a random one"),
+        Control("seed", "Seed", -1, 2**31 - 1, 1, "a fixed seed repeats an answer; -1 picks a random one"),
     )
 }
 

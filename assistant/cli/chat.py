@@ -32,7 +32,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_library_flags(parser)
     add_model_flags(parser)
     parser.add_argument(
-        "--no-keep", dest="keep_conversations", action="store_false", default=None, help="write nothing to disk"
+        "--no-keep", dest="keep_conversations", action="store_false", default=None, help="do not store the conversation"
     )
     action = parser.add_mutually_exclusive_group()
     action.add_argument("--list", action="store_true", help="list the conversations")

@@ -1,4 +1,4 @@
-"""The command `quire eval`: retrieval and answers measured on a question file, and two runs compared."""
+"""The command `quire eval`: search and answers measured on a question file, and two runs compared."""
 
 from __future__ import annotations
 
@@ -20,50 +20,63 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the command's parser."""
     parser = command_parser(
         "eval",
-        "Measure on a question file: JSONL lines with id, document, question, answer and evidence pages.",
+        "Measure search or answers on a question file: JSONL rows with id, document, question, answer and evidence pages.",
         "quire eval retrieval questions.jsonl --pdfs reports --scope shared",
         "quire eval answers questions.jsonl --pdfs reports --model quotes",
         "quire eval compare first/answers.jsonl second/answers.jsonl",
     )
     commands = parser.add_subparsers(dest="what", required=True)
 
-    def add(name: str, text: str, description: str = "") -> argparse.ArgumentParser:
-        return commands.add_parser(name, help=text, description=description or text)
-
-    retrieval = add("retrieval", "is the evidence page among the first k pages")
+    retrieval = commands.add_parser(
+        "retrieval",
+        help="how often search finds the evidence page",
+        description="Measure how often an evidence page is among the first k pages found.",
+    )
     _add_question_set_flags(retrieval)
     retrieval.set_defaults(run=_retrieval)
 
-    answers = add("answers", "are the answers right and cited")
+    answers = commands.add_parser(
+        "answers",
+        help="how often answers are right, cited and refused",
+        description="Ask a model every question, and measure how often its answers are right, cited and refused.",
+    )
     _add_question_set_flags(answers)
     add_model_flags(answers)
-    answers.add_argument("--judge", metavar="M", help="a model that judges correctness and faithfulness")
+    answers.add_argument("--judge", metavar="M", help="model that judges whether answers are correct and supported")
     answers.add_argument("--limit", type=positive_int, metavar="N", help="only the first N questions")
     answers.add_argument(
         "--threshold", type=float, metavar="X", help="lowest score of a passage that counts as evidence"
     )
-    answers.add_argument("--no-unanswerable", action="store_true", help="skip the questions that must be refused")
-    answers.add_argument("--out", metavar="DIR", help="folder of answers.jsonl and report.html; resumes a run there")
+    answers.add_argument(
+        "--no-unanswerable", action="store_true", help="ask no question of documents that cannot answer it"
+    )
+    answers.add_argument(
+        "--out", metavar="DIR", help="folder for answers.jsonl and report.html; a run in it is resumed"
+    )
     answers.set_defaults(run=_answers)
 
-    compare = add("compare", "the paired difference of two runs", "B minus A, question by question.")
-    compare.add_argument("first", metavar="A")
-    compare.add_argument("second", metavar="B")
+    compare = commands.add_parser(
+        "compare",
+        help="the difference between two runs of `answers`",
+        description="Print every score of run B minus that of run A, over the questions in both.",
+    )
+    compare.add_argument("first", metavar="A", help="folder or answers.jsonl of a run")
+    compare.add_argument("second", metavar="B", help="folder or answers.jsonl of another run")
     add_json_flag(compare)
     compare.set_defaults(run=_compare)
     return parser
 
 
 def _add_question_set_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("questions", metavar="QUESTIONS.jsonl")
+    parser.add_argument("questions", metavar="QUESTIONS.jsonl", help="the question file")
     parser.add_argument(
-        "--pdfs", metavar="DIR", help="folder of the documents; ingested once, again only if its PDFs change"
+        "--pdfs", metavar="DIR", help="folder of the documents; ingested when first used, and again when they change"
     )
     parser.add_argument(
         "--scope",
         choices=("single", "shared"),
         default="single",
-        help="search only the question's document, or all (default single)",
+        help="search only the question's document, or all documents (default single)",
     )
     add_library_flags(parser)
     add_json_flag(parser)

@@ -14,7 +14,7 @@ from quire import UsageError, pluralize, print_json
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the command's parser."""
-    text = "Write thumbs and edits as training rows, one JSON object a line, to stdout or to a file."
+    text = "Write thumbs and edits as training rows, one JSON object per line, to stdout or to a file."
     parser = command_parser(
         "feedback", text, "quire feedback export --out pairs.jsonl", "quire feedback export --format kto > kto.jsonl"
     )

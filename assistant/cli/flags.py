@@ -22,7 +22,7 @@ def command_parser(name: str, description: str, *examples: str) -> argparse.Argu
 
 def add_question_flags(parser: argparse.ArgumentParser) -> None:
     """Add the question, the documents and the library it is asked of, and --json."""
-    parser.add_argument("question", metavar="Q", type=as_utf8)
+    parser.add_argument("question", metavar="Q", type=as_utf8, help="the question, in quotes")
     parser.add_argument(
         "--document",
         action="append",
@@ -55,8 +55,10 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
         "--system", dest="system_prompt", metavar="TEXT", help="instructions placed before the built-in system prompt"
     )
     parser.add_argument("--stop", action="append", metavar="TEXT", help="end the answer at this text; repeatable")
-    parser.add_argument("--tools", action="store_true", default=None, help="let the model search again by itself")
-    parser.add_argument("--no-documents", action="store_true", help="chat with the model alone, without any search")
+    parser.add_argument(
+        "--tools", action="store_true", default=None, help="let the model search again by itself, with tool calls"
+    )
+    parser.add_argument("--no-documents", action="store_true", help="ask the model alone, without any search")
     parser.add_argument("--pull", action="store_true", help="download the model with Ollama if it is missing")
 
 
