@@ -14,8 +14,9 @@ import numpy as np
 from benchmarks.corpus import typical
 from benchmarks.table import show
 from ingest.config import IngestConfig
-from ingest.embed.minilm import MiniLM, available_cores
+from ingest.embed.minilm import MiniLM
 from ingest.embed.weights import find_weights
+from quire import available_cores
 
 PASSAGES = 256
 WAYS = ("sentence-transformers", "quire fp32", "quire int8")

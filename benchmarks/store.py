@@ -25,7 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingest.config import IngestConfig, load_config
-from ingest.store import Document, Identity, Store, libraries, open_store, remove_library
+from ingest.store.contract import Document, Identity, Store
+from ingest.store.opening import libraries, open_store, remove_library
 from ingest.text.chunks import Chunk
 
 DIMENSION = 384
@@ -130,7 +131,7 @@ def process_to_first_hit(config: IngestConfig) -> float:
     """Return the milliseconds from the start of a new Python to its first hit of both legs (best of three)."""
     program = (
         "import sys, numpy as np; from pathlib import Path; from ingest.config import IngestConfig; "
-        "from ingest.store import open_store; "
+        "from ingest.store.opening import open_store; "
         "s = open_store(IngestConfig(home=Path(sys.argv[1]), library=sys.argv[2]), create=False); "
         "s.search_vector(np.ones(384, dtype=np.float32), limit=50); s.search_text('net revenue of the year', limit=50)"
     )

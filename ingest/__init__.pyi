@@ -1,35 +1,47 @@
+# the ingest and its settings
+# errors and command-line flags
 from .cli import add_library_flags as add_library_flags
 from .cli import library_flags as library_flags
 from .config import IngestConfig as IngestConfig
 from .config import load_config as load_config
-from .embed import Embedder as Embedder
-from .embed import find_weights as find_weights
-from .embed import load_embedder as load_embedder
+
+# embedders
+from .embed.identity import Embedder as Embedder
+from .embed.load import load_embedder as load_embedder
+from .embed.weights import find_weights as find_weights
 from .errors import IdentityMismatch as IdentityMismatch
 from .errors import IngestError as IngestError
 from .errors import StoreError as StoreError
+
+# files and pages
 from .files.names import UPLOAD as UPLOAD
 from .files.names import file_name as file_name
-from .files.pdf_store import Copies as Copies
+from .files.pdf_store import PdfStore as PdfStore
 from .files.sources import is_link as is_link
+
+# what is done with a library
 from .library import Library as Library
 from .library import check_embedder as check_embedder
+from .library import copy_library as copy_library
+from .library import find_document as find_document
+from .library import incomplete_documents as incomplete_documents
+from .library import library_key as library_key
 from .library import open_library as open_library
+from .library import reindex as reindex
+from .library import remove_document as remove_document
 from .pdf.read import page_rectangles as page_rectangles
 from .pdf.read import render_page as render_page
 from .pipeline import Cancelled as Cancelled
-from .pipeline import IngestReport as IngestReport
-from .pipeline import Progress as Progress
-from .pipeline import find_document as find_document
 from .pipeline import ingest as ingest
-from .pipeline import library_key as library_key
-from .pipeline import remove_document as remove_document
-from .store import Document as Document
-from .store import Hit as Hit
-from .store import LibrarySummary as LibrarySummary
-from .store import Store as Store
-from .store import libraries as libraries
-from .store import miscounted as miscounted
-from .store import open_store as open_store
-from .store import remove_library as remove_library
+from .report import IngestReport as IngestReport
+from .report import Progress as Progress
+
+# what a library holds
+from .store.contract import Document as Document
+from .store.contract import Hit as Hit
+from .store.contract import LibrarySummary as LibrarySummary
+from .store.contract import Store as Store
+from .store.opening import libraries as libraries
+from .store.opening import open_store as open_store
+from .store.opening import remove_library as remove_library
 from .text.chunks import Chunk as Chunk

@@ -26,7 +26,7 @@ from ingest.config import IngestConfig
 from ingest.errors import IngestError, ParserLimit, UnreadablePDF
 from ingest.pdf.read import PDF, Page, read_pdf
 from ingest.text.chunks import Chunk, page_heading, split
-from quire import QuireError
+from quire import QuireError, available_cores
 
 log = logging.getLogger(__name__)
 
@@ -54,14 +54,6 @@ class Parsed:
     chunks: list[Chunk]
 
 
-def parse(job: Job, config: IngestConfig) -> Parsed:
-    """Read and split one file in a process of its own; raises what `read_pdf` raises, ParserLimit in particular."""
-    [(_, outcome)] = parse_all([job], workers=1, config=config)
-    if isinstance(outcome, QuireError):
-        raise outcome
-    return outcome
-
-
 def parse_all(
     jobs: Iterable[Job], *, workers: int, config: IngestConfig, cancel: threading.Event | None = None
 ) -> Iterator[tuple[Job, Parsed | QuireError]]:
@@ -70,7 +62,7 @@ def parse_all(
     `jobs` is drawn from as workers get free, in the caller's thread. Stops, its workers killed, when `cancel` is set,
     when the caller stops asking, or with the caller's process.
     """
-    pool = _Pool(workers or _cores(), config)
+    pool = _Pool(workers or available_cores(), config)
     waiting: deque[tuple[Job, _Slot]] = deque()
     source = iter(jobs)
     more = True
@@ -92,12 +84,6 @@ def parse_all(
             yield job, slot.outcome
     finally:
         pool.close()
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 class _Slot:
@@ -271,7 +257,7 @@ def _parsed(job: Job, answer: dict[str, Any]) -> Parsed:
     """Build pages and passages from plain JSON values."""
     raw = answer["pdf"]
     pages = tuple(
-        Page(**{**page, "headings": tuple(page["headings"]), "margins": tuple(map(tuple, page["margins"]))})
+        Page(**{**page, "headings": tuple(page["headings"]), "running_lines": tuple(map(tuple, page["running_lines"]))})
         for page in raw["pages"]
     )
     pdf = PDF(
@@ -295,10 +281,10 @@ def _parsed(job: Job, answer: dict[str, Any]) -> Parsed:
             end=end,
             text=pages[number - 1].text[start:end],
             heading=headings[number - 1],
-            margins=tuple((a, b) for a, b in margins),
+            running_lines=tuple((a, b) for a, b in running_lines),
             parser=pdf.parser,
         )
-        for chunk_id, number, start, end, margins in answer["chunks"]
+        for chunk_id, number, start, end, running_lines in answer["chunks"]
     ]
     return Parsed(pdf, chunks)
 
@@ -371,7 +357,7 @@ def _read(request: dict[str, Any]) -> dict[str, Any]:
     return {
         "pdf": {**vars(pdf), "pages": [vars(page) for page in pdf.pages]},
         # Text and names are in the pages and in the request: sending them again would double the answer.
-        "chunks": [(c.id, c.page, c.start, c.end, c.margins) for c in chunks],
+        "chunks": [(c.id, c.page, c.start, c.end, c.running_lines) for c in chunks],
     }
 
 

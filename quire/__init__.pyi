@@ -1,3 +1,4 @@
+from .cores import available_cores as available_cores
 from .errors import QuireError as QuireError
 from .errors import UsageError as UsageError
 from .files import sha256_of_file as sha256_of_file

@@ -7,11 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from ingest import (
-    Copies,
     Document,
     Embedder,
     IngestConfig,
     Library,
+    PdfStore,
     StoreError,
     check_embedder,
     libraries,
@@ -104,7 +104,7 @@ class Libraries:
 
     def stored_pdf(self, document: Document) -> Path | None:
         """Return the path of a document's stored PDF, None if it is on another machine."""
-        return Copies(self._config.home).path(document.sha256)
+        return PdfStore(self._config.home).path(document.sha256)
 
     def remove_document(self, name: str, document: Document) -> None:
         """Remove a document with its passages, and its stored PDF if no other document has the same bytes."""
@@ -119,7 +119,7 @@ class Libraries:
         with self._lock:
             self._removals += 1
             self._close(name)  # somebody may have opened it before its files were deleted
-        Copies(self._config.home).release_library(library_key(self.config_for(name)))
+        PdfStore(self._config.home).release_library(library_key(self.config_for(name)))
 
     def reopen_if_replaced(self, name: str) -> None:
         """Close an open library whose files were removed or replaced, so that the next use opens it again."""

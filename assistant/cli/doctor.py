@@ -139,7 +139,7 @@ def _store(config: IngestConfig) -> Iterator[Finding]:
 
 def _passages(config: IngestConfig) -> Iterator[Finding]:
     """Compare the number of passages in each document's record with the number in the store."""
-    from ingest import miscounted, open_store
+    from ingest import incomplete_documents, open_store
 
     name = f"store {config.store}"
     try:
@@ -149,7 +149,7 @@ def _passages(config: IngestConfig) -> Iterator[Finding]:
         yield Finding(name, "optional", f"library {config.library!r} was not checked: {exc.message}", fix)
         return
     try:
-        for document, held in miscounted(store):
+        for document, held in incomplete_documents(store):
             text = f"library {config.library!r}: {document.name} has {held} of {pluralize(document.chunks, 'passage')}"
             yield Finding(name, "missing", text, _ingest_again(document.source, config))
     except QuireError as exc:

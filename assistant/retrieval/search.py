@@ -184,7 +184,7 @@ def _passage(rank: int, page: RankedPage, neighbours: Sequence[Chunk]) -> Passag
         score=page.score,
         chunk_id=page.best.id,
         heading=chunk.heading,
-        margins=chunk.margins,
+        margins=chunk.running_lines,
     )
 
 
@@ -198,12 +198,13 @@ def _join(one: Chunk, other: Chunk) -> Chunk:
     # between two chunks nothing but white space was cut away; line ends stand for it, so that ranges stay true
     gap = "\n" * max(0, second.start - first.end)
     text = first.text + gap + second.text[max(0, first.end - second.start) :]
-    margins = {
+    running_lines = {
         (left + chunk.start - first.start, right + chunk.start - first.start)
         for chunk in (first, second)
-        for left, right in chunk.margins
+        for left, right in chunk.running_lines
     }
-    return replace(one, start=first.start, end=max(first.end, second.end), text=text, margins=tuple(sorted(margins)))
+    end = max(first.end, second.end)
+    return replace(one, start=first.start, end=end, text=text, running_lines=tuple(sorted(running_lines)))
 
 
 def whole_page(chunks: Sequence[Chunk]) -> Passage:

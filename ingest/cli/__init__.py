@@ -21,8 +21,8 @@ from ingest.errors import IngestError
 from quire import UsageError, exit_code, pluralize, printable
 
 if TYPE_CHECKING:
-    from ingest.pipeline import IngestReport, Progress
-    from ingest.store import Document, Store
+    from ingest.report import IngestReport, Progress
+    from ingest.store.contract import Document, Store
 
 COMMANDS = {
     "ingest": "put PDFs (files, folders, links) into a library",
@@ -282,7 +282,8 @@ def _docs_list(args: argparse.Namespace) -> int:
 
 
 def _docs_show(args: argparse.Namespace) -> int:
-    from ingest.pipeline import find_document
+    from ingest.library import find_document
+    from ingest.store.records import chunk_record
 
     with _library(args) as (_, store):
         document = find_document(store, args.document)
@@ -293,7 +294,7 @@ def _docs_show(args: argparse.Namespace) -> int:
             )
         chunks = store.page_chunks([(document.id, args.page)]).get((document.id, args.page), []) if args.page else []
         if args.json:
-            passages = [dataclasses.asdict(c) for c in chunks]
+            passages = [chunk_record(c) for c in chunks]
             print(json.dumps(_record(document) | ({"passages": passages} if args.page else {}), ensure_ascii=False))
             return 0
         if args.page:
@@ -313,7 +314,7 @@ def _docs_show(args: argparse.Namespace) -> int:
 
 
 def _docs_remove(args: argparse.Namespace) -> int:
-    from ingest.pipeline import find_document, remove_document
+    from ingest.library import find_document, remove_document
 
     with _library(args) as (config, store):
         documents = [find_document(store, name, whole=True) for name in args.documents]
@@ -330,8 +331,8 @@ def _docs_remove(args: argparse.Namespace) -> int:
 
 
 def _docs_reindex(args: argparse.Namespace) -> int:
-    from ingest.embed import load_embedder
-    from ingest.pipeline import reindex
+    from ingest.embed.load import load_embedder
+    from ingest.library import reindex
 
     with (
         _library(args, {"embedder": args.embedder}) as (config, store),
@@ -348,8 +349,8 @@ def _docs_reindex(args: argparse.Namespace) -> int:
 
 
 def _docs_copy(args: argparse.Namespace) -> int:
-    from ingest.pipeline import library_key
-    from ingest.store import copy_library, open_store
+    from ingest.library import copy_library, library_key
+    from ingest.store.opening import open_store
 
     with _library(args) as (config, source), progress_lines(quiet=args.json) as progress:
         flags = {
@@ -377,7 +378,7 @@ def _docs_copy(args: argparse.Namespace) -> int:
 
 
 def _copying(draw: Callable[[Progress], None] | None) -> Callable[[str, int, int], None] | None:
-    from ingest.pipeline import Progress
+    from ingest.report import Progress
 
     started = time.monotonic()
 
@@ -425,7 +426,7 @@ def _libraries(args: argparse.Namespace) -> int:
 
 
 def _libraries_list(args: argparse.Namespace, config: IngestConfig) -> int:
-    from ingest.store import libraries
+    from ingest.store.opening import libraries
 
     found = libraries(config)
     if args.json:
@@ -443,9 +444,9 @@ def _libraries_list(args: argparse.Namespace, config: IngestConfig) -> int:
 
 
 def _libraries_remove(args: argparse.Namespace, config: IngestConfig) -> int:
-    from ingest.files.pdf_store import Copies
-    from ingest.pipeline import library_key
-    from ingest.store import remove_library
+    from ingest.files.pdf_store import PdfStore
+    from ingest.library import library_key
+    from ingest.store.opening import remove_library
 
     what = f"tenant {args.tenant!r} of library {args.name!r}" if args.tenant else f"library {args.name!r}"
     if not _agreed(f"Remove {what} with all its documents?", args):
@@ -455,7 +456,7 @@ def _libraries_remove(args: argparse.Namespace, config: IngestConfig) -> int:
     tenants = _shares(config, args.name)
     remove_library(config, args.name)
     for tenant in tenants:
-        Copies(config.home).release_library(
+        PdfStore(config.home).release_library(
             library_key(dataclasses.replace(config, library=args.name, tenant=tenant)),
         )
     print(json.dumps({"removed": args.name, "tenant": config.tenant}) if args.json else f"removed {what}")
@@ -524,7 +525,7 @@ _PARSERS: dict[str, Callable[[], argparse.ArgumentParser]] = {
 
 @contextmanager
 def _library(args: argparse.Namespace, more: dict[str, Any] | None = None) -> Iterator[tuple[IngestConfig, Store]]:
-    from ingest.store import open_store
+    from ingest.store.opening import open_store
 
     config, _ = load_config(flags=library_flags(args) | (more or {}))
     store = open_store(config, create=False)

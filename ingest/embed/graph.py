@@ -1,12 +1,11 @@
-"""The ONNX graph of a BERT sentence encoder, written straight from its weights: no torch, no exporter, no optimiser.
+"""The ONNX graph of a BERT sentence encoder, built from its weights without torch or an exporter.
 
-Token ids and mask go in, unit vectors come out: pooling and normalisation are part of the graph. The fused operators
-of ONNX Runtime (`com.microsoft`) are written down directly, so that loading has nothing left to optimise.
+Token ids and mask go in, unit vectors come out: pooling and normalization are part of the graph. It uses the fused
+operators of ONNX Runtime (`com.microsoft`) directly, so that nothing is left to optimize when it is loaded.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,38 +16,32 @@ from numpy.typing import NDArray
 from ingest.errors import EmbedderUnavailable
 
 PRECISIONS = ("fp32", "int8")
-GRAPH_VERSION = 1  # goes up when the numbers that the graph yields, or its file, change
+GRAPH_VERSION = 1  # increased if the vectors of the graph, or its file, change
 
-_DTYPES = {"F32": "<f4", "F16": "<f2", "F64": "<f8", "I64": "<i8", "I32": "<i4"}
 # 7 bits: 255 * 63 * 2 still fits the 16-bit sums of AVX2, so nothing overflows on machines without VNNI
 _INT8_LIMIT = 63
 
 
 def read_safetensors(path: Path) -> dict[str, NDArray[Any]]:
-    """Return the tensors of a safetensors file by name, as views of the mapped file. Raises EmbedderUnavailable."""
+    """Return the tensors of a safetensors file by name; raise EmbedderUnavailable if it cannot be read."""
+    import safetensors
+    from safetensors.numpy import load_file
+
     try:
-        raw = np.memmap(path, dtype=np.uint8, mode="r")
-        header_bytes = int.from_bytes(raw[:8].tobytes(), "little")
-        header = json.loads(raw[8 : 8 + header_bytes].tobytes())
-        tensors = {}
-        for name, entry in header.items():
-            if name != "__metadata__":
-                start, end = (8 + header_bytes + offset for offset in entry["data_offsets"])
-                tensors[name] = raw[start:end].view(_DTYPES[entry["dtype"]]).reshape(entry["shape"])
-        return tensors
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as exc:
+        return load_file(path)
+    except (OSError, KeyError, safetensors.SafetensorError) as exc:  # KeyError: a number type that NumPy lacks
         raise EmbedderUnavailable(
-            f"{path} is not a safetensors file that can be read: {exc!r}", "fetch the weights again"
+            f"{path} is not a readable safetensors file: {exc!r}", "download the weights again"
         ) from exc
 
 
 def build_graph(
     tensors: Mapping[str, NDArray[Any]], *, heads: int, epsilon: float = 1e-12, precision: str = "fp32"
 ) -> bytes:
-    """Return the serialised ONNX model of a BERT encoder with mean pooling.
+    """Return the serialized ONNX model of a BERT encoder with mean pooling.
 
-    Inputs `input_ids` and `attention_mask` are int32 [batch, tokens], output `vectors` is float32 [batch, hidden], each
-    row of length 1. Raises EmbedderUnavailable where `tensors` are not those of such a model.
+    Inputs `input_ids` and `attention_mask` are int32 [batch, tokens]; output `vectors` is float32 [batch, hidden], each
+    row of length 1. Raises EmbedderUnavailable if `tensors` are not those of such a model.
     """
     try:
         return _Writer(tensors, heads, epsilon, precision).write()
@@ -58,15 +51,15 @@ def build_graph(
         ) from exc
 
 
-def quantise_rows(weight: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """Return weights [out, in] as signed bytes of the same shape and one scale per output channel [out]."""
+def quantize_rows(weight: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """Return weights [out, in] as int8 of the same shape, and one scale per output channel [out]."""
     scale = np.abs(weight).max(axis=1) / _INT8_LIMIT
     scale[scale == 0] = 1
     return np.rint(weight / scale[:, None]).astype(np.int8), scale.astype(np.float32)
 
 
 class _Writer:
-    """Collects nodes and weights while the encoder is written from bottom to top."""
+    """Collects nodes and weights while the encoder is built from bottom to top."""
 
     def __init__(self, tensors: Mapping[str, NDArray[Any]], heads: int, epsilon: float, precision: str) -> None:
         prefix = "bert." if "bert.embeddings.word_embeddings.weight" in tensors else ""
@@ -103,7 +96,7 @@ class _Writer:
         places = places + self._weight("embeddings.token_type_embeddings.weight")[0]
         if self.precision == "fp32":
             gathered = self._node("Gather", [self._constant("words", words), "input_ids"])
-        else:  # half the bytes to load; the rows come from fp32 with a relative error under 2^-11
+        else:  # half the bytes to load, with a relative error under 2^-11
             table = self._constant("words", words.astype(np.float16))
             gathered = self._node("Cast", [self._node("Gather", [table, "input_ids"])], to=1)
         tokens = self._node("Slice", [self._node("Shape", ["input_ids"]), self._ints(1), self._ints(2), self._ints(0)])
@@ -138,10 +131,10 @@ class _Writer:
         return self._multiply(value, self._weight(name + ".weight"), name)
 
     def _multiply(self, value: str, weight: NDArray[np.float32], name: str) -> str:
-        """Write value [.., in] times weight [out, in] transposed; the bias is left to the fused operator that follows."""
+        """Write value [.., in] times weight [out, in] transposed; the fused operator that follows adds the bias."""
         if self.precision == "fp32":
             return str(self._node("MatMul", [value, self._constant(name, weight.T)]))
-        packed, scale = quantise_rows(weight)
+        packed, scale = quantize_rows(weight)
         inputs = [value, self._constant(name + ".int8", packed.T), self._constant(name + ".scale", scale)]
         return self._fused("DynamicQuantizeMatMul", inputs)
 
@@ -153,7 +146,7 @@ class _Writer:
     def _pool(self, hidden: str) -> None:
         mask = self._node("Unsqueeze", [self._node("Cast", ["attention_mask"], to=1), self._ints(1)])
         total = self._node("Squeeze", [self._node("MatMul", [mask, hidden]), self._ints(1)])
-        # the mean is the sum over a count, and the count falls out of the unit vector
+        # the sum will do for the mean: they have the same unit vector
         self._node("LpNormalization", [total], name="vectors", axis=-1, p=2)
 
     def _norm(self, name: str) -> list[str]:

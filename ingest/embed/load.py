@@ -1,4 +1,4 @@
-"""The one place that turns the name of an embedder into the embedder."""
+"""Loads the embedder with a given name."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from quire import UsageError
 
 
 def load_embedder(config: IngestConfig, *, threads: int | None = None) -> Embedder:
-    """Return the embedder that `config.embedder` names; `threads` None means every core.
+    """Return the embedder that `config.embedder` names; `threads` None means one a core.
 
-    Raises EmbedderUnavailable where weights or endpoint cannot be had, UsageError for a name of no known kind.
+    Raises EmbedderUnavailable if its weights are missing or its endpoint does not answer, UsageError for an unknown name.
     """
     kind, _, name = config.embedder.partition(":")
     if kind == "minilm":

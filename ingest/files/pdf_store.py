@@ -1,4 +1,4 @@
-"""The copies of the PDFs in the home folder, one a content, with a note of which documents use each."""
+"""The stored PDFs: one copy of each content in the home folder, with the documents that refer to it."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from pathlib import Path
 
 from ingest.errors import IngestError, UnreadablePDF
 
-FOLDER = "files"  # of the home folder
-USES = "uses.sqlite"  # the note of which documents use each copy
-_BLOCK = 1 << 20
+FOLDER = "files"  # in the home folder
+REFERENCES = "uses.sqlite"  # in FOLDER: which documents refer to each stored PDF
+_BLOCK_BYTES = 1 << 20
 
 
-class Copies:
-    """Copies lie at `home/files/SHA256.pdf`, readable by their owner only; the last document to leave takes its copy along."""
+class PdfStore:
+    """PDFs at `home/files/SHA256.pdf`, readable by their owner only, each deleted with the last reference to it."""
 
     def __init__(self, home: Path) -> None:
         self.folder = home / FOLDER
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     def path(self, sha256: str) -> Path | None:
-        """Return where the copy of these bytes lies, None where it lies on another machine or was removed."""
-        path = self._place(sha256)
+        """Return the path of the PDF with this hash, None if it is on another machine or was removed."""
+        path = self._path_of(sha256)
         return path if path.is_file() else None
 
     def take(self, source: Path) -> tuple[Path, str, int]:
-        """Copy a file to a temporary place and return it with the sha256 and the size of exactly what was copied.
+        """Copy a file to a temporary path; return that path and the sha256 and size of what was copied.
 
-        Raises UnreadablePDF where the source cannot be read, IngestError where the copy cannot be written.
+        Raises UnreadablePDF if the source cannot be read, IngestError if the copy cannot be written.
         """
         digest, size = hashlib.sha256(), 0
         try:
@@ -43,7 +43,7 @@ class Copies:
         try:
             handle, name = tempfile.mkstemp(dir=self.folder, prefix="incoming-", suffix=".pdf")
             with reader, os.fdopen(handle, "wb") as writer:
-                while block := reader.read(_BLOCK):
+                while block := reader.read(_BLOCK_BYTES):
                     digest.update(block)
                     size += len(block)
                     writer.write(block)
@@ -64,44 +64,44 @@ class Copies:
                     path.unlink()
 
     def keep(self, temporary: Path, sha256: str, *, library: str, document_id: str) -> Path:
-        """Move a temporary copy to its place and note that this document uses it."""
-        target = self._place(sha256)
+        """Move a temporary copy to its final path and record that this document refers to it."""
+        target = self._path_of(sha256)
         temporary.chmod(0o600)
-        with self._notes() as notes:
+        with self._references() as references:
             temporary.replace(target)
-            notes.execute("INSERT OR IGNORE INTO uses VALUES (?, ?, ?)", (sha256, library, document_id))
+            references.execute("INSERT OR IGNORE INTO uses VALUES (?, ?, ?)", (sha256, library, document_id))
         return target
 
     def release(self, *, library: str, document_id: str, keep_sha256: str = "") -> None:
-        """Forget that a document uses a copy (all but `keep_sha256`), and delete copies that nobody uses."""
-        with self._notes() as notes:
-            rows = notes.execute(
+        """Delete the references of a document (except to `keep_sha256`), and the PDFs without any other."""
+        with self._references() as references:
+            rows = references.execute(
                 "SELECT sha256 FROM uses WHERE library=? AND document=? AND sha256<>?",
                 (library, document_id, keep_sha256),
             ).fetchall()
             for (sha256,) in rows:
-                notes.execute(
+                references.execute(
                     "DELETE FROM uses WHERE sha256=? AND library=? AND document=?",
                     (sha256, library, document_id),
                 )
-                if not notes.execute("SELECT 1 FROM uses WHERE sha256=?", (sha256,)).fetchone():
-                    self._place(sha256).unlink(missing_ok=True)
+                if not references.execute("SELECT 1 FROM uses WHERE sha256=?", (sha256,)).fetchone():
+                    self._path_of(sha256).unlink(missing_ok=True)
 
     def release_library(self, library: str) -> None:
-        """Forget every use by a library, and delete copies that nobody uses any more."""
-        with self._notes() as notes:
-            documents = notes.execute("SELECT DISTINCT document FROM uses WHERE library=?", (library,)).fetchall()
+        """Delete the references of all documents of a library, and the PDFs without any other."""
+        with self._references() as references:
+            documents = references.execute("SELECT DISTINCT document FROM uses WHERE library=?", (library,)).fetchall()
         for (document_id,) in documents:
             self.release(library=library, document_id=document_id)
 
-    def _place(self, sha256: str) -> Path:
+    def _path_of(self, sha256: str) -> Path:
         if len(sha256) != 64 or not set(sha256) <= set("0123456789abcdef"):
             raise IngestError(f"{sha256[:80]!r} is not the hash of a document", "name a document of the library")
         return self.folder / f"{sha256}.pdf"
 
     @contextlib.contextmanager
-    def _notes(self) -> Iterator[sqlite3.Connection]:
-        connection = sqlite3.connect(self.folder / USES, timeout=30, isolation_level=None)
+    def _references(self) -> Iterator[sqlite3.Connection]:
+        connection = sqlite3.connect(self.folder / REFERENCES, timeout=30, isolation_level=None)
         try:
             connection.execute(
                 "CREATE TABLE IF NOT EXISTS uses"

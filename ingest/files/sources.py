@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ingest.files.pdf_store import FOLDER, USES
+from ingest.files.pdf_store import FOLDER, REFERENCES
 
 _DOCUMENTS = uuid.UUID("7f1d7e0c-3f0a-5d3c-9a52-1f6f0d6d2b11")  # namespace of document ids
 _SPELLING = "check the spelling"
@@ -148,7 +148,7 @@ def _look_below(folder: Path, look: _Look) -> None:
         if path.is_symlink() and path.is_dir():  # not followed: they may form a ring
             look.links += 1
         elif (
-            path.name == FOLDER and (path / USES).is_file()
+            path.name == FOLDER and (path / REFERENCES).is_file()
         ):  # of any home folder: each document would be there twice, named by its hash
             look.copies += 1
         elif path.is_dir():

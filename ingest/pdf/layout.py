@@ -17,11 +17,11 @@ _MOST_HEADINGS = 8  # of one page
 _ROMAN = re.compile(r"\b[ivxlc]+\b")
 
 
-def margins(texts: Sequence[str]) -> list[tuple[tuple[int, int], ...]]:
+def running_lines(texts: Sequence[str]) -> list[tuple[tuple[int, int], ...]]:
     """Return each page's character ranges of top and bottom lines that many pages share, digits masked.
 
     Where that would leave most pages without a body (forms, payslips: alike but for their numbers), such pages have no
-    margins, for what repeats is what they say.
+    running_lines, for what repeats is what they say.
     """
     places = [_line_places(text) for text in texts]
     seen: Counter[str] = Counter()

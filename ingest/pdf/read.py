@@ -30,7 +30,7 @@ class Page:
     headings: tuple[
         str, ...
     ] = ()  # outline titles that point here, then lines set in clearly larger type, in reading order
-    margins: tuple[tuple[int, int], ...] = ()  # character ranges of running headers and footers
+    running_lines: tuple[tuple[int, int], ...] = ()  # character ranges of running headers and footers
 
 
 @dataclass(frozen=True)
@@ -223,14 +223,14 @@ def _pages(
     raws: list[str], kinds: list[PageKind], lines: list[list[pdfium.Line]], about: metadata.Metadata
 ) -> tuple[Page, ...]:
     texts = [pagetext.normalise(raw) for raw in raws]
-    margins = layout.margins(texts)
+    running_lines = layout.running_lines(texts)
     body = layout.body_size(lines)
     titles: dict[int, list[str]] = {}
     for _, title, number in about.outline:
         titles.setdefault(number, []).append(title)
     pages = []
     for index, (text, raw) in enumerate(zip(texts, raws, strict=True)):
-        running = {text[a:b] for a, b in margins[index]}
+        running = {text[a:b] for a, b in running_lines[index]}
         large = (pagetext.normalise(raw[a:b]) for a, b in layout.headings(raw, lines[index], body=body))
         found = [*titles.get(index + 1, ()), *(line for line in large if line not in running)]
         label = about.labels[index] if index < len(about.labels) else ""
@@ -241,7 +241,7 @@ def _pages(
                 text=text,
                 kind=kinds[index],
                 headings=_without_repeats(found),
-                margins=margins[index],
+                running_lines=running_lines[index],
             )
         )
     return tuple(pages)

@@ -1,13 +1,16 @@
-"""What every store does alike with identities, records and vectors before and after keeping them."""
+"""Records, vectors and identities in the form that every store keeps."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
+from ingest.embed.identity import Vectors, to_unit_length
 from ingest.errors import IdentityMismatch, StoreError
-from ingest.store import Document, Identity, Vectors
+from ingest.store.contract import Document, Identity
+from ingest.text.chunks import Chunk
 
 
 def document_from(values: dict[str, Any]) -> Document:
@@ -22,39 +25,44 @@ def document_from(values: dict[str, Any]) -> Document:
     )
 
 
-def unit_vectors(vectors: Vectors, count: int, dimension: int) -> Vectors:
-    """Return the vectors at unit length, float32 [count, dimension]; raises StoreError for another shape, NaN or infinity.
+def chunk_record(chunk: Chunk) -> dict[str, Any]:
+    """Return the fields of a chunk as JSON shows them: `running_lines` has kept its first name, `margins`."""
+    return {"margins" if name == "running_lines" else name: value for name, value in asdict(chunk).items()}
 
-    Every store searches by cosine, where length says nothing; at unit length half precision loses least.
+
+def unit_vectors(vectors: Vectors, count: int, dimension: int) -> Vectors:
+    """Return the vectors at unit length, float32 [count, dimension]; raise StoreError for another shape, NaN or infinity.
+
+    Every store compares by cosine, which ignores length; at unit length half precision loses least.
     """
     array = np.asarray(vectors, dtype=np.float32)
     if array.ndim != 2 or array.shape[1] != dimension:
-        wide = array.shape[-1] if array.ndim else 0
+        given = array.shape[-1] if array.ndim else 0
         raise StoreError(
-            f"the library's vectors have {dimension} numbers, these have {wide}",
+            f"the library's vectors have {dimension} dimensions, these have {given}",
             "use the embedder the library was made with, or `quire docs reindex` to change it",
         )
     if len(array) != count:
-        raise StoreError(f"{count} passages came with {len(array)} vectors", "this is a fault of the caller: report it")
+        raise StoreError(f"internal error: {count} chunks but {len(array)} vectors", "please report it")
     if not np.isfinite(array).all():
-        raise StoreError("a vector holds NaN or infinity", "the embedder is at fault: try another")
-    lengths = np.linalg.norm(array, axis=1, keepdims=True)
-    unit: Vectors = np.divide(array, lengths, out=np.zeros_like(array), where=lengths > 0)
-    return unit
+        raise StoreError("the embedder returned a vector with NaN or infinity", "try another embedder")
+    return to_unit_length(array)
 
 
 def identity_mismatch(library: str, stored: Identity, given: Identity) -> IdentityMismatch:
-    """Return the error that names both identities and the way out."""
+    """Return the error that names both identities and how to go on."""
     chunking = (stored.chunk_size, stored.chunk_overlap) != (given.chunk_size, given.chunk_overlap)
     if _embedding(stored) != _embedding(given):
-        message = f"library {library!r} was made with {_embedder(stored)}, not with {_embedder(given)}"
-        hint = "`quire docs reindex` embeds its stored text again; or choose the first embedder, or another --library"
+        message = f"library {library!r} was created with {_embedder(stored)}, not with {_embedder(given)}"
+        hint = "`quire docs reindex` embeds its stored text again; or use the first embedder, or another --library"
     else:
         message = (
-            f"library {library!r} was made with passages of {stored.chunk_size} characters sharing "
-            f"{stored.chunk_overlap}, not {given.chunk_size} sharing {given.chunk_overlap}"
+            f"library {library!r} was created with chunk_size {stored.chunk_size} and chunk_overlap "
+            f"{stored.chunk_overlap}, not {given.chunk_size} and {given.chunk_overlap}"
         )
-        hint = f"set chunk_size = {stored.chunk_size} and chunk_overlap = {stored.chunk_overlap}, or name another --library"
+        hint = (
+            f"set chunk_size = {stored.chunk_size} and chunk_overlap = {stored.chunk_overlap}, or use another --library"
+        )
     if chunking and _embedding(stored) != _embedding(given):
         hint += "; the chunking differs too"
     return IdentityMismatch(message, hint)
@@ -72,4 +80,4 @@ def _embedding(identity: Identity) -> tuple[object, ...]:
 
 
 def _embedder(identity: Identity) -> str:
-    return f"{identity.embedder} ({identity.revision[:16]}, {identity.dimension} numbers)"
+    return f"{identity.embedder} ({identity.revision[:16]}, {identity.dimension} dimensions)"

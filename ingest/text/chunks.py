@@ -42,14 +42,14 @@ class Chunk:
     end: int
     text: str
     heading: str = ""  # what the page is about, see page_heading
-    margins: tuple[tuple[int, int], ...] = ()  # running header and footer ranges, relative to `text`
+    running_lines: tuple[tuple[int, int], ...] = ()  # running header and footer ranges, relative to `text`
     parser: str = ""
 
     @property
     def body(self) -> str:
         """The text without running headers and footers; "" for a passage that is nothing else."""
         kept, last = [], 0
-        for start, end in self.margins:
+        for start, end in self.running_lines:
             kept.append(self.text[last:start])
             last = end
         return "".join([*kept, self.text[last:]]).strip()
@@ -72,7 +72,7 @@ def split(pdf: PDF, *, document_id: str, document: str, sha256: str, size: int, 
             end=end,
             text=page.text[start:end],
             heading=heading,
-            margins=_margins_within(page, start, end),
+            running_lines=_running_lines_within(page, start, end),
             parser=pdf.parser,
         )
         for page, heading in zip(pdf.pages, map(page_heading, pdf.pages), strict=True)
@@ -99,7 +99,7 @@ def page_heading(page: Page) -> str:
     place = 0
     for line in page.text.splitlines(keepends=True):
         start, place = place, place + len(line)
-        runs = any(left <= start + len(line) // 2 < right for left, right in page.margins)
+        runs = any(left <= start + len(line) // 2 < right for left, right in page.running_lines)
         if not runs and _WORD.search(line):
             opening.append(line.strip())
         if len(opening) == _OPENING_LINES:
@@ -175,5 +175,5 @@ def _skip_blanks(text: str, place: int) -> int:
     return place
 
 
-def _margins_within(page: Page, start: int, end: int) -> tuple[tuple[int, int], ...]:
-    return tuple((max(a, start) - start, min(b, end) - start) for a, b in page.margins if a < end and b > start)
+def _running_lines_within(page: Page, start: int, end: int) -> tuple[tuple[int, int], ...]:
+    return tuple((max(a, start) - start, min(b, end) - start) for a, b in page.running_lines if a < end and b > start)

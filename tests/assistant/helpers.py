@@ -21,7 +21,7 @@ from assistant.config import AssistantConfig
 from assistant.llm.kinds import quotes
 from assistant.llm.model import wrap_chat_model
 from assistant.retrieval.search import Passage
-from ingest.store import Document, Hit
+from ingest.store.contract import Document, Hit
 from ingest.text.chunks import Chunk
 
 CAPEX = (

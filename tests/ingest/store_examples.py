@@ -7,7 +7,7 @@ import uuid
 import numpy as np
 from numpy.typing import NDArray
 
-from ingest.store import Document, Identity
+from ingest.store.contract import Document, Identity
 from ingest.text.chunks import Chunk
 
 WORDS = ("apple", "river", "engine", "lantern", "copper", "meadow", "violin", "harbour")
@@ -43,7 +43,7 @@ def make_document(source: str, *texts: str, version: str = "v1", title: str = ""
             end=i % per_page * 100 + len(text),
             text=text,
             heading="Results | Plan",
-            margins=((0, 5),) if text.startswith("plain") else (),  # "plain" plays the running header
+            running_lines=((0, 5),) if text.startswith("plain") else (),  # "plain" plays the running header
             parser="test 1",
         )
         for i, text in enumerate(texts)

@@ -15,7 +15,7 @@ import pytest
 
 from ingest.config import IngestConfig
 from ingest.errors import IngestError, NoTextInPDF, ParserLimit, PasswordRequired, UnreadablePDF
-from ingest.parsing import Job, Parsed, parse, parse_all
+from ingest.parsing import Job, Parsed, parse_all
 from ingest.pdf.read import read_pdf
 from ingest.text.chunks import split
 from tests.ingest import pdfs
@@ -44,6 +44,14 @@ def report(folder: Path) -> Path:
 def slow(folder: Path) -> Path:
     """A page of 200 MB of drawing: tens of seconds of honest work for PDFium, within its memory at 8 GB."""
     return pdfs.bomb(folder / "slow.pdf", megabytes=200)
+
+
+def parse(job: Job, config: IngestConfig) -> Parsed:
+    """What one worker makes of one file; raises what it failed with."""
+    [(_, outcome)] = parse_all([job], workers=1, config=config)
+    if isinstance(outcome, Exception):
+        raise outcome
+    return outcome
 
 
 def test_a_worker_gives_what_reading_and_splitting_here_gives(report: Path) -> None:

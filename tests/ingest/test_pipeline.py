@@ -12,11 +12,14 @@ import numpy as np
 import pytest
 
 from ingest.config import IngestConfig
-from ingest.embed import load_embedder
+from ingest.embed.load import load_embedder
 from ingest.errors import IdentityMismatch, UnknownDocument
-from ingest.files.pdf_store import Copies
-from ingest.pipeline import Cancelled, Progress, find_document, ingest, reindex, remove_document
-from ingest.store import Store, open_store
+from ingest.files.pdf_store import PdfStore
+from ingest.library import find_document, reindex, remove_document
+from ingest.pipeline import Cancelled, ingest
+from ingest.report import Progress
+from ingest.store.contract import Store
+from ingest.store.opening import open_store
 from tests.documents import write_facts, write_pdf
 
 ROOT = Path(__file__).parent.parent.parent
@@ -70,7 +73,7 @@ def test_changed_bytes_replace_the_document_and_its_copy(config: IngestConfig, f
     new = find_document(store, "whales.pdf")
     assert (new.id, new.pages) == (old.id, 1)
     assert [c.text for c, _ in store.scan(new.id)] == ["Narwhals have a single long tusk."]
-    copies = Copies(config.home)
+    copies = PdfStore(config.home)
     assert copies.path(old.sha256) is None
     assert copies.path(new.sha256) is not None
 
@@ -96,7 +99,7 @@ def test_the_same_bytes_under_two_paths_are_two_documents_with_one_copy(config: 
     kept = find_document(store, "whales.pdf")
     assert kept.name == "whales.pdf"
     assert {c.document for c, _ in store.scan(kept.id)} == {"whales.pdf"}
-    assert Copies(config.home).path(kept.sha256) is not None
+    assert PdfStore(config.home).path(kept.sha256) is not None
 
 
 def test_remove_takes_the_passages_the_record_and_the_copy(config: IngestConfig, folder: Path) -> None:
@@ -106,7 +109,7 @@ def test_remove_takes_the_passages_the_record_and_the_copy(config: IngestConfig,
     assert remove_document(config, store, document) == document.chunks
     assert store.count(document.id) == 0
     assert [d.name for d in store.documents()] == ["whales.pdf"]
-    assert Copies(config.home).path(document.sha256) is None
+    assert PdfStore(config.home).path(document.sha256) is None
 
 
 def test_an_encrypted_file_asks_until_the_password_is_right(config: IngestConfig, tmp_path: Path) -> None:
@@ -121,7 +124,7 @@ def test_an_encrypted_file_asks_until_the_password_is_right(config: IngestConfig
     assert asked == [False, True]
     assert [s.document for s in report.added] == ["secret.pdf"]
     assert any("decrypted copy" in notice for notice in report.added[0].notices)
-    copy = Copies(config.home).path(find_document(opened(config), "secret.pdf").sha256)
+    copy = PdfStore(config.home).path(find_document(opened(config), "secret.pdf").sha256)
     assert copy is not None
     from pypdf import PdfReader
 

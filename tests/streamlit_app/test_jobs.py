@@ -12,7 +12,7 @@ import pytest
 
 from ingest.config import IngestConfig
 from ingest.errors import IngestError
-from ingest.store import open_store
+from ingest.store.opening import open_store
 from streamlit_app.jobs import Job, Jobs
 from tests.documents import FACTS, write_facts, write_pdf
 

@@ -91,7 +91,7 @@ def test_a_removed_document_loses_its_stored_pdf_and_is_no_longer_cited(services
 
 
 def test_a_library_removed_by_another_process_is_empty_and_no_stack_trace(services, home) -> None:
-    from ingest.store import remove_library
+    from ingest.store.opening import remove_library
 
     assert services.libraries.documents("default")
     remove_library(services.ingest_config, "default")

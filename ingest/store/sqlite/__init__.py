@@ -17,8 +17,9 @@ from typing import Any
 
 import numpy as np
 
+from ingest.embed.identity import Vectors
 from ingest.errors import SchemaTooNew, StoreError, UnknownDocument
-from ingest.store import Document, Hit, Identity, LibrarySummary, Vectors
+from ingest.store.contract import Document, Hit, Identity, LibrarySummary
 from ingest.store.records import document_from, identity_mismatch, unit_vectors
 from ingest.store.sqlite.fulltext import Fulltext, IndexDamaged, Source
 from ingest.store.sqlite.matrix import Matrix, Snapshot
@@ -716,7 +717,7 @@ def _to_document(text: str) -> Document:
 
 
 def _chunk_row(row: int, chunk: Chunk) -> tuple[Any, ...]:
-    margins = json.dumps(chunk.margins) if chunk.margins else ""
+    margins = json.dumps(chunk.running_lines) if chunk.running_lines else ""
     return (
         row,
         chunk.page,
@@ -735,7 +736,17 @@ def _to_chunk(row: tuple[Any, ...], document_id: str, document: str) -> Chunk:
     _, page, chunk_id, page_label, start, end, text, heading, margins, parser = row
     ranges = tuple((a, b) for a, b in json.loads(margins)) if margins else ()
     return Chunk(
-        chunk_id, document_id, document, page, page_label, start, end, text, heading, margins=ranges, parser=parser
+        chunk_id,
+        document_id,
+        document,
+        page,
+        page_label,
+        start,
+        end,
+        text,
+        heading,
+        running_lines=ranges,
+        parser=parser,
     )
 
 

@@ -19,10 +19,11 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ingest.config import IngestConfig
+from ingest.embed.identity import Vectors
 from ingest.errors import StoreError, StoreUnreachable, UnknownDocument
 from ingest.files.names import file_name
-from ingest.store import Document, Hit, Identity, LibrarySummary, Vectors
-from ingest.store.records import document_from, identity_mismatch, unit_vectors
+from ingest.store.contract import Document, Hit, Identity, LibrarySummary
+from ingest.store.records import chunk_record, document_from, identity_mismatch, unit_vectors
 from ingest.store.weaviate.connection import Connection, connect, wait_a_moment
 from ingest.store.weaviate.schema import (
     absent,
@@ -749,7 +750,7 @@ def _version(document: Document, chunks: Sequence[Chunk], vectors: Vectors) -> s
     for part in (document.id, document.sha256, document.source, document.title):
         digest.update(part.encode("utf-8", "surrogatepass") + b"\0")
     for chunk in chunks:
-        digest.update(json.dumps(asdict(replace(chunk, document=""))).encode() + b"\0")
+        digest.update(json.dumps(chunk_record(replace(chunk, document=""))).encode() + b"\0")
     digest.update(np.ascontiguousarray(vectors).tobytes())
     return digest.hexdigest()[:32]
 
@@ -771,7 +772,7 @@ def _objects(document: Document, version: str, chunks: Sequence[Chunk], vectors:
                 "end": chunk.end,
                 "page_label": chunk.page_label,
                 "heading": chunk.heading,
-                "margins": [place for margin in chunk.margins for place in margin],
+                "margins": [place for margin in chunk.running_lines for place in margin],
                 "parser": chunk.parser,
             },
             vector=vector.tolist(),
@@ -818,7 +819,7 @@ def _to_chunk(values: dict[str, Any], document: Document) -> Chunk:
         end=values["end"],
         text=values["text"] or "",
         heading=values["heading"] or "",
-        margins=tuple(zip(flat[::2], flat[1::2], strict=True)),
+        running_lines=tuple(zip(flat[::2], flat[1::2], strict=True)),
         parser=values["parser"] or "",
     )
 

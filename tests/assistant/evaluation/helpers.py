@@ -5,7 +5,7 @@ from assistant.evaluation.answers import run_answers
 from assistant.evaluation.questions import Question
 from assistant.llm.kinds import quotes
 from ingest.library import Library
-from ingest.store import Identity
+from ingest.store.contract import Identity
 from tests.assistant.helpers import PagesStore, WordEmbedder
 
 QUESTIONS = [

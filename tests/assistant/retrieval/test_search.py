@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assistant.retrieval.search import PASSAGE_CHARACTERS, merge, rank_pages, search, whole_page
-from ingest.store import Hit
+from ingest.store.contract import Hit
 from ingest.text.chunks import Chunk
 from tests.assistant.helpers import PagesStore, WordEmbedder
 
@@ -84,10 +84,10 @@ def test_white_space_that_was_cut_away_between_neighbours_does_not_part_them():
     assert whole_page([second, first]).text == grown.text
 
 
-def test_margins_move_with_the_text():
+def test_running_lines_move_with_the_text():
     first = chunk(0, 100)
-    second = replace(chunk(80, 200), margins=((100, 120),))
-    assert merge(first, [], [first, second]).margins == ((180, 200),)
+    second = replace(chunk(80, 200), running_lines=((100, 120),))
+    assert merge(first, [], [first, second]).running_lines == ((180, 200),)
 
 
 def test_a_whole_page_is_all_of_its_chunks():

@@ -16,11 +16,13 @@ import numpy as np
 import pytest
 
 from ingest.config import IngestConfig
-from ingest.embed import find_weights, load_embedder, mostly_english
 from ingest.embed.endpoint import ollama_address
-from ingest.embed.graph import quantise_rows, read_safetensors
+from ingest.embed.graph import quantize_rows, read_safetensors
+from ingest.embed.load import load_embedder
 from ingest.embed.minilm import MiniLM
+from ingest.embed.weights import find_weights
 from ingest.errors import EmbedderUnavailable
+from ingest.text.language import mostly_english
 from quire import UsageError
 
 TEXTS = [
@@ -108,10 +110,12 @@ def test_no_texts_give_no_rows(exact: MiniLM) -> None:
     assert exact.embed_passages([]).shape == (0, 384)
 
 
-def test_texts_over_256_tokens_are_counted(config: IngestConfig, exact: MiniLM) -> None:
-    before = exact.truncated
-    exact.embed_passages(["word " * 254, "word " * 255, "short"])
-    assert exact.truncated == before + 1
+def test_a_text_is_embedded_by_its_first_256_tokens(exact: MiniLM) -> None:
+    shorter, fits, longer = exact.embed_passages(
+        ["word " * 253, "word " * 254, "word " * 255]
+    )  # and two special tokens
+    np.testing.assert_allclose(longer, fits, atol=1e-6)
+    assert np.abs(shorter - fits).max() > 1e-6
 
 
 def test_second_load_takes_the_cached_graph_and_leaves_no_scraps(config: IngestConfig, exact: MiniLM) -> None:
@@ -124,7 +128,7 @@ def test_second_load_takes_the_cached_graph_and_leaves_no_scraps(config: IngestC
 
 def test_two_processes_that_build_at_once_both_answer(tmp_path: Path) -> None:
     code = (
-        "from pathlib import Path; from ingest.config import IngestConfig; from ingest.embed import load_embedder;"
+        "from pathlib import Path; from ingest.config import IngestConfig; from ingest.embed.load import load_embedder;"
         f"print(load_embedder(IngestConfig(home=Path({str(tmp_path)!r})), threads=1).embed_query('cat').sum())"
     )
     command = [sys.executable, "-c", code]
@@ -178,14 +182,14 @@ def test_no_weights_name_the_command_that_fetches_them(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"", b"\x10", b"\xff" * 64, b"\x02\0\0\0\0\0\0\0{]", b"\x02\0\0\0\0\0\0\0[]"])
 def test_bytes_that_are_no_safetensors_are_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "model.safetensors").write_bytes(content)
-    with pytest.raises(EmbedderUnavailable, match="fetch the weights again"):
+    with pytest.raises(EmbedderUnavailable, match="download the weights again"):
         read_safetensors(tmp_path / "model.safetensors")
 
 
-def test_quantised_weights_are_within_half_a_step() -> None:
+def test_quantized_weights_are_within_half_a_step() -> None:
     weight = np.random.default_rng(0).normal(size=(6, 40)).astype(np.float32)
     weight[3] = 0
-    packed, scale = quantise_rows(weight)
+    packed, scale = quantize_rows(weight)
     assert np.abs(packed).max() == 63
     assert (np.abs(packed * scale[:, None] - weight) <= scale[:, None] * 0.501).all()
 
@@ -272,14 +276,13 @@ def test_openai_rows_come_in_order_and_at_unit_length(endpoint: str) -> None:
     rows = embedder.embed_passages(texts)
     np.testing.assert_allclose(rows[:, 0] / rows[:, 2], range(1, 71), rtol=1e-4)
     np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-5)
-    assert embedder.identity().dimension == 3 and embedder.truncated == 0
+    assert embedder.identity().dimension == 3
 
 
-def test_openai_text_too_long_is_shortened_alone_and_counted(endpoint: str) -> None:
+def test_openai_text_too_long_is_shortened_alone(endpoint: str) -> None:
     embedder = load_embedder(_openai(endpoint))
     rows = embedder.embed_passages(["b" * 10, "c" * 900, "d" * 300])
     np.testing.assert_allclose(rows[:, 0] / rows[:, 2], [10, 225, 300], rtol=1e-4)
-    assert embedder.truncated == 1
 
 
 def test_openai_refusals_name_the_setting(endpoint: str) -> None:
@@ -337,7 +340,7 @@ def test_only_other_languages_are_told_from_english(text: str, english: bool) ->
 def test_embedding_leaves_nothing_of_usage_statistics_behind(tmp_path):
     code = (
         "from pathlib import Path\nimport sys\nfrom ingest.config import IngestConfig\n"
-        "from ingest.embed import load_embedder\n"
+        "from ingest.embed.load import load_embedder\n"
         "load_embedder(IngestConfig(home=Path(sys.argv[1]))).embed_query('a question')"
     )
     # a build machine's variables would turn them off as well

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from ingest.errors import IngestError, UnreadablePDF
-from ingest.files.pdf_store import Copies
+from ingest.files.pdf_store import PdfStore
 
 
-def kept(copies: Copies, tmp_path: Path, data: bytes, *, library: str = "l", document: str = "d") -> str:
+def kept(copies: PdfStore, tmp_path: Path, data: bytes, *, library: str = "l", document: str = "d") -> str:
     source = tmp_path / "source.pdf"
     source.write_bytes(data)
     temporary, sha256, size = copies.take(source)
@@ -20,7 +20,7 @@ def kept(copies: Copies, tmp_path: Path, data: bytes, *, library: str = "l", doc
 
 
 def test_a_copy_is_found_by_its_hash_and_readable_by_its_owner_only(tmp_path: Path) -> None:
-    copies = Copies(tmp_path)
+    copies = PdfStore(tmp_path)
     sha256 = kept(copies, tmp_path, b"one")
     assert sha256 == hashlib.sha256(b"one").hexdigest()
     path = copies.path(sha256)
@@ -31,7 +31,7 @@ def test_a_copy_is_found_by_its_hash_and_readable_by_its_owner_only(tmp_path: Pa
 
 
 def test_a_copy_stays_as_long_as_one_document_uses_it(tmp_path: Path) -> None:
-    copies = Copies(tmp_path)
+    copies = PdfStore(tmp_path)
     sha256 = kept(copies, tmp_path, b"one", document="first")
     kept(copies, tmp_path, b"one", document="second")
     copies.release(library="l", document_id="first")
@@ -41,7 +41,7 @@ def test_a_copy_stays_as_long_as_one_document_uses_it(tmp_path: Path) -> None:
 
 
 def test_removing_a_library_takes_its_copies_and_no_others(tmp_path: Path) -> None:
-    copies = Copies(tmp_path)
+    copies = PdfStore(tmp_path)
     mine, both = kept(copies, tmp_path, b"mine", document="a"), kept(copies, tmp_path, b"both", document="b")
     kept(copies, tmp_path, b"both", library="other", document="b")
     copies.release_library("l")
@@ -50,7 +50,7 @@ def test_removing_a_library_takes_its_copies_and_no_others(tmp_path: Path) -> No
 
 
 def test_a_replaced_version_goes_and_the_new_one_stays(tmp_path: Path) -> None:
-    copies = Copies(tmp_path)
+    copies = PdfStore(tmp_path)
     old, new = kept(copies, tmp_path, b"old"), kept(copies, tmp_path, b"new")
     copies.release(library="l", document_id="d", keep_sha256=new)
     assert copies.path(old) is None
@@ -58,7 +58,7 @@ def test_a_replaced_version_goes_and_the_new_one_stays(tmp_path: Path) -> None:
 
 
 def test_only_old_leftovers_are_swept(tmp_path: Path) -> None:
-    copies = Copies(tmp_path)
+    copies = PdfStore(tmp_path)
     for name, age in (("incoming-old.pdf", 100_000), ("incoming-new.pdf", 0)):
         (copies.folder / name).write_bytes(b"x")
         os.utime(copies.folder / name, (time.time() - age,) * 2)
@@ -69,9 +69,9 @@ def test_only_old_leftovers_are_swept(tmp_path: Path) -> None:
 @pytest.mark.parametrize("sha256", ["../../etc/passwd", "", "A" * 64, "a" * 63])
 def test_only_a_hash_leads_to_a_file(tmp_path: Path, sha256: str) -> None:
     with pytest.raises(IngestError, match="name a document of the library"):
-        Copies(tmp_path).path(sha256)
+        PdfStore(tmp_path).path(sha256)
 
 
 def test_a_file_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
     with pytest.raises(UnreadablePDF, match=r"gone\.pdf.*check the file"):
-        Copies(tmp_path).take(tmp_path / "gone.pdf")
+        PdfStore(tmp_path).take(tmp_path / "gone.pdf")

@@ -1,11 +1,11 @@
 """Which lines run on every page, and which are headings."""
 
-from ingest.pdf.layout import body_size, headings, margins
+from ingest.pdf.layout import body_size, headings, running_lines
 from ingest.pdf.pdfium import Line
 
 
 def marked(*texts: str) -> list[list[str]]:
-    return [[text[a:b] for a, b in ranges] for text, ranges in zip(texts, margins(texts), strict=True)]
+    return [[text[a:b] for a, b in ranges] for text, ranges in zip(texts, running_lines(texts), strict=True)]
 
 
 def test_lines_that_repeat_at_top_or_bottom_are_margins_digits_aside() -> None:

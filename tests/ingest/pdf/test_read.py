@@ -52,13 +52,13 @@ def test_headings_are_the_outline_titles_then_the_lines_in_larger_type(read_repo
 
 def test_running_headers_and_footers_are_marked_and_nothing_else(read_report: PDF) -> None:
     for page in read_report.pages:
-        marked = [page.text[a:b] for a, b in page.margins]
+        marked = [page.text[a:b] for a, b in page.running_lines]
         assert marked == ["ACME Corporation | Annual Report 2020", f"Page {page.number} of 6"]
 
 
 def test_a_file_of_two_pages_has_no_running_lines(folder: Path) -> None:
     source = read_pdf(pdfs.saved(pdfs.document("Same line.\nOne.", "Same line.\nTwo."), folder / "two.pdf"))
-    assert [page.margins for page in source.pages] == [(), ()]
+    assert [page.running_lines for page in source.pages] == [(), ()]
 
 
 def test_values_of_form_fields_are_read(folder: Path) -> None:

@@ -13,7 +13,8 @@ import pytest
 
 from ingest.config import IngestConfig
 from ingest.errors import IdentityMismatch, StoreError, UnknownDocument
-from ingest.store import copy_library, libraries, open_store, remove_library
+from ingest.library import copy_library
+from ingest.store.opening import libraries, open_store, remove_library
 from tests.ingest.store_examples import IDENTITY, WORDS, embed, make_document, unit
 
 BOTH = [pytest.param("sqlite", id="sqlite"), pytest.param("weaviate", id="weaviate", marks=pytest.mark.server)]
@@ -186,7 +187,7 @@ def test_vectors_of_another_length_are_refused_and_nothing_is_stored(store):
     document, chunks, _ = FRUIT
     with pytest.raises(StoreError, match="quire docs reindex"):
         store.put(document, chunks, np.ones((4, 3), dtype=np.float32))
-    with pytest.raises(StoreError, match="4 passages came with 2 vectors"):
+    with pytest.raises(StoreError, match="4 chunks but 2 vectors"):
         store.put(document, chunks, np.ones((2, len(WORDS)), dtype=np.float32))
     with pytest.raises(StoreError, match="NaN"):
         store.put(document, chunks, np.full((4, len(WORDS)), np.nan, dtype=np.float32))

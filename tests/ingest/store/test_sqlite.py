@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from ingest.config import IngestConfig
 from ingest.errors import SchemaTooNew, StoreError
-from ingest.store import libraries, open_store, remove_library
+from ingest.store.opening import libraries, open_store, remove_library
 from ingest.store.sqlite import SCHEMA_VERSION, index_folder, library_path
 from ingest.store.sqlite.matrix import BLOCK, Matrix
 from quire import UsageError
@@ -296,7 +296,7 @@ WRITER = """
 import sys
 from pathlib import Path
 from ingest.config import IngestConfig
-from ingest.store import open_store
+from ingest.store.opening import open_store
 from tests.ingest.store_examples import IDENTITY, make_document
 store = open_store(IngestConfig(home=Path(sys.argv[1])), create=True)
 store.set_identity(IDENTITY)
@@ -409,7 +409,7 @@ import resource, sys
 from pathlib import Path
 from ingest.config import IngestConfig
 from ingest.errors import StoreError
-from ingest.store import open_store
+from ingest.store.opening import open_store
 from tests.ingest.store_examples import make_document
 store = open_store(IngestConfig(home=Path(sys.argv[1])), create=False)
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
@@ -451,7 +451,7 @@ import sys
 from pathlib import Path
 from ingest.config import IngestConfig
 from ingest.errors import StoreError
-from ingest.store import libraries, open_store
+from ingest.store.opening import libraries, open_store
 from tests.ingest.store_examples import embed, make_document
 config = IngestConfig(home=Path(sys.argv[1]))
 store = open_store(config, create=False)

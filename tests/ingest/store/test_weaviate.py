@@ -24,8 +24,9 @@ import pytest
 
 from ingest.config import IngestConfig
 from ingest.errors import SchemaTooNew, StoreError, StoreUnreachable
+from ingest.library import copy_library, incomplete_documents
 from ingest.pipeline import ingest
-from ingest.store import copy_library, libraries, miscounted, open_store, remove_library
+from ingest.store.opening import libraries, open_store, remove_library
 from ingest.store.weaviate import embedded
 from ingest.store.weaviate.connection import Address, parse_address
 from ingest.store.weaviate.schema import base_name, passages_name, records_name
@@ -302,14 +303,14 @@ def test_what_weaviate_lost_behind_our_back_is_named_by_document_and_mended_by_i
     documents = [make_document(f"/docs/{name}.pdf", *[f"apple {name} {i}" for i in range(5)]) for name in "abc"]
     for one in documents:
         store.put(*one)
-    assert miscounted(store) == []
+    assert incomplete_documents(store) == []
     passages = store._passages(1)
     lost = [o for o in passages.query.fetch_objects(limit=99).objects if o.properties["document"] == "b.pdf"][:2]
     for one in lost:
         passages.data.delete_by_id(one.uuid)
-    assert [(document.name, held) for document, held in miscounted(store)] == [("b.pdf", 3)]
+    assert [(document.name, held) for document, held in incomplete_documents(store)] == [("b.pdf", 3)]
     store.put(*documents[1])
-    assert miscounted(store) == []
+    assert incomplete_documents(store) == []
     assert (store.count(), total_objects(store)) == (15, 15)
 
 
@@ -324,7 +325,7 @@ def test_ingest_does_not_take_a_document_as_unchanged_of_which_weaviate_lost_pas
         report = ingest([str(tmp_path / "pdfs")], config)
         assert [one.document for one in report.replaced] == [lost.properties["document"]]
         assert (len(report.unchanged), report.failed) == (1, [])
-        assert miscounted(store) == []
+        assert incomplete_documents(store) == []
 
 
 @server
@@ -381,7 +382,7 @@ def test_two_homes_share_one_weaviate_library(config, store, tmp_path):
     """Two machines: another process with a home folder of its own writes, this one reads."""
     program = (
         "import sys, json; from dataclasses import fields; from pathlib import Path\n"
-        "from ingest.config import IngestConfig; from ingest.store import open_store\n"
+        "from ingest.config import IngestConfig; from ingest.store.opening import open_store\n"
         "from tests.ingest.store_examples import IDENTITY, make_document\n"
         "url, grpc, key, name, home = sys.argv[1:]\n"
         "config = IngestConfig(home=Path(home), library=name, store='weaviate', weaviate_url=url, weaviate_grpc_url=grpc,\n"
@@ -605,7 +606,7 @@ OTHER = """
 import sys, time
 from pathlib import Path
 from ingest.config import IngestConfig
-from ingest.store import open_store
+from ingest.store.opening import open_store
 from tests.ingest.store_examples import IDENTITY, make_varied
 config = IngestConfig(home=Path(sys.argv[1]), store="weaviate-embedded")
 store = open_store(config, create=True)

@@ -11,9 +11,9 @@ PROSE = st.text(alphabet="abcAB .!?\n\t-1é̈中😀", max_size=600)
 ANY = st.text(max_size=300)
 
 
-def pdf(*texts: str, margins: tuple[tuple[int, int], ...] = ()) -> PDF:
+def pdf(*texts: str, running_lines: tuple[tuple[int, int], ...] = ()) -> PDF:
     pages = tuple(
-        Page(number=i, label=f"p{i}", text=text, headings=("One", "Two"), margins=margins)
+        Page(number=i, label=f"p{i}", text=text, headings=("One", "Two"), running_lines=running_lines)
         for i, text in enumerate(texts, 1)
     )
     return PDF(pages=pages, title="", parser="pypdfium2 5")
@@ -108,19 +108,19 @@ def test_a_chunk_knows_page_label_heading_and_parser() -> None:
 
 def test_margins_are_relative_to_the_chunk_and_left_out_of_its_body() -> None:
     text = "ACME Annual Report\nReal words.\nPage 7"
-    source = pdf(text, margins=((0, 18), (31, 37)))
+    source = pdf(text, running_lines=((0, 18), (31, 37)))
     [whole] = split(source, document_id="d", document="a.pdf", sha256="00", size=100, overlap=0)
-    assert whole.margins == ((0, 18), (31, 37))
+    assert whole.running_lines == ((0, 18), (31, 37))
     assert whole.body == "Real words."
     parts = split(source, document_id="d", document="a.pdf", sha256="00", size=20, overlap=0)
-    assert [(c.text, c.margins, c.body) for c in parts] == [
+    assert [(c.text, c.running_lines, c.body) for c in parts] == [
         ("ACME Annual Report", ((0, 18),), ""),
         ("Real words.\nPage 7", ((12, 18),), "Real words."),
     ]
 
 
-def chunk(text: str, margins: tuple[tuple[int, int], ...] = ()) -> Chunk:
-    return Chunk("id", "d", "doc", 1, "1", 0, len(text), text, margins=margins)
+def chunk(text: str, running_lines: tuple[tuple[int, int], ...] = ()) -> Chunk:
+    return Chunk("id", "d", "doc", 1, "1", 0, len(text), text, running_lines=running_lines)
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_what_is_embedded_begins_with_the_names_words_then_the_titles_others(nam
 
 
 def test_what_is_embedded_lacks_headers_and_footers() -> None:
-    made = embedding_text(chunk("Header\nWords.", margins=((0, 6),)), name="a.pdf", title="")
+    made = embedding_text(chunk("Header\nWords.", running_lines=((0, 6),)), name="a.pdf", title="")
     assert made == "a\nWords."
 
 
@@ -148,7 +148,7 @@ def test_the_words_of_a_link_are_those_of_its_last_part() -> None:
 
 def test_a_page_is_about_its_first_lines_without_running_headers_and_its_headings() -> None:
     text = "Annual report 2022\n7\nBalance sheet\nin millions\nCash 1 2\nmore and more\n"
-    page = Page(1, "7", text, headings=("Balance sheet", "Assets"), margins=((0, 19),))
+    page = Page(1, "7", text, headings=("Balance sheet", "Assets"), running_lines=((0, 19),))
     assert page_heading(page) == "Balance sheet in millions Cash 1 2 | Assets"
 
 
