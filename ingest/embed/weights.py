@@ -50,7 +50,7 @@ def find_weights(
         if found is None:
             raise EmbedderUnavailable(
                 f"{folder} holds no model.safetensors or onnx/model.onnx beside a tokenizer.json",
-                f"name a folder with the files of {REPOSITORY}, or set the embedder to minilm",
+                f"give a folder with the files of {REPOSITORY}, or set the embedder to minilm",
             )
         return found
     places = [
