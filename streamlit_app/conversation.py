@@ -44,7 +44,7 @@ class OpenConversation:
         """Remove the turns from index `place` on."""
         with self._lock:
             if place < len(self.turns) and history is not None and self.saved:
-                history().cut(self.id, self.turns[place].position)
+                history().truncate(self.id, self.turns[place].position)
             del self.turns[place:]
 
     def export(self) -> tuple[Conversation, list[Turn]]:

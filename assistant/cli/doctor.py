@@ -9,7 +9,7 @@ import platform
 import shlex
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -40,17 +40,16 @@ class Finding:
 
 def diagnose(ingest_config: IngestConfig, config: AssistantConfig) -> list[Finding]:
     """Return the result of every check, the required ones first; servers are contacted, nothing is changed."""
-    checks: tuple[Callable[[], Iterator[Finding]], ...] = (
-        lambda: _python(),
-        lambda: _embedder(ingest_config),
-        lambda: _store(ingest_config),
-        lambda: _disk_and_memory(ingest_config.home),
-        lambda: _models(config),
-        lambda: _weaviate(ingest_config),
-        lambda: _extras(),
-        lambda: _gpu(),
-    )
-    return [finding for check in checks for finding in check()]
+    return [
+        *_python(),
+        *_embedder(ingest_config),
+        *_store(ingest_config),
+        *_disk_and_memory(ingest_config.home),
+        *_models(config),
+        *_weaviate(ingest_config),
+        *_extras(),
+        *_gpu(),
+    ]
 
 
 def build_parser() -> argparse.ArgumentParser:

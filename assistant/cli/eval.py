@@ -146,15 +146,13 @@ def _answers(args: argparse.Namespace) -> int:
 
 
 def _print_summary(result: dict[str, Any]) -> None:
+    from assistant.evaluation.runs import threshold_sentence
+
     questions = pluralize(result["questions"], "question")
     unanswerable = pluralize(result["unanswerable"], "unanswerable one")
     print(f"{result['model']}: {questions} and {unanswerable}, scope {result['scope']}")
     print_scores(result["scores"])
-    threshold = result["threshold"]
-    print(
-        f"threshold {threshold['value']}: refuses {_percent(threshold['false_refusals'])} of the answerable questions "
-        f"and {_percent(threshold['right_refusals'])} of the unanswerable ones"
-    )
+    print(threshold_sentence(result["threshold"]))
     if result["judge_failures"] is not None:
         print(f"the judge {result['judge']} gave no verdict on {result['judge_failures']:.1%} of the answers")
     print(f"answers.jsonl, summary.json and report.html are in {result['out']}", file=sys.stderr)
@@ -176,10 +174,6 @@ def _compare(args: argparse.Namespace) -> int:
 def _answers_file(text: str) -> Path:
     path = Path(text)
     return path / "answers.jsonl" if path.is_dir() else path
-
-
-def _percent(share: float | None) -> str:
-    return "none" if share is None else f"{share:.1%}"
 
 
 def _slug(text: str) -> str:

@@ -112,11 +112,11 @@ class History:
 
     # conversations
 
-    def start(self, library: str, *, title: str = "", conversation_id: str = "") -> str:
+    def start(self, library: str, *, conversation_id: str = "") -> str:
         """Create a conversation and return its id, a new one if none is given."""
         conversation_id, now = conversation_id or uuid.uuid4().hex, _now()
         with self._change() as db:
-            db.execute("INSERT INTO conversations VALUES (?, ?, ?, ?, ?)", (conversation_id, title, library, now, now))
+            db.execute("INSERT INTO conversations VALUES (?, ?, ?, ?, ?)", (conversation_id, "", library, now, now))
         return conversation_id
 
     def add(self, conversation_id: str, answer: Answer) -> Turn:
@@ -137,7 +137,7 @@ class History:
             )
         return Turn(turn_id, position, now, answer)
 
-    def cut(self, conversation_id: str, position: int) -> None:
+    def truncate(self, conversation_id: str, position: int) -> None:
         """Delete the turns from `position` on."""
         with self._change() as db:
             self._check_exists(conversation_id)
@@ -202,22 +202,17 @@ class History:
         edit: str = "",
         conversation_id: str | None = None,
         turn_id: str | None = None,
-    ) -> str:
-        """Store a thumb (1 up, -1 down) and a corrected answer, if any, and return its id.
-
-        A second thumb on the same turn replaces the first.
-        """
+    ) -> None:
+        """Store a thumb (1 up, -1 down) and a corrected answer, if any; it replaces an earlier thumb on the turn."""
         if thumb not in (-1, 1):
             raise UsageError(f"thumb is {thumb!r}", "use 1 for up, -1 for down")
-        feedback_id = uuid.uuid4().hex
         with self._change() as db:
             if turn_id is not None:
                 db.execute("DELETE FROM feedback WHERE turn_id = ?", (turn_id,))
             db.execute(
                 "INSERT INTO feedback VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (feedback_id, conversation_id, turn_id, _now(), thumb, edit.strip(), answer_to_json(answer)),
+                (uuid.uuid4().hex, conversation_id, turn_id, _now(), thumb, edit.strip(), answer_to_json(answer)),
             )
-        return feedback_id
 
     def feedback(self) -> list[Feedback]:
         """Return all feedback, oldest first."""

@@ -17,6 +17,7 @@ _AMOUNT = re.compile(
     r"(?P<close>\))?\s?(?P<unit>%|percent\b|percentage points\b|bps\b|[a-z]+\b)?",
     re.I,
 )
+_TOLERANCE = 0.01  # relative
 
 
 @dataclass(frozen=True)
@@ -45,15 +46,15 @@ def read_amounts(text: str) -> list[Amount]:
     return found
 
 
-def numeric_match(expected: str, answer: str, *, tolerance: float = 0.01) -> bool | None:
-    """Return whether an answer states the expected number; None if the expected answer is not a number.
+def numeric_match(expected: str, answer: str) -> bool | None:
+    """Return whether an answer states the expected number within 1 %; None if the expected answer is not a number.
 
     "$1,577 million", "1577.00" and "$1.577 billion" match, as do "8.7%" and "0.087".
     """
     wanted = _expected_amount(expected)
     if wanted is None:
         return None
-    return any(_equal(wanted, stated, tolerance) for stated in read_amounts(answer))
+    return any(_equal(wanted, stated) for stated in read_amounts(answer))
 
 
 def _expected_amount(text: str) -> Amount | None:
@@ -64,7 +65,7 @@ def _expected_amount(text: str) -> Amount | None:
     return found[0] if words <= 3 else None  # with more words it is a statement, which needs a judge
 
 
-def _equal(wanted: Amount, stated: Amount, tolerance: float) -> bool:
+def _equal(wanted: Amount, stated: Amount) -> bool:
     pairs = [(wanted.value, stated.value)]
     if wanted.percent != stated.percent:
         pairs += [(wanted.value / 100, stated.value)] if wanted.percent else [(wanted.value, stated.value / 100)]
@@ -79,4 +80,4 @@ def _equal(wanted: Amount, stated: Amount, tolerance: float) -> bool:
         ]
     if wanted.in_brackets or stated.in_brackets:  # statements show an expenditure of 1,577 as a cash flow of (1,577)
         pairs = [(abs(left), abs(right)) for left, right in pairs]
-    return any(abs(left - right) <= tolerance * max(abs(left), 1e-9) for left, right in pairs)
+    return any(abs(left - right) <= _TOLERANCE * max(abs(left), 1e-9) for left, right in pairs)

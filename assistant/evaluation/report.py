@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from assistant.evaluation.metrics import METRICS
-from assistant.evaluation.runs import Row
+from assistant.evaluation.runs import Row, threshold_sentence
 from assistant.retrieval.search import whole_page
 from quire import pluralize
 
@@ -80,13 +80,7 @@ def _scores(summary: dict[str, Any]) -> str:
             f"<tr><td>{escape(name)}<td class=n>{score['mean']:.3f}<td>{score['low']:.3f} to {score['high']:.3f}"
             f"<td class=n>{score['n']}<td>{escape(METRICS[name])}"
         )
-    threshold = summary["threshold"]
-    lines.append("</table>")
-    lines.append(
-        f"<p>Threshold {threshold['value']}: {_percent(threshold['false_refusals'])} of the answerable questions score "
-        f"below it, and {_percent(threshold['right_refusals'])} of the unanswerable ones.</p>"
-    )
-    return "\n".join(lines)
+    return "\n".join([*lines, "</table>", f"<p>{threshold_sentence(summary['threshold'])}</p>"])
 
 
 def _failure(row: Row, wrong: Sequence[str], page_text: PageText) -> str:
@@ -105,7 +99,3 @@ def _failure(row: Row, wrong: Sequence[str], page_text: PageText) -> str:
         f"<div><p><b>{escape(row['question'])}</b></p><p>expected: {escape(row['expected'])}</p>"
         f"<pre>{escape(row['answer'])}</pre>{quotes}</div><div>{pages}</div></div>"
     )
-
-
-def _percent(share: float | None) -> str:
-    return "none" if share is None else f"{share:.1%}"

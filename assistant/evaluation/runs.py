@@ -96,6 +96,18 @@ def compare_runs(first: Path, second: Path) -> dict[str, Any]:
     }
 
 
+def threshold_sentence(threshold: Mapping[str, Any]) -> str:
+    """Return the `threshold` of a summary as a sentence."""
+    answerable, unanswerable = (
+        "none" if share is None else f"{share:.1%}"
+        for share in (threshold["false_refusals"], threshold["right_refusals"])
+    )
+    return (
+        f"Threshold {threshold['value']}: {answerable} of the answerable questions score below it, "
+        f"and {unanswerable} of the unanswerable ones."
+    )
+
+
 def _threshold_summary(rows: Sequence[Row]) -> dict[str, Any]:
     """Return the threshold with the share of questions whose best passage scores below it."""
     value = rows[0]["threshold"]

@@ -28,14 +28,14 @@ def test_turns_come_back_in_order_after_closing(tmp_path):
     assert (listed.title, listed.turns, listed.library) == (QUESTION, 2, "default")
 
 
-def test_a_conversation_is_renamed_cut_and_deleted(tmp_path):
+def test_a_conversation_is_renamed_truncated_and_deleted(tmp_path):
     history = History(tmp_path)
     conversation = history.start("default")
     history.add(conversation, an_answer())
     history.add(conversation, an_answer("Nobody lives there [1]."))
     history.rename(conversation, "  The \n moon ")
     assert history.conversation(conversation[:6]).title == "The moon"
-    history.cut(conversation, 1)
+    history.truncate(conversation, 1)
     assert [turn.position for turn in history.turns(conversation)] == [0]
     history.delete(conversation)
     assert history.conversations() == []
