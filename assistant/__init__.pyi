@@ -1,12 +1,12 @@
 # questions to cited answers
 from .answering.agent import Agent as Agent
-from .answering.agent import Answer as Answer
-from .answering.agent import Done as Done
-from .answering.agent import Event as Event
-from .answering.agent import Found as Found
-from .answering.agent import Notice as Notice
-from .answering.agent import Token as Token
-from .answering.agent import Usage as Usage
+from .answering.answer import Answer as Answer
+from .answering.answer import Done as Done
+from .answering.answer import Event as Event
+from .answering.answer import Found as Found
+from .answering.answer import Notice as Notice
+from .answering.answer import Token as Token
+from .answering.answer import Usage as Usage
 from .answering.citations import Citation as Citation
 from .answering.citations import Span as Span
 

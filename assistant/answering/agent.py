@@ -1,147 +1,51 @@
-"""Answers a question from a library: look up, budget, generate, filter, cite; it stores nothing and prints nothing."""
+"""The agent: answers a question from a library with a model. It stores nothing and prints nothing."""
 
 from __future__ import annotations
 
 import asyncio
-import queue
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from assistant.answering import followup
+from assistant.answering.answer import Answer, Done, Event, Found, Notice, Token, Usage
 from assistant.answering.budget import Packed, answer_room, pack
-from assistant.answering.citations import AnswerFilter, Citation, Span, cite
-from assistant.answering.prompt import REFUSAL, Message, is_refusal
+from assistant.answering.citations import AnswerFilter, Citation, cite
+from assistant.answering.evidence import find_evidence
+from assistant.answering.generation import Reply, Written, write_answer
+from assistant.answering.prompt import REFUSAL, is_refusal
 from assistant.answering.quotes import EXCERPTS, Quote, line, pick
+from assistant.answering.toolbox import EvidenceBudget, make_tools
 from assistant.config import AssistantConfig, Sampling
-from assistant.errors import AssistantError, ModelError, ModelInterrupted
-from assistant.retrieval.ranking import share, word_forms, words_of
+from assistant.errors import AssistantError, ModelError
+from assistant.llm.model import QUOTES, Model
 from assistant.retrieval.search import Passage, QueryEmbedder, search
-from quire import QuireError, pluralize
+from quire import pluralize
 
 if TYPE_CHECKING:
-    from assistant.llm.model import Model
     from ingest import Store
 
-NO_DOCUMENTS = "No documents are asked: this is the model alone, and nothing it says is checked."
-_ALONGSIDE = 0.5  # share of the threshold that further passages must reach once one has passed it: with the whole
-# threshold for each, 5 of 59 evidence pages that were found never reached the prompt
-_OWN_WORDS = (
-    0.5  # share of a follow-up's own words that a passage must hold, else the follow-up is looked up alone: of 22
-)
-# follow-ups to a 10-K all 7 on something else are refused, and 2 of the others, which are refused without a history too
+NO_DOCUMENTS = "No documents are used: the model answers alone, and nothing it says is checked."
+_MODE_NOTICES = {"quotes": (EXCERPTS,), "chat": (NO_DOCUMENTS,), "model": ()}
 _TEMPLATE_TOKENS = 50  # the budget's allowance for a chat template, which a server may not use
-_POLL_SECONDS = 0.05  # how soon a cancel is seen while the model is silent
 
 
 @dataclass(frozen=True)
-class Usage:
-    """What one answer took."""
-
-    prompt_tokens: int = 0  # as the server pluralize, else as the budget did
-    evidence_tokens: int = 0
-    answer_tokens: int = 0
-    dropped_passages: int = 0
-    dropped_turns: int = 0
-    seconds: float = 0.0
-    first_token_seconds: float | None = None  # from the question to the first shown token
-    own_seconds: float | None = None  # the part of it before the model was called
-
-
-@dataclass(frozen=True)
-class Answer:
-    """One answer with everything it stands on: `passages[n - 1]` is what [n] points at."""
+class _Request:
+    """What one call asks for, with the defaults filled in."""
 
     question: str
-    text: str
-    refused: bool
-    mode: str  # "model", "quotes", or "chat" where no documents were asked
-    model: str
-    citations: tuple[Citation, ...] = ()
-    passages: tuple[Passage, ...] = ()
-    notices: tuple[str, ...] = ()
-    usage: Usage = Usage()
-    unsupported: tuple[Span, ...] = ()  # sentences of `text` that no passage supports
-    invented: tuple[int, ...] = ()  # numbers that were cited and not prompted; none of them is in `text`
-    interrupted: str = ""  # why the answer broke off, "" where it did not
-    asked: str = ""  # the question as it was looked up, after condensing
-    messages: tuple[Message, ...] = ()  # as sent
-    sampling: Sampling | None = None
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return what `quire ask --json` prints."""
-        return {
-            "question": self.question,
-            "answer": self.text,
-            "refused": self.refused,
-            "mode": self.mode,
-            "model": self.model,
-            "citations": [citation.as_dict() for citation in self.citations],
-            "passages": [passage.as_dict() for passage in self.passages],
-            "notices": list(self.notices),
-            "usage": dict(vars(self.usage)),
-            "unsupported": [span.as_dict() for span in self.unsupported],
-            "invented": list(self.invented),
-            "interrupted": self.interrupted,
-            "asked": self.asked or self.question,
-        }
-
-
-@dataclass(frozen=True)
-class Found:
-    """The passages that the answer may use; comes first."""
-
-    passages: tuple[Passage, ...]
-
-
-@dataclass(frozen=True)
-class Token:
-    """The next piece of the answer, safe to show."""
-
-    text: str
-
-
-@dataclass(frozen=True)
-class Notice:
-    """Something a person should know about this answer."""
-
-    text: str
-
-
-@dataclass(frozen=True)
-class Done:
-    """The whole answer; comes last."""
-
-    answer: Answer
-
-
-Event = Found | Token | Notice | Done
-
-
-@dataclass
-class _Draft:
-    """An answer on its way."""
-
-    question: str
-    mode: str
-    started: float
+    mode: str  # as in Answer
+    documents: Sequence[str] | None
+    k: int
+    history: Sequence[Answer]
     sampling: Sampling
-    asked: str = ""
-    notices: list[str] = field(default_factory=list)
-    passages: list[Passage] = field(default_factory=list)
-    packed: Packed | None = None
-    quotes: list[Quote] = field(default_factory=list)
-    pieces: list[str] = field(default_factory=list)
-    invented: list[int] = field(default_factory=list)
-    interrupted: str = ""
-    called: float | None = None
-    first: float | None = None
-    prompt_tokens: int = 0
-    answer_tokens: int = 0
-    end: str = ""  # why the model stopped, as it says itself
+    tools: bool
+    cancel: threading.Event
+    started: float  # on the monotonic clock
 
 
 class Agent:
@@ -177,28 +81,21 @@ class Agent:
         """Yield Found, then Token and Notice events, then Done.
 
         `documents` are ids, None means all; `history` are earlier answers, oldest first. Setting `cancel` ends
-        generation at once, also before the first token; what had come is kept in the answer.
+        generation at once, even before the first token; the answer keeps the text written until then.
         """
-        draft = _Draft(
-            question=question,
-            mode=("quotes" if self._quotes else "model") if use_documents else "chat",
-            started=time.monotonic(),
-            sampling=sampling or self.config.sampling,
-            notices=list(self.model.notices),
+        yield from self._answer(
+            _Request(
+                question=question,
+                mode=("quotes" if self.model.name == QUOTES else "model") if use_documents else "chat",
+                documents=documents,
+                k=k or self.config.passages,
+                history=history,
+                sampling=sampling or self.config.sampling,
+                tools=self.config.tools if tools is None else tools,
+                cancel=cancel or threading.Event(),
+                started=time.monotonic(),
+            )
         )
-        cancel = cancel or threading.Event()
-        for notice in draft.notices:
-            yield Notice(notice)
-        evidence: list[Passage] = []
-        if use_documents:
-            evidence = self._evidence(draft, question, documents, k or self.config.passages, history, cancel)
-            if not evidence:
-                yield Found(())
-                yield Token(REFUSAL)
-                yield Done(self._refused(draft))
-                return
-        yield from self._answer(draft, evidence, history, cancel, documents, use_documents, tools)
-        yield Done(self._finished(draft, use_documents))
 
     async def aask(self, question: str, **options: Any) -> Answer:
         """Return the answer to a question without blocking the event loop."""
@@ -219,325 +116,215 @@ class Agent:
             cancel.set()
 
     def batch(self, questions: Sequence[str], *, workers: int = 1, **options: Any) -> list[Answer]:
-        """Return the answers to several questions, in their order; `workers` are asked at once."""
+        """Return the answers to several questions, in their order, with up to `workers` at the same time."""
         with ThreadPoolExecutor(max_workers=workers) as pool:
             return list(pool.map(lambda question: self.ask(question, **options), questions))
 
     def warm_up(self) -> None:
         """Import what the first answer needs, which takes seconds; nothing is sent to the model."""
-        if not self._quotes:
+        if self.model.name != QUOTES:
             import assistant.answering.graph  # noqa: F401
 
             self.model.build(self.config.sampling)
 
-    # looking up
+    def _answer(self, request: _Request) -> Iterator[Event]:
+        """Yield the events of one answer: this function is the order of the steps from question to answer."""
+        yield from map(Notice, self.model.notices)
+        asked = self._standalone_question(request)
+        evidence = self._evidence(request, asked)
+        if request.mode != "chat" and not evidence:
+            yield from (Found(()), Token(REFUSAL), Done(self._refusal(request, asked)))
+            return
+        prompt = self._prompt(request, evidence)
+        if request.mode != "chat":
+            yield Found(prompt.passages)
+        opening = self._opening_notices(request, prompt)
+        yield from map(Notice, opening)
+        called_at = time.monotonic()
+        if request.mode == "quotes":
+            written = yield from _write_quotes(asked, prompt.passages)
+            closing = []
+        else:
+            written = yield from self._write(request, prompt)
+            closing = self._closing_notices(prompt, written)
+            yield from map(Notice, closing)
+        answer = Answer(
+            question=request.question,
+            text=written.text,
+            refused=False,
+            mode=request.mode,
+            model=self.model.name,
+            citations=written.citations,
+            passages=written.passages,
+            notices=(*self.model.notices, *opening, *closing),
+            usage=_usage(request, prompt, written, called_at),
+            invented=written.invented,
+            interrupted=written.interrupted,
+            asked=asked,
+            messages=prompt.messages,
+            sampling=request.sampling,
+        )
+        yield Done(_cited(answer) if request.mode == "model" else answer)
 
-    @property
-    def _quotes(self) -> bool:
-        return self.model.name == "quotes"
+    def _standalone_question(self, request: _Request) -> str:
+        """Return the question to search for; "" if nothing is searched."""
+        turns = [(answer.question, answer.text) for answer in request.history]
+        if request.mode == "chat":
+            return ""
+        if not turns:
+            return request.question
+        if request.mode == "quotes":
+            return followup.prepend_previous_question(turns, request.question)
+        return followup.condense(self.model, turns, request.question, request.cancel)
 
-    def _evidence(
-        self,
-        draft: _Draft,
-        question: str,
-        documents: Sequence[str] | None,
-        k: int,
-        history: Sequence[Answer],
-        cancel: threading.Event,
-    ) -> list[Passage]:
-        draft.asked = self._standalone(question, history, cancel)
-        found = self._search(draft.asked, k, documents)
-        passes = any(passage.score >= self.config.threshold for passage in found)
-        evidence = [p for p in found if passes and p.score >= _ALONGSIDE * self.config.threshold]
-        if self._quotes and draft.asked != question and not self._says_of(question, found, k, documents):
+    def _evidence(self, request: _Request, asked: str) -> list[Passage]:
+        if request.mode == "chat":
             return []
-        if history and (evidence or followup.is_elliptical(question)):
-            kept = followup.evidence_at_hand(history[-1].passages, [c.number for c in history[-1].citations])
-            allowed = None if documents is None else set(documents)
-            there = {(p.document_id, p.page) for p in evidence}
-            evidence += [
-                p
-                for p in kept
-                if (p.document_id, p.page) not in there and (allowed is None or p.document_id in allowed)
-            ]
-        return evidence
-
-    def _says_of(self, question: str, found: Sequence[Passage], k: int, documents: Sequence[str] | None) -> bool:
-        """Say whether the documents hold what a follow-up adds; the words it is joined with always find something.
-
-        A model reads the passages and can refuse; quotes would show passages for the question before.
-        """
-        asked = word_forms(followup.own_part(question))
-        if not asked or any(share(asked, words_of(p.text)) >= _OWN_WORDS for p in found):
-            return True
-        return any(p.score >= self.config.threshold for p in self._search(question, k, documents))
+        return find_evidence(
+            request.question,
+            asked,
+            lambda question: self._search(question, request.k, request.documents),
+            threshold=self.config.threshold,
+            history=request.history,
+            documents=request.documents,
+            quotes=request.mode == "quotes",
+        )
 
     def _search(self, question: str, k: int, documents: Sequence[str] | None) -> list[Passage]:
         if self.store is None or self.embedder is None:
             raise AssistantError("this agent has no library", "give it a store and an embedder, or use_documents=False")
         return search(self.store, self.embedder, question, k=k, documents=documents)
 
-    def _standalone(self, question: str, history: Sequence[Answer], cancel: threading.Event) -> str:
-        turns = [(answer.question, answer.text) for answer in history]
-        if not turns:
-            return question
-        if self._quotes:
-            return followup.join(turns, question)
-        return followup.condense(self.model, turns, question, cancel)
-
-    # answering
-
-    def _answer(
-        self,
-        draft: _Draft,
-        evidence: Sequence[Passage],
-        history: Sequence[Answer],
-        cancel: threading.Event,
-        documents: Sequence[str] | None,
-        use_documents: bool,
-        tools: bool | None,
-    ) -> Iterator[Event]:
-        packed = pack(
-            draft.question,
+    def _prompt(self, request: _Request, evidence: Sequence[Passage]) -> Packed:
+        return pack(
+            request.question,
             evidence,
             count=self.model.count,
             window=self.model.window,
-            max_tokens=draft.sampling.max_tokens,
-            history=[] if self._quotes else [(answer.question, answer.text) for answer in history],
-            own_system=self.config.system_prompt,
+            max_tokens=request.sampling.max_tokens,
+            history=[] if request.mode == "quotes" else [(answer.question, answer.text) for answer in request.history],
+            system_prompt=self.config.system_prompt,
             evidence_share=self.config.evidence_share,
-            documents=use_documents,
+            documents=request.mode != "chat",
         )
-        draft.packed = packed
-        draft.passages = [replace(passage, rank=n) for n, passage in enumerate(packed.passages, 1)]
-        if use_documents:
-            yield Found(tuple(draft.passages))
-        label = {"quotes": [EXCERPTS], "chat": [NO_DOCUMENTS], "model": []}[draft.mode]
-        for notice in (*packed.notices, *label):
-            draft.notices.append(notice)
-            yield Notice(notice)
-        draft.called = time.monotonic()
-        if draft.mode == "quotes":
-            yield from self._quote(draft)
-            return
-        use_tools = self.config.tools if tools is None else tools
-        if use_tools and not self.model.tools:
-            notice = f"{self.model.name} cannot call tools; the passages were looked up once."
-            draft.notices.append(notice)
-            yield Notice(notice)
-        looked_up = self._toolbox(draft, documents) if use_tools and self.model.tools and use_documents else None
-        yield from self._generate(draft, looked_up, cancel)
 
-    def _quote(self, draft: _Draft) -> Iterator[Event]:
-        answer_filter = AnswerFilter(len(draft.passages))
-        draft.quotes = pick(draft.asked or draft.question, draft.passages)
-        for quote in draft.quotes:
-            text = answer_filter.feed(line(quote)) + answer_filter.close()
-            draft.first = draft.first or time.monotonic()
-            draft.pieces.append(text if not draft.pieces else f"\n\n{text}")
-            yield Token(draft.pieces[-1])
-
-    def _toolbox(self, draft: _Draft, documents: Sequence[str] | None) -> list[Any]:
-        from assistant.answering.toolbox import make_tools
-
-        assert draft.packed is not None  # noqa: S101 - packed before any tool exists
-        room = (
-            self.model.window - answer_room(self.model.window, draft.sampling.max_tokens) - draft.packed.prompt_tokens
+    def _write(self, request: _Request, prompt: Packed) -> Generator[Token, None, Written]:
+        """Yield the text that the model writes, and return it with all passages that it was given."""
+        room = self.model.window - answer_room(self.model.window, request.sampling.max_tokens) - prompt.prompt_tokens
+        budget = EvidenceBudget(prompt.passages, self.model.count, room)
+        reply = Reply(
+            self.model,
+            prompt.messages,
+            request.sampling,
+            tools=self._tools(request, budget),
+            tool_calls=self.config.tool_calls,
         )
-        assert self.store is not None  # noqa: S101 - the passages were just looked up in it
+        return (yield from write_answer(reply, budget.passages, request.cancel))
+
+    def _tools(self, request: _Request, budget: EvidenceBudget) -> list[Any] | None:
+        if not (request.tools and self.model.tools and self.store and request.mode == "model"):
+            return None
         return make_tools(
             self.store,
-            lambda question, k: self._search(question, k, documents),
-            draft.passages,
-            documents=documents,
-            count=self.model.count,
-            room=room,
+            lambda question, k: self._search(question, k, request.documents),
+            budget,
+            documents=request.documents,
         )
 
-    def _generate(self, draft: _Draft, tools: list[Any] | None, cancel: threading.Event) -> Iterator[Event]:
-        answer_filter = AnswerFilter(len(draft.passages))
-        parts = _Generation(self, draft, tools)
-        try:
-            for text in parts.texts(cancel):
-                answer_filter.prompted = len(draft.passages)  # tools may have found more
-                shown = answer_filter.feed(text)
-                shown = shown if draft.pieces else shown.lstrip()  # some templates leave a blank behind "Output:"
-                if shown:
-                    draft.first = draft.first or time.monotonic()
-                    draft.pieces.append(shown)
-                    yield Token(shown)
-        except QuireError as exc:
-            if not draft.pieces:
-                raise
-            draft.interrupted = str(exc)
-        if cancel.is_set() and not draft.interrupted:
-            draft.interrupted = "stopped"
-        if self.model.reports_finish_reason and not draft.end and not draft.interrupted:
-            # Ollama ends a stream without its last line when a model repeats one token 30 times
-            draft.interrupted = "the server ended the answer without saying that it was done"
-        rest = answer_filter.close()
-        draft.invented = answer_filter.invented
-        if rest and draft.interrupted != "stopped":
-            draft.pieces.append(rest)
-            yield Token(rest)
-        for notice in self._afterwards(draft):
-            draft.notices.append(notice)
-            yield Notice(notice)
+    def _opening_notices(self, request: _Request, prompt: Packed) -> list[str]:
+        notices = [*prompt.notices, *_MODE_NOTICES[request.mode]]
+        if request.mode != "quotes" and request.tools and not self.model.tools:
+            notices.append(f"{self.model.name} cannot call tools; the passages were looked up once.")
+        return notices
 
-    def _afterwards(self, draft: _Draft) -> Iterator[str]:
-        packed = draft.packed
-        if not draft.interrupted and not "".join(draft.pieces).strip():
-            yield f"{self.model.name} wrote nothing that can be shown: ask again, or choose another model."
-        if draft.invented:
-            verb = "was" if len(draft.invented) == 1 else "were"
-            yield f"{pluralize(len(draft.invented), 'citation')} of passages that do not exist {verb} removed."
-        if draft.interrupted and draft.interrupted != "stopped":
-            yield f"The answer broke off and is not complete: {draft.interrupted}"
-        if draft.end == "length":
-            yield "The answer reached the longest length that was set (max_tokens) and is cut off."
-        # an estimate lies up to twice over the truth; below that the server has cut something away
-        surely = 0.9 if self.model.counts_exactly else 0.45
-        if packed is not None and 0 < draft.prompt_tokens < surely * packed.prompt_tokens - _TEMPLATE_TOKENS:
-            yield (
-                f"The server read {draft.prompt_tokens} tokens of a prompt of about {packed.prompt_tokens}: "
+    def _closing_notices(self, prompt: Packed, written: Written) -> list[str]:
+        notices = []
+        if not written.interrupted and not written.text:
+            notices.append(f"{self.model.name} wrote nothing that can be shown: ask again, or choose another model.")
+        if written.invented:
+            verb = "was" if len(written.invented) == 1 else "were"
+            count = pluralize(len(written.invented), "citation")
+            notices.append(f"{count} of passages that do not exist {verb} removed.")
+        if written.interrupted and written.interrupted != "stopped":
+            notices.append(f"The answer broke off and is not complete: {written.interrupted}")
+        if written.reached_limit:
+            notices.append("The answer reached the maximum length (max_tokens) and is cut off.")
+        # an estimate can be up to twice the real count; below that, the server has truncated the prompt
+        least = 0.9 if self.model.counts_exactly else 0.45
+        if 0 < written.prompt_tokens < least * prompt.prompt_tokens - _TEMPLATE_TOKENS:
+            notices.append(
+                f"The server read {written.prompt_tokens} tokens of a prompt of about {prompt.prompt_tokens}: "
                 "it cut the prompt, so evidence may be missing."
             )
+        return notices
 
-    # the end
-
-    def _refused(self, draft: _Draft) -> Answer:
+    def _refusal(self, request: _Request, asked: str) -> Answer:
         return Answer(
-            question=draft.question,
+            question=request.question,
             text=REFUSAL,
             refused=True,
-            mode=draft.mode,
+            mode=request.mode,
             model=self.model.name,
-            notices=tuple(draft.notices),
-            usage=self._usage(draft),
-            asked=draft.asked,
-            sampling=draft.sampling,
-        )
-
-    def _finished(self, draft: _Draft, use_documents: bool) -> Answer:
-        text = "".join(draft.pieces).strip()
-        answer = Answer(
-            question=draft.question,
-            text=text,
-            refused=False,
-            mode=draft.mode,
-            model=self.model.name,
-            passages=tuple(draft.passages),
-            notices=tuple(draft.notices),
-            usage=self._usage(draft),
-            invented=tuple(draft.invented),
-            interrupted=draft.interrupted,
-            asked=draft.asked,
-            messages=draft.packed.messages if draft.packed else (),
-            sampling=draft.sampling,
-        )
-        if not use_documents:
-            return answer
-        if draft.mode == "quotes":
-            return replace(answer, citations=tuple(_quoted(draft)))
-        if not draft.interrupted and is_refusal(text):
-            return replace(answer, text=REFUSAL, refused=True)
-        citations, unsupported = cite(text, draft.passages)
-        return replace(answer, citations=tuple(citations), unsupported=tuple(unsupported))
-
-    def _usage(self, draft: _Draft) -> Usage:
-        packed = draft.packed
-        return Usage(
-            prompt_tokens=draft.prompt_tokens or (packed.prompt_tokens if packed and draft.mode != "quotes" else 0),
-            evidence_tokens=packed.evidence_tokens if packed else 0,
-            answer_tokens=draft.answer_tokens,
-            dropped_passages=packed.dropped_passages if packed else 0,
-            dropped_turns=packed.dropped_turns if packed else 0,
-            seconds=round(time.monotonic() - draft.started, 4),
-            first_token_seconds=round(draft.first - draft.started, 4) if draft.first else None,
-            own_seconds=round(draft.called - draft.started, 4) if draft.called else None,
+            notices=self.model.notices,
+            usage=Usage(seconds=_seconds(request.started)),
+            asked=asked,
+            sampling=request.sampling,
         )
 
 
-class _Generation:
-    """One run of the model in a thread of its own, so that it can be left at any moment."""
-
-    def __init__(self, agent: Agent, draft: _Draft, tools: list[Any] | None) -> None:
-        self.agent, self.draft, self.tools = agent, draft, tools
-        self.chat = agent.model.build(draft.sampling)
-        self.parts: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self.left = threading.Event()
-
-    def texts(self, cancel: threading.Event) -> Iterator[str]:
-        """Yield the answer's pieces as the model writes them; raises AssistantError where it fails."""
-        threading.Thread(target=self._run, daemon=True).start()
-        try:
-            while not cancel.is_set():
-                try:
-                    part = self.parts.get(timeout=_POLL_SECONDS)
-                except queue.Empty:
-                    continue
-                if part is None:
-                    self.left.set()
-                    return
-                if isinstance(part, BaseException):
-                    raise self._explained(part)
-                yield from self._text(part)
-        finally:
-            ended = self.left.is_set()
-            self.left.set()
-            if not ended:  # cancelled, or the reader went away: without this the server would write on
-                self.agent.model.abort(self.chat)
-
-    def _run(self) -> None:
-        from assistant.answering.graph import stream_messages
-
-        try:
-            assert self.draft.packed is not None  # noqa: S101 - nothing is generated before it is packed
-            for part in stream_messages(
-                self.chat, self.draft.packed.messages, tools=self.tools, tool_calls=self.agent.config.tool_calls
-            ):
-                if self.left.is_set():
-                    break
-                self.parts.put(part)
-            self.parts.put(None)
-        except BaseException as exc:  # handed to whoever reads
-            self.parts.put(exc)
-
-    def _text(self, part: Any) -> Iterator[str]:
-        usage = getattr(part, "usage_metadata", None)
-        if usage:
-            # tools: every call sends the prompt again, and the longest is the one that must fit
-            self.draft.prompt_tokens = max(self.draft.prompt_tokens, int(usage["input_tokens"]))
-            self.draft.answer_tokens += int(usage["output_tokens"])
-        metadata: Mapping[str, Any] = getattr(part, "response_metadata", {}) or {}
-        self.draft.end = str(metadata.get("done_reason") or metadata.get("finish_reason") or self.draft.end)
-        text = part.text
-        if text:
-            yield str(text)
-
-    def _explained(self, exc: BaseException) -> BaseException:
-        if isinstance(exc, AssistantError) or not isinstance(exc, Exception):
-            return exc
-        explained = self.agent.model.explain(exc)
-        if explained is not None:
-            explained.__cause__ = exc
-            return explained
-        if self.draft.pieces:
-            interrupted = ModelInterrupted(f"{self.agent.model.name} failed: {type(exc).__name__}: {exc}", "ask again")
-            interrupted.__cause__ = exc
-            return interrupted
-        return exc
+def _write_quotes(question: str, passages: Sequence[Passage]) -> Generator[Token, None, Written]:
+    """Yield the best quote of each passage; needs neither a model nor LangChain."""
+    answer_filter = AnswerFilter(len(passages))
+    first_token_at = None
+    pieces: list[str] = []
+    quotes = pick(question, passages)
+    for quote in quotes:
+        text = answer_filter.feed(line(quote)) + answer_filter.close()
+        first_token_at = first_token_at or time.monotonic()
+        pieces.append(text if not pieces else f"\n\n{text}")
+        yield Token(pieces[-1])
+    return Written(
+        text="".join(pieces).strip(),
+        passages=tuple(passages),
+        citations=tuple(map(_citation, quotes)),
+        first_token_at=first_token_at,
+    )
 
 
-def _quoted(draft: _Draft) -> Iterator[Citation]:
-    for quote in draft.quotes:
-        yield Citation(
-            number=quote.number,
-            document=quote.document,
-            document_id=quote.document_id,
-            page=quote.page,
-            page_label=quote.page_label,
-            start=quote.start,
-            end=quote.end,
-            quote=quote.text,
-        )
+def _citation(quote: Quote) -> Citation:
+    return Citation(
+        number=quote.number,
+        document=quote.document,
+        document_id=quote.document_id,
+        page=quote.page,
+        page_label=quote.page_label,
+        start=quote.start,
+        end=quote.end,
+        quote=quote.text,
+    )
+
+
+def _cited(answer: Answer) -> Answer:
+    """Return a model's answer with its citations, or the refusal that it amounts to."""
+    if not answer.interrupted and is_refusal(answer.text):
+        return replace(answer, text=REFUSAL, refused=True)
+    citations, unsupported = cite(answer.text, answer.passages)
+    return replace(answer, citations=tuple(citations), unsupported=tuple(unsupported))
+
+
+def _usage(request: _Request, prompt: Packed, written: Written, called_at: float) -> Usage:
+    budgeted = 0 if request.mode == "quotes" else prompt.prompt_tokens
+    return Usage(
+        prompt_tokens=written.prompt_tokens or budgeted,
+        evidence_tokens=prompt.evidence_tokens,
+        answer_tokens=written.answer_tokens,
+        dropped_passages=prompt.dropped_passages,
+        dropped_turns=prompt.dropped_turns,
+        seconds=_seconds(request.started),
+        first_token_seconds=_seconds(request.started, written.first_token_at) if written.first_token_at else None,
+        own_seconds=_seconds(request.started, called_at),
+    )
+
+
+def _seconds(start: float, end: float | None = None) -> float:
+    return round((time.monotonic() if end is None else end) - start, 4)

@@ -1,9 +1,9 @@
-"""Fits instructions, evidence, history and question into a model's window; what did not fit is pluralize and said."""
+"""Packs instructions, passages, history and question into a model's context window; reports what was dropped."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from assistant.answering.prompt import Message, passage_text, question_message, system_message
@@ -13,17 +13,17 @@ from assistant.llm.tokens import Count
 from assistant.retrieval.search import Passage
 from quire import pluralize
 
-PER_MESSAGE = 8  # tokens a chat template puts around one message: ChatML 5, the longest common one 7
-PER_PROMPT = 16  # begin of text and the opening of the answer
+PER_MESSAGE = 8  # tokens that a chat template adds to one message: ChatML 5, the longest common one 7
+PER_PROMPT = 16  # tokens for the beginning of the text and of the answer
 
 
 @dataclass(frozen=True)
 class Packed:
-    """A prompt that fits: `passages` are those in it, number n of the prompt being passages[n - 1]."""
+    """A prompt that fits the window; `passages` are those in it, and number n of the prompt is `passages[n - 1]`."""
 
     messages: tuple[Message, ...]
     passages: tuple[Passage, ...]
-    prompt_tokens: int  # as pluralize here, on the safe side
+    prompt_tokens: int  # counted or estimated by the model's `count`
     evidence_tokens: int
     dropped_passages: int
     dropped_turns: int
@@ -31,7 +31,7 @@ class Packed:
 
 
 def answer_room(window: int, max_tokens: int) -> int:
-    """Return the tokens kept free for the answer: what was asked for, but never more than half the window."""
+    """Return the tokens reserved for the answer: `max_tokens`, but at most half of the window."""
     return min(max_tokens, window // 2)
 
 
@@ -43,21 +43,21 @@ def pack(
     window: int,
     max_tokens: int,
     history: Sequence[tuple[str, str]] = (),
-    own_system: str = "",
+    system_prompt: str = "",
     evidence_share: float = 0.7,
     documents: bool = True,
 ) -> Packed:
     """Return the messages to send; `history` is (question, answer), oldest first.
 
-    Passages go in by rank until their share is full; then history, newest first. The system message and the question
-    are always there whole: PromptTooLong is raised where they alone do not fit.
+    Passages are added by rank until their share of the room is full, then history, newest first. The system message
+    and the question are never shortened: PromptTooLong is raised if they alone do not fit.
     """
-    system = system_message(own_system, documents=documents)
-    bare = [*([system] if system else []), _asked(question, (), documents)]
-    room = window - answer_room(window, max_tokens) - count_messages(bare, count)
+    system = system_message(system_prompt, documents=documents)
+    fixed = [*([system] if system else []), _question_message(question, (), documents)]
+    room = window - answer_room(window, max_tokens) - count_messages(fixed, count)
     if room < 0:
         raise PromptTooLong(
-            f"the question and the instructions need {window - room} tokens of a window of {window}, answer included",
+            f"question, instructions and answer need {window - room} tokens, and the window has {window}",
             "shorten the question or the system prompt, lower max_tokens, or choose a model with a larger window",
         )
     evidence_room = int(room * evidence_share) if history else room
@@ -66,17 +66,9 @@ def pack(
     dropped_turns = len(history) - len(turns)
     messages = [
         *([system] if system else []),
-        *(message for asked, said in turns for message in (Message("user", asked), Message("assistant", said))),
-        _asked(question, packed, documents),
+        *(message for asked, answer in turns for message in (Message("user", asked), Message("assistant", answer))),
+        _question_message(question, packed, documents),
     ]
-    notices = []
-    if dropped:
-        notices.append(
-            f"{dropped} of {pluralize(dropped + len(packed), 'passage')} did not fit the model's window "
-            f"and {'was' if dropped == 1 else 'were'} left out."
-        )
-    if dropped_turns:
-        notices.append(f"{dropped_turns} earlier turns did not fit the model's window and were left out.")
     return Packed(
         messages=tuple(messages),
         passages=tuple(packed),
@@ -84,17 +76,17 @@ def pack(
         evidence_tokens=evidence_tokens,
         dropped_passages=dropped,
         dropped_turns=dropped_turns,
-        notices=tuple(notices),
+        notices=tuple(_notices(dropped, dropped + len(packed), dropped_turns)),
     )
 
 
 def count_messages(messages: Sequence[Message], count: Count) -> int:
-    """Return the tokens of messages with what a chat template adds to them."""
+    """Return the tokens of messages, with those that a chat template adds."""
     return PER_PROMPT + sum(PER_MESSAGE + count(message.content) for message in messages)
 
 
 def distinct(passages: Sequence[Passage]) -> list[Passage]:
-    """Return the passages without those whose words stand in an earlier one already."""
+    """Return the passages without those whose text is part of an earlier one."""
     kept: list[Passage] = []
     seen: list[str] = []
     for passage in passages:
@@ -105,8 +97,17 @@ def distinct(passages: Sequence[Passage]) -> list[Passage]:
     return kept
 
 
-def _asked(question: str, passages: Sequence[Passage], documents: bool) -> Message:
+def _question_message(question: str, passages: Sequence[Passage], documents: bool) -> Message:
     return question_message(question, passages) if documents else Message("user", question)
+
+
+def _notices(dropped: int, passages: int, dropped_turns: int) -> Iterator[str]:
+    if dropped:
+        verb = "was" if dropped == 1 else "were"
+        yield f"{dropped} of {pluralize(passages, 'passage')} did not fit the model's window and {verb} dropped."
+    if dropped_turns:
+        verb = "was" if dropped_turns == 1 else "were"
+        yield f"{pluralize(dropped_turns, 'earlier turn')} did not fit the model's window and {verb} dropped."
 
 
 def _pack_passages(passages: Sequence[Passage], count: Count, room: int) -> tuple[list[Passage], int, int]:
@@ -115,17 +116,17 @@ def _pack_passages(passages: Sequence[Passage], count: Count, room: int) -> tupl
     for passage in passages:
         cost = count(passage_text(len(packed) + 1, passage)) + 2  # the blank line between two passages
         if used + cost <= room:
-            packed.append(passage)
+            packed.append(replace(passage, rank=len(packed) + 1))
             used += cost
         elif not packed:
-            cut = _cut(passage, count, room)  # a small window still gets the beginning of the best passage
-            if cut is not None:
-                packed.append(cut)
-                used += count(passage_text(1, cut)) + 2
+            truncated = _truncate(passage, count, room)  # a small window gets the beginning of the best passage
+            if truncated is not None:
+                packed.append(replace(truncated, rank=1))
+                used += count(passage_text(1, truncated)) + 2
     return packed, used, len(passages) - len(packed)
 
 
-def _cut(passage: Passage, count: Count, room: int) -> Passage | None:
+def _truncate(passage: Passage, count: Count, room: int) -> Passage | None:
     for unit in reversed(units(passage.text)):
         shorter = replace(passage, text=passage.text[: unit.end], end=passage.start + unit.end)
         if count(passage_text(1, shorter)) + 2 <= room:
@@ -136,10 +137,10 @@ def _cut(passage: Passage, count: Count, room: int) -> Passage | None:
 def _pack_history(history: Sequence[tuple[str, str]], count: Count, room: int) -> tuple[list[tuple[str, str]], int]:
     turns: list[tuple[str, str]] = []
     used = 0
-    for asked, said in reversed(history):
-        cost = 2 * PER_MESSAGE + count(asked) + count(said)
+    for asked, answer in reversed(history):
+        cost = 2 * PER_MESSAGE + count(asked) + count(answer)
         if used + cost > room:
             break
-        turns.insert(0, (asked, said))
+        turns.insert(0, (asked, answer))
         used += cost
     return turns, used

@@ -1,14 +1,14 @@
-"""Makes a follow-up question stand alone, and says which earlier evidence stays at hand; it looks nothing up."""
+"""Makes a follow-up question stand alone, and keeps the evidence of the answer before it."""
 
 from __future__ import annotations
 
 import re
 import threading
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from assistant.answering.prompt import Message, condense_messages
+from assistant.answering.generation import Reply
+from assistant.answering.prompt import condense_messages
 from assistant.answering.sentences import words
 from assistant.config import Sampling
 from assistant.retrieval.search import Passage
@@ -16,28 +16,32 @@ from assistant.retrieval.search import Passage
 if TYPE_CHECKING:
     from assistant.llm.model import Model
 
-_POINTS_BACK = re.compile(
+_REFERENCES = re.compile(
     r"^\s*(?:and|but|or|so|also|yes|no|ok|okay|sure|please|continue|go on|what about|how about|why|which one)\b"
     r"|\b(?:it|its|they|them|their|that|this|those|these|he|she|his|her|the same|former|latter|above)\b",
     re.I,
 )
-_POLL_SECONDS = 0.05  # how soon a cancel is seen
-_SHORT = 3  # content words below which a question cannot stand alone
-_AT_HAND = 2  # passages of the turn before that stay in the prompt
+_MIN_WORDS = 3  # content words of a question that can stand alone
+_MAX_KEPT = 2  # passages of the previous answer that stay in the prompt
+_MIN_CHARACTERS, _MAX_CHARACTERS = 3, 400  # of a rewritten question
+_REWRITING = Sampling(temperature=0.0, top_k=1, max_tokens=96, repetition_penalty=1.0)
 
 
 def is_elliptical(question: str) -> bool:
-    """Say whether a question leans on what was said before: "yes", "and in 2021?", "why did it fall?"."""
-    return len(words(question)) < _SHORT or bool(_POINTS_BACK.search(question))
+    """Return whether a question refers to what was said before: "yes", "and in 2021?", "why did it fall?"."""
+    return len(words(question)) < _MIN_WORDS or bool(_REFERENCES.search(question))
 
 
-def own_part(question: str) -> str:
-    """Return a question without the words that point back: "and in 2021?" gives "in 2021?", "yes" nothing."""
-    return _POINTS_BACK.sub(" ", question)
+def without_references(question: str) -> str:
+    """Return a question without the words that refer back: "in 2021?" for "and in 2021?", nothing for "yes"."""
+    return _REFERENCES.sub(" ", question)
 
 
-def join(history: Sequence[tuple[str, str]], question: str) -> str:
-    """Return the question with the words of the last one that stood alone, where it leans on it; needs no model."""
+def prepend_previous_question(history: Sequence[tuple[str, str]], question: str) -> str:
+    """Return an elliptical question with the last one that was not in front of it, and any other as it is.
+
+    `history` is (question, answer), oldest first, and not empty.
+    """
     if not is_elliptical(question):
         return question
     earlier = next((asked for asked, _ in reversed(history) if not is_elliptical(asked)), history[0][0])
@@ -45,46 +49,22 @@ def join(history: Sequence[tuple[str, str]], question: str) -> str:
 
 
 def condense(model: Model, history: Sequence[tuple[str, str]], question: str, cancel: threading.Event) -> str:
-    """Return the question rewritten by the model, at temperature 0, so that it stands alone.
+    """Return the question as the model rewrites it to stand alone, at temperature 0.
 
-    What the model writes is used only if it is one line of a question's size; otherwise the words are joined. Setting
-    `cancel` breaks the rewriting off.
+    If the model does not write a line of a question's size, or `cancel` is set meanwhile, the previous question is
+    prepended instead.
     """
-    sampling = Sampling(temperature=0.0, top_k=1, max_tokens=96, repetition_penalty=1.0)
-    written = _written(model, model.build(sampling), condense_messages(history, question), cancel)
+    written = "".join(Reply(model, condense_messages(history, question), _REWRITING).texts(cancel))
     lines = [line.strip(" \"'`") for line in _without_thoughts(written).splitlines() if line.strip()]
-    if not lines or not 3 <= len(lines[0]) <= 400 or not words(lines[0]):
-        return join(history, question)
-    return lines[0]
+    usable = lines and _MIN_CHARACTERS <= len(lines[0]) <= _MAX_CHARACTERS and words(lines[0])
+    return lines[0] if usable and not cancel.is_set() else prepend_previous_question(history, question)
 
 
-def _written(model: Model, chat: Any, messages: Sequence[Message], cancel: threading.Event) -> str:
-    """Return what the model writes, "" once it is cancelled; runs it in a thread so that it can be left."""
-    from assistant.answering.graph import complete
-
-    pool = ThreadPoolExecutor(max_workers=1)
-    running = pool.submit(complete, chat, messages)
-    pool.shutdown(wait=False)  # a model that cannot be broken off is left to itself
-    while not cancel.is_set():
-        try:
-            return running.result(timeout=_POLL_SECONDS)
-        except TimeoutError:
-            if running.done():
-                raise
-        except Exception as exc:
-            explained = model.explain(exc)
-            if explained is None:
-                raise
-            raise explained from exc
-    model.abort(chat)
-    return ""
-
-
-def evidence_at_hand(passages: Sequence[Passage], cited: Iterable[int]) -> list[Passage]:
-    """Return the earlier passages that stay in the prompt: what was cited, else the best."""
+def passages_to_keep(passages: Sequence[Passage], cited: Iterable[int]) -> list[Passage]:
+    """Return the passages of an earlier answer that stay in the prompt: those it cited, else the best."""
     numbers = [n for n in cited if 1 <= n <= len(passages)]
     chosen = [passages[n - 1] for n in numbers] or list(passages)
-    return chosen[:_AT_HAND]
+    return chosen[:_MAX_KEPT]
 
 
 def _without_thoughts(text: str) -> str:

@@ -12,7 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from assistant.answering.agent import Agent, Answer
+from assistant.answering.agent import Agent
+from assistant.answering.answer import Answer
 from assistant.cli.opening import load_or_pull
 from assistant.cli.terminal import clean, print_notes, print_passages, print_sources, print_stream
 from assistant.config import AssistantConfig

@@ -10,7 +10,7 @@ from assistant.errors import AssistantError
 from quire import printable
 
 if TYPE_CHECKING:
-    from assistant.answering.agent import Answer, Event
+    from assistant.answering.answer import Answer, Event
     from assistant.answering.citations import Citation
     from assistant.retrieval.search import Passage
 
@@ -29,7 +29,7 @@ def print_notes(*notes: str) -> None:
 
 def print_stream(events: Iterable[Event]) -> Answer:
     """Print an answer while it is generated, and return it; notices go to stderr."""
-    from assistant.answering.agent import Done, Notice, Token
+    from assistant.answering.answer import Done, Notice, Token
 
     line_is_open = False
     for event in events:

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from assistant.answering.agent import Answer, Usage
+from assistant.answering.answer import Answer, Usage
 from assistant.answering.citations import Citation, Span
 from assistant.answering.prompt import Message
 from assistant.config import Sampling

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from assistant.answering.agent import Answer
+from assistant.answering.answer import Answer
 from assistant.config import AssistantConfig
 
 _log = logging.getLogger(__name__)

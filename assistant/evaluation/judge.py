@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from assistant.answering.agent import Answer
+from assistant.answering.answer import Answer
 from assistant.answering.prompt import Message, disarm, passage_text
 from assistant.config import Sampling
 from assistant.evaluation.questions import Question

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from assistant.answering.agent import Answer
+from assistant.answering.answer import Answer
 from assistant.answering.citations import Citation
 from assistant.evaluation.amounts import numeric_match
 from assistant.evaluation.questions import Question

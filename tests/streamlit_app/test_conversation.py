@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from assistant.answering.agent import Answer
+from assistant.answering.answer import Answer
 from assistant.conversations.history import History
 from assistant.errors import HistoryError
 from streamlit_app.conversation import OpenConversation

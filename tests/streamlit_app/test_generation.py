@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from assistant.answering.agent import Agent, Answer
+from assistant.answering.agent import Agent
+from assistant.answering.answer import Answer
 from assistant.config import AssistantConfig
 from assistant.errors import AssistantError
 from assistant.llm.kinds import load_model

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from assistant.answering.agent import Answer
+from assistant.answering.answer import Answer
 from assistant.config import AssistantConfig, Sampling
 from assistant.llm.available import ModelEntry
 from ingest.config import IngestConfig

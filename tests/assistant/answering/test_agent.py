@@ -5,7 +5,8 @@ import time
 import pytest
 from langchain_core.messages import AIMessage
 
-from assistant.answering.agent import NO_DOCUMENTS, Agent, Done, Found, Notice, Token
+from assistant.answering.agent import NO_DOCUMENTS, Agent
+from assistant.answering.answer import Done, Found, Notice, Token
 from assistant.answering.prompt import CLOSE, REFUSAL
 from assistant.config import AssistantConfig, Sampling
 from assistant.errors import AssistantError
@@ -136,11 +137,11 @@ def test_a_cancel_while_the_question_is_condensed_breaks_it_off():
     assert stopped[0] is chat
 
 
-def test_a_stream_that_ends_without_saying_so_is_not_taken_for_whole():
+def test_a_stream_without_a_finish_reason_is_reported_as_broken_off():
     agent = make_agent(scripted("Its diameter"))
     object.__setattr__(agent.model, "reports_finish_reason", True)
     answer = agent.ask(MOON_QUESTION)
-    assert "without saying that it was done" in answer.interrupted
+    assert "without a finish reason" in answer.interrupted
     assert answer.text == "Its diameter"
 
 

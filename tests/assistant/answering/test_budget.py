@@ -43,7 +43,7 @@ def test_the_best_passages_stay_and_the_rest_is_counted_and_said():
     assert [p.rank for p in packed.passages] == list(range(1, len(packed.passages) + 1))
     assert packed.dropped_passages == 10 - len(packed.passages) > 0
     assert packed.notices == (
-        f"{packed.dropped_passages} of 10 passages did not fit the model's window and were left out.",
+        f"{packed.dropped_passages} of 10 passages did not fit the model's window and were dropped.",
     )
 
 

@@ -3,7 +3,8 @@ import time
 
 import pytest
 
-from assistant.answering.agent import Agent, Done, Token
+from assistant.answering.agent import Agent
+from assistant.answering.answer import Done, Token
 from assistant.answering.prompt import Message
 from assistant.config import AssistantConfig, Sampling
 from assistant.errors import ModelError, ModelNotFound, PromptTooLong
@@ -31,7 +32,7 @@ def test_the_agent_streams_from_a_gguf_file_in_this_process(path):
     answer = events[-1].answer
     assert sum(isinstance(event, Token) for event in events) > 3
     assert answer.usage.answer_tokens == 24
-    assert any("longest length" in notice for notice in answer.notices)
+    assert any("maximum length" in notice for notice in answer.notices)
     assert agent.model.counts_exactly
     counted = agent.model.count("".join(message.content for message in answer.messages))
     assert counted <= answer.usage.prompt_tokens <= counted + 40

@@ -6,7 +6,8 @@ import threading
 
 import pytest
 
-from assistant.answering.agent import Agent, Done, Token
+from assistant.answering.agent import Agent
+from assistant.answering.answer import Done, Token
 from assistant.config import AssistantConfig, Sampling
 from assistant.errors import ModelError, ModelNotFound
 from assistant.llm.hf import Source, find_source
@@ -79,7 +80,7 @@ def test_the_agent_streams_from_a_folder(model_folder):
     events = list(make_agent(model_folder).stream(QUESTION))
     answer = events[-1].answer
     assert answer.usage.answer_tokens == 12
-    assert any("longest length" in notice for notice in answer.notices)
+    assert any("maximum length" in notice for notice in answer.notices)
     assert "".join(event.text for event in events if isinstance(event, Token)).strip() == answer.text
 
 

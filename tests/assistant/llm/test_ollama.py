@@ -4,7 +4,8 @@ import time
 
 import pytest
 
-from assistant.answering.agent import Agent, Done, Notice, Token
+from assistant.answering.agent import Agent
+from assistant.answering.answer import Done, Notice, Token
 from assistant.config import AssistantConfig, Sampling
 from assistant.errors import ModelNotFound, ModelUnreachable
 from assistant.llm import ollama_server

@@ -4,7 +4,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from assistant.answering.agent import Agent, Done, Token
+from assistant.answering.agent import Agent
+from assistant.answering.answer import Done, Token
 from assistant.config import AssistantConfig, Sampling
 from assistant.errors import AssistantError, ModelError, ModelUnreachable
 from assistant.llm.kinds import load_model
@@ -44,7 +45,7 @@ def test_the_agent_streams_from_an_openai_compatible_endpoint(endpoint):
     assert sum(isinstance(event, Token) for event in events) > 3
     assert answer.usage.answer_tokens == 16
     assert answer.usage.prompt_tokens > 500
-    assert any("longest length" in notice for notice in answer.notices)
+    assert any("maximum length" in notice for notice in answer.notices)
 
 
 def test_temperature_zero_repeats_itself(endpoint):

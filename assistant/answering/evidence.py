@@ -1,0 +1,72 @@
+"""Chooses the passages that an answer may use, and numbers those that a model finds with its tools."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from assistant.answering import followup
+from assistant.answering.answer import Answer
+from assistant.retrieval.ranking import share, word_forms, words_of
+from assistant.retrieval.search import Passage
+
+LookUp = Callable[[str], list[Passage]]
+
+# Share of the threshold that the other passages must reach once one has passed it: with the whole threshold for each,
+# 5 of 59 evidence pages that were found never reached the prompt.
+_SECONDARY_RATIO = 0.5
+# Share of a follow-up's own words that a passage must contain; otherwise the follow-up is looked up alone. Of 22
+# follow-ups to a 10-K, all 7 about something else are refused, and 2 of the others, which are refused without a
+# history too.
+_NEW_TERM_SHARE = 0.5
+
+
+def find_evidence(
+    question: str,
+    asked: str,
+    look_up: LookUp,
+    *,
+    threshold: float,
+    history: Sequence[Answer] = (),
+    documents: Sequence[str] | None = None,
+    quotes: bool = False,
+) -> list[Passage]:
+    """Return the passages that the answer may use, best first; none means that the documents do not answer.
+
+    `asked` is the question rewritten to stand alone. `quotes` means that no model reads the passages, so that a
+    follow-up about something new must be found by itself.
+    """
+    found = look_up(asked)
+    evidence = _above_threshold(found, threshold)
+    if quotes and asked != question and not _contains_new_terms(question, found, look_up, threshold):
+        return []
+    if history and (evidence or followup.is_elliptical(question)):
+        evidence += _earlier_evidence(history[-1], evidence, documents)
+    return evidence
+
+
+def _above_threshold(found: Sequence[Passage], threshold: float) -> list[Passage]:
+    if not any(passage.score >= threshold for passage in found):
+        return []
+    return [passage for passage in found if passage.score >= _SECONDARY_RATIO * threshold]
+
+
+def _contains_new_terms(question: str, found: Sequence[Passage], look_up: LookUp, threshold: float) -> bool:
+    """Return whether the documents contain what a follow-up adds to the question before.
+
+    The words of the question before, which the follow-up is joined with, always find something. A model reads the
+    passages and can refuse; without one, the answer would quote passages for the question before.
+    """
+    terms = word_forms(followup.without_references(question))
+    if not terms or any(share(terms, words_of(passage.text)) >= _NEW_TERM_SHARE for passage in found):
+        return True
+    return any(passage.score >= threshold for passage in look_up(question))
+
+
+def _earlier_evidence(answer: Answer, evidence: Sequence[Passage], documents: Sequence[str] | None) -> list[Passage]:
+    """Return the passages that the last answer cited, without those found again and those of other documents."""
+    pages = {(passage.document_id, passage.page) for passage in evidence}
+    return [
+        passage
+        for passage in followup.passages_to_keep(answer.passages, [citation.number for citation in answer.citations])
+        if (passage.document_id, passage.page) not in pages and (documents is None or passage.document_id in documents)
+    ]
