@@ -1,3 +1,4 @@
+from .arguments import positive_int as positive_int
 from .cores import available_cores as available_cores
 from .errors import QuireError as QuireError
 from .errors import UsageError as UsageError

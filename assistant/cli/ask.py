@@ -10,12 +10,11 @@ from assistant.cli.flags import (
     add_question_flags,
     check_question,
     command_parser,
-    positive_int,
     read_configs,
 )
 from assistant.cli.opening import open_agent
 from assistant.cli.terminal import print_notes, print_sources, print_stream
-from quire import print_json
+from quire import positive_int, print_json
 
 
 def build_parser() -> argparse.ArgumentParser:

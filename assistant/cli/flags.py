@@ -81,11 +81,3 @@ def check_question(args: argparse.Namespace, command: str) -> None:
 def as_utf8(text: str) -> str:
     """Return text that any stream can encode: bytes that are not UTF-8 become question marks."""
     return text.encode("utf-8", "replace").decode("utf-8")
-
-
-def positive_int(text: str) -> int:
-    """Return a whole number of at least 1, for argparse."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
-    return value

@@ -1,7 +1,7 @@
-"""The command `quire finetune`: gathers the commands of the modules below; each is loaded when the command runs.
+"""The command `quire finetune`; each module of this folder adds some of its commands.
 
-A command module has `register(subparsers)`, which adds its parsers and gives each `set_defaults(run=function)`;
-the function takes the parsed arguments, calls one function of the package, prints, and returns an exit code.
+A command module has `register(subparsers)`, which adds its parsers with `set_defaults(run=function)`. The function takes
+the parsed arguments, calls one function of the package, prints the result and returns an exit code.
 """
 
 import argparse
@@ -13,7 +13,6 @@ from typing import Any
 
 from quire import exit_code
 
-# Every concern adds one module here, one a line.
 COMMAND_MODULES = (
     "finetune.cli.data",
     "finetune.cli.train",
@@ -29,16 +28,16 @@ examples:
 
 
 class _Parser(argparse.ArgumentParser):
-    """An argument parser whose mistakes are reported as every other error of quire is."""
+    """An argument parser that reports wrong usage as quire reports every error."""
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[argparse.Namespace, list[str]]:  # type: ignore[override]
-        """Refuse what this command does not know, by the command's name and with the nearest flag there is."""
+        """Reject an unknown flag, with the command's name and the most similar flag."""
         found, extra = super().parse_known_args(args, namespace)
         if not extra or self._subparsers is not None:
             return found, extra
         flags = [flag for action in self._actions for flag in action.option_strings]
-        near = difflib.get_close_matches(extra[0].partition("=")[0], flags, n=1)
-        guess = f"did you mean {near[0]}? " if near else ""
+        similar = difflib.get_close_matches(extra[0].partition("=")[0], flags, n=1)
+        guess = f"did you mean {similar[0]}? " if similar else ""
         print(f"error: {self.prog} has no {' '.join(extra)}\n  {guess}see {self.prog} --help", file=sys.stderr)
         raise SystemExit(2)
 
@@ -48,10 +47,10 @@ class _Parser(argparse.ArgumentParser):
 
 
 def parser() -> argparse.ArgumentParser:
-    """Build the parser of everything that stands after `quire finetune`."""
+    """Return the parser for the arguments after `quire finetune`."""
     top = _Parser(
         prog="quire finetune",
-        description="A data set to a model: check data, train, export.",
+        description="Fine-tune a model: check the data, train, export.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -65,7 +64,7 @@ _PARSERS: dict[str, Callable[[], argparse.ArgumentParser]] = {"finetune": parser
 
 
 def main(argv: list[str]) -> int:
-    """Run one command and return its exit code: 0 done, 1 something failed and is named, 2 wrong usage."""
+    """Run a command and return its exit code: 0 for success, 1 for an error, 2 for wrong usage."""
     try:
         args = parser().parse_args(argv)
     except SystemExit as exc:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from finetune.config import TrainConfig, build, read_recipe, setting_notes
-from quire import UsageError
+from quire import UsageError, positive_int
 
 _COMMAS = ("targets", "trackers", "weights")
 _HIDDEN = ("stage", "data")
@@ -91,13 +91,6 @@ def settings_of(args: argparse.Namespace, *, stage: str | None = None) -> TrainC
     return build(recipe, flags)
 
 
-def _count(text: str) -> int:
-    """Read a number of things, at least one."""
-    if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number above 0")
-    return int(text)
-
-
 def _command() -> list[str]:
     return ["quire", *sys.argv[1:]]
 
@@ -130,7 +123,7 @@ def _plan(subparsers: Any) -> None:
     )
     parser.add_argument("--gpu-memory", type=float, metavar="GB", help="memory of a card")
     parser.add_argument("--card", help="a known card, such as t4, rtx4090, a100-80, h100")
-    parser.add_argument("--rows", type=_count, default=0, metavar="N", help="rows of data, for tokens and time")
+    parser.add_argument("--rows", type=positive_int, default=0, metavar="N", help="rows of data, for tokens and time")
     parser.add_argument("--json", action="store_true")
     parser.set_defaults(run=run_plan)
 
@@ -340,7 +333,7 @@ def _use(subparsers: Any) -> None:
     score.add_argument("model_run", metavar="RUN")
     score.add_argument("pairs", nargs="+", metavar="PAIRS")
     score.add_argument("--device", choices=("auto", "cpu"), default="auto")
-    score.add_argument("--batch-size", type=_count, default=4)
+    score.add_argument("--batch-size", type=positive_int, default=4)
     score.add_argument("--json", action="store_true")
     score.set_defaults(run=run_score)
 
@@ -357,7 +350,7 @@ def _use(subparsers: Any) -> None:
         metavar="FILE",
         help="one prompt a line, or JSON Lines with a field prompt, question, instruction or turns",
     )
-    compare.add_argument("--max-new-tokens", type=_count, default=128)
+    compare.add_argument("--max-new-tokens", type=positive_int, default=128)
     compare.add_argument(
         "--out", metavar="FOLDER", help="where compare.html and compare.json go; the last run's folder"
     )
@@ -375,7 +368,7 @@ def _use(subparsers: Any) -> None:
     )
     chat.add_argument("model_run", metavar="RUN")
     for one, default in ((generate, 256), (chat, 512)):
-        one.add_argument("--max-new-tokens", type=_count, default=default, metavar="N")
+        one.add_argument("--max-new-tokens", type=positive_int, default=default, metavar="N")
         one.add_argument("--system", default="", help="system message")
         one.add_argument("--device", choices=("auto", "cpu"), default="auto")
     generate.add_argument("--json", action="store_true")

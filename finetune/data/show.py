@@ -1,4 +1,4 @@
-"""Rendered rows with the loss mask in colour, for the terminal and as HTML: what is trained, and where the end token stands."""
+"""Records as the model sees them, with the trained text highlighted, for the terminal and as HTML."""
 
 import html
 from collections.abc import Iterable, Sequence
@@ -14,7 +14,7 @@ _RESET, _DIM, _TRAINED, _END = "\x1b[0m", "\x1b[2m", "\x1b[32m", "\x1b[30;42m"
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """One sequence as a model sees it: `tokens` and `trained` count tokens, None without a tokenizer."""
+    """One sequence as the model sees it; `tokens` and `trained` count tokens, None without a tokenizer."""
 
     title: str
     segments: tuple[Segment, ...]
@@ -23,19 +23,23 @@ class View:
 
     @property
     def caption(self) -> str:
-        """Say what is shown, and how many of its tokens are trained."""
+        """Return the title and, if counted, the number of trained tokens."""
         return self.title if self.tokens is None else f"{self.title}: {self.trained} of {self.tokens} tokens trained"
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the view as plain values."""
+        segments = [segment._asdict() for segment in self.segments]
+        return {"title": self.title, "tokens": self.tokens, "trained": self.trained, "segments": segments}
 
-def views(record: Record, template: Template, tokenizer: Any = None) -> list[View]:
-    """Lay out a record as the sequences it is trained as: two for a preference, one otherwise."""
+
+def views_of(record: Record, template: Template, tokenizer: Any = None) -> list[View]:
+    """Return the sequences that a record is trained as: two for a preference, else one."""
     where = f"row {record.row}"
     match record:
         case Text():
-            segments = (Segment(record.text, "content", True), Segment(template.end_token, "end", True))
             encoded = template.encode_text(tokenizer, record.text) if tokenizer else None
             counts = (len(encoded.input_ids), sum(encoded.loss_mask)) if encoded else (None, None)
-            return [View(where, segments, *counts)]
+            return [View(where, tuple(template.text_segments(record.text)), *counts)]
         case Conversation():
             return [_view(where, record.messages, 0, template, tokenizer)]
         case Label():
@@ -52,7 +56,7 @@ def views(record: Record, template: Template, tokenizer: Any = None) -> list[Vie
 
 
 def _view(title: str, messages: Sequence[Message], start: int, template: Template, tokenizer: Any) -> View:
-    """Show messages; answers before position `start` belong to a preference's prompt and are not trained."""
+    """Return the view of messages; answers before position `start` are part of a prompt and not trained."""
     segments = template.segments(messages)
     if start:
         prompt = template.segments(messages[:start], add_generation_prompt=True)
@@ -65,18 +69,18 @@ def _view(title: str, messages: Sequence[Message], start: int, template: Templat
 
 
 def _visible(text: str) -> str:
-    """Replace control characters, so that a row cannot steer the terminal; line ends stay."""
-    return "".join(c if c in "\n\t" or (c.isprintable() or c == " ") else f"\\x{ord(c):02x}" for c in text)
+    """Escape control characters, so that a row cannot control the terminal; newlines and tabs stay."""
+    return "".join(c if c in "\n\t" or c.isprintable() else f"\\x{ord(c):02x}" for c in text)
 
 
-def terminal(shown: Iterable[View], *, colour: bool) -> str:
-    """Write views for a terminal: trained text green, the end token on green; without colour in ⟦⟧."""
+def for_terminal(views: Iterable[View], *, color: bool) -> str:
+    """Return views as text: trained text in green, the end token on green; without color in ⟦⟧."""
     blocks = []
-    for view in shown:
+    for view in views:
         parts = [f"── {view.caption} ──\n"]
         for segment in view.segments:
             text = _visible(segment.text)
-            if not colour:
+            if not color:
                 parts.append(f"⟦{text}⟧" if segment.trained else text)
             elif segment.trained:
                 parts.append(f"{_END if segment.kind == 'end' else _TRAINED}{text}{_RESET}")
@@ -94,10 +98,10 @@ pre{white-space:pre-wrap;overflow-wrap:anywhere;border:1px solid #bbb;border-rad
 """
 
 
-def as_html(shown: Iterable[View], *, title: str) -> str:
-    """Write views as one HTML page that loads nothing and runs nothing; every text of the data is escaped."""
+def as_html(views: Iterable[View], *, title: str) -> str:
+    """Return views as one HTML page without scripts or links, with all text of the data escaped."""
     blocks = []
-    for view in shown:
+    for view in views:
         spans = "".join(
             f'<span class="{segment.kind}{" trained" if segment.trained else ""}">{html.escape(segment.text)}</span>'
             for segment in view.segments

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from finetune.cli import main
-from finetune.data.show import as_html, terminal, views
+from finetune.data.show import as_html, for_terminal, views_of
 from finetune.data.sources.loader import load_data
 from finetune.templates.builtin import get_template
 
@@ -38,7 +38,7 @@ def test_check_counts_several_files_and_a_malformed_row(rows, tmp_path, capsys):
 def test_check_in_words_ends_with_the_counts(rows, capsys):
     assert main(["data", "check", str(rows)]) == 0
     out = capsys.readouterr().out
-    assert "row 2: chosen and rejected answers are equal (left out)" in out
+    assert "row 2: chosen and rejected answers are equal (dropped)" in out
     assert "format preference: 2 rows, 1 kept, 1 records" in out
 
 
@@ -55,10 +55,10 @@ def test_show_takes_chatml_and_says_so(rows, capsys):
     assert main(["data", "show", str(rows), "--rows", "1"]) == 0
     caught = capsys.readouterr()
     assert "<|im_start|>user\nSay <b>hi</b>" in caught.out
-    assert "in template chatml; another by --template" in caught.err
+    assert "using template chatml; choose another with --template" in caught.err
 
 
-def test_show_says_why_a_row_was_left_out(rows, capsys):
+def test_show_says_why_a_row_was_dropped(rows, capsys):
     assert main(["data", "show", str(rows), "--row", "2"]) == 1
     assert "row 2 of" in (err := capsys.readouterr().err) and "answers are equal" in err
 
@@ -66,19 +66,19 @@ def test_show_says_why_a_row_was_left_out(rows, capsys):
 @pytest.mark.parametrize("flags", [["--rows", "0"], ["--rows", "-3"], ["--row", "0"]])
 def test_counts_below_one_are_wrong_usage(rows, flags, capsys):
     assert main(["data", "show", str(rows), *flags]) == 2
-    assert "no whole number above 0" in capsys.readouterr().err
+    assert "not a whole number above 0" in capsys.readouterr().err
 
 
-def test_a_malformed_row_is_told_with_file_and_line(tmp_path, capsys):
+def test_a_malformed_row_is_reported_with_file_and_line(tmp_path, capsys):
     path = tmp_path / "rows.jsonl"
     path.write_text('{"text": "a"}\n\n\n{"text" "b"}\n{"text": "half \\ud800 of a pair"}\n')
     assert main(["data", "check", str(path)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == f"{path}, line 4, row 2: not JSON: Expecting ':' delimiter at column 9 (left out)"
+    assert lines[0] == f"{path}, line 4, row 2: not JSON: Expecting ':' delimiter at column 9 (dropped)"
     assert lines[1].startswith(f"{path}, line 5, row 3: contains half of a surrogate pair")
 
 
-def test_check_says_what_a_mixture_would_be(tmp_path, capsys):
+def test_check_reports_the_mixture_of_the_weights(tmp_path, capsys):
     files = []
     for name, count in (("a", 30), ("b", 10)):
         files.append(str(tmp_path / f"{name}.jsonl"))
@@ -95,7 +95,7 @@ def test_check_says_what_a_mixture_would_be(tmp_path, capsys):
         assert "one number above 0 for each file" in capsys.readouterr().err
 
 
-def test_a_flag_that_is_not_there_is_told_with_the_nearest(capsys):
+def test_an_unknown_flag_is_reported_with_the_most_similar(capsys):
     assert main(["data", "check", "rows.jsonl", "--max-lenght", "5"]) == 2
     err = capsys.readouterr().err
     assert err.splitlines()[0] == "error: quire finetune data check has no --max-lenght 5"
@@ -128,9 +128,9 @@ def test_show_prints_one_json_object_with_what_is_trained(rows, capsys):
     assert [s["text"] for s in chosen["segments"] if s["trained"]] == ["<script>alert(1)</script>", "<|im_end|>"]
 
 
-def test_without_colour_brackets_mark_what_is_trained(rows):
+def test_without_color_brackets_mark_what_is_trained(rows):
     (record,) = load_data(rows).records
-    text = terminal(views(record, get_template("chatml")), colour=False)
+    text = for_terminal(views_of(record, get_template("chatml")), color=False)
     assert "⟦<script>alert(1)</script>⟧⟦<|im_end|>⟧\n" in text
     assert "\x1b" not in text
 
@@ -149,6 +149,6 @@ def test_an_answer_inside_a_preferences_prompt_is_not_marked(tmp_path):
     path = tmp_path / "p.jsonl"
     start = "\n\nHuman: Q\n\nAssistant: early\n\nHuman: R\n\nAssistant: "
     path.write_text(json.dumps({"chosen": start + "good", "rejected": start + "bad"}) + "\n")
-    chosen, rejected = views(load_data(path).records[0], get_template("chatml"))
+    chosen, rejected = views_of(load_data(path).records[0], get_template("chatml"))
     assert [s.text for s in chosen.segments if s.trained] == ["good", "<|im_end|>"]
     assert [s.text for s in rejected.segments if s.trained] == ["bad", "<|im_end|>"]
