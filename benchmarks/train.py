@@ -70,8 +70,9 @@ def ours(stage: str, base: str, folder: Path, shared: dict[str, Any]) -> dict[st
     from finetune.config import build
     from finetune.data.records import Conversation, Preference
     from finetune.templates.messages import Message
-    from finetune.train.run import peak_memory_bytes, train
-    from finetune.train.watch import read_metrics
+    from finetune.train.device import peak_memory_bytes
+    from finetune.train.metrics import read_metrics
+    from finetune.train.run import train
 
     os.environ["QUIRE_HOME"] = str(folder / "home")
     rows = texts(shared)
@@ -117,7 +118,7 @@ def theirs(stage: str, base: str, folder: Path, shared: dict[str, Any]) -> dict[
 
     from finetune.templates.builtin import get_template
     from finetune.templates.languages import to_jinja
-    from finetune.train.run import peak_memory_bytes
+    from finetune.train.device import peak_memory_bytes
 
     tokenizer = AutoTokenizer.from_pretrained(base)
     tokenizer.chat_template = to_jinja(get_template("chatml"))

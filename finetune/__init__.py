@@ -1,6 +1,6 @@
-"""A data set to a model tag: data, templates, training, export."""
+"""Fine-tune a language model on your data: SFT, preference training, evaluation, export to GGUF and Ollama."""
 
 import lazy_loader
 
-# the public names stand in __init__.pyi, each with the module that is loaded when it is first used
+# The public names are listed in __init__.pyi; each loads its module when it is first used.
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,19 +1,19 @@
-"""What can go wrong between a data set and a model tag; every message names what was found, where, and the next step.
+"""The errors of this package; each message names what was found and where, and its hint what to do next.
 
 FinetuneError
 ├── MissingLibrary          a library of the `finetune` extra is not installed
 ├── DataError               training data cannot be used
 │   ├── SourceUnavailable   no such file, or the hub cannot be reached
-│   ├── UnknownFormat       no known shape fits the rows
-│   ├── MalformedRow        a row is not of its file's shape; names file and line
-│   └── InvalidRecord       a row of the right shape says nothing that can be trained on
+│   ├── UnknownFormat       the rows have no known format
+│   ├── MalformedRow        a row does not have its file's format; names file and line
+│   └── InvalidRecord       a row has the right format and nothing to train on
 ├── TemplateError           a template does not exist or does not fit the model's tokenizer
 ├── ModelUnavailable        a base model cannot be found or loaded
-├── UnknownTarget           an adapter's target names no module of the model
-├── RunError                a training run cannot be used as an input or be continued
+├── UnknownTarget           an adapter's target is not a module of the model
+├── RunError                a training run cannot be used or continued
 │   ├── NoSuchRun           there is no folder of that name
 │   ├── UnfinishedRun       the folder has no manifest
-│   └── RunExists           a finished run of that name is there
+│   └── RunExists           a finished run of that name exists
 ├── TrainingFailed          training stopped for the reason given
 └── ExportError             a trained model cannot be exported
     ├── AlreadyExists       the file or folder to be written exists
@@ -45,11 +45,11 @@ class SourceUnavailable(DataError):
 
 
 class UnknownFormat(DataError):
-    """No known shape fits the rows, or the shape is known and holds nothing to train on."""
+    """The rows have no known format, or a known one that cannot be trained on."""
 
 
 class MalformedRow(DataError):
-    """A row is not of its file's shape."""
+    """A row does not have its file's format."""
 
     def __init__(self, source: str, line: int, problem: str, hint: str = "", *, row: int = 0) -> None:
         super().__init__(f"{source}, line {line}: {problem}", hint)
@@ -60,7 +60,7 @@ class MalformedRow(DataError):
 
 
 class InvalidRecord(DataError):
-    """A row of the right shape holds nothing that can be trained on, for the reason given."""
+    """A row has the right format and nothing to train on, for the reason given."""
 
 
 class TemplateError(FinetuneError):
@@ -68,11 +68,11 @@ class TemplateError(FinetuneError):
 
 
 class SettingsError(UsageError):
-    """Settings of a run that cannot be; `problems` lists every one of them."""
+    """The settings of a run are not valid; `problems` lists every mistake."""
 
     def __init__(self, problems: list[str]) -> None:
         count = f"{len(problems)} settings are wrong" if len(problems) != 1 else "a setting is wrong"
-        super().__init__("\n  - ".join([f"{count}:", *problems]), "nothing was loaded; mend them and start again")
+        super().__init__("\n  - ".join([f"{count}:", *problems]), "fix them and retry; nothing was loaded")
         self.problems = problems
 
 
@@ -81,23 +81,23 @@ class ModelUnavailable(FinetuneError):
 
 
 class UnknownTarget(FinetuneError):
-    """An adapter's target names no module of the model."""
+    """An adapter's target is not a module of the model."""
 
 
 class RunError(FinetuneError):
-    """A training run cannot be used as an input or be continued."""
+    """A training run cannot be used or continued."""
 
 
 class NoSuchRun(RunError):
-    """There is no run of that name."""
+    """A run of that name does not exist."""
 
 
 class UnfinishedRun(RunError):
-    """The run has no manifest: it did not end, and no later stage accepts it."""
+    """The run has no manifest, because it did not finish; later stages do not accept it."""
 
 
 class RunExists(RunError):
-    """A finished run of that name is there and is not overwritten."""
+    """A finished run of that name exists and is not overwritten."""
 
 
 class TrainingFailed(FinetuneError):

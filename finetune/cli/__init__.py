@@ -1,7 +1,7 @@
-"""The command `quire finetune`; each module of this folder adds some of its commands.
+"""The command `quire finetune`: its parser, made of the parsers of the modules in this folder.
 
-A command module has `register(subparsers)`, which adds its parsers with `set_defaults(run=function)`. The function takes
-the parsed arguments, calls one function of the package, prints the result and returns an exit code.
+Each module has `register(subparsers)`, which adds its commands, each with `set_defaults(run=function)`. The function
+takes the parsed arguments, calls one function of the package, prints, and returns an exit code.
 """
 
 import argparse
@@ -13,31 +13,29 @@ from typing import Any
 
 from quire import exit_code
 
-COMMAND_MODULES = (
-    "finetune.cli.data",
-    "finetune.cli.train",
-    "finetune.cli.export",
-)
+# In the order of --help.
+_MODULES = ("data", "plan", "stages", "sweep", "use", "export")
 
 _EXAMPLES = """\
 examples:
-  quire finetune data list
-  quire finetune data check rows.jsonl --json
-  quire finetune data show rows.jsonl --model Qwen/Qwen2.5-1.5B-Instruct
+  quire finetune data check rows.jsonl
+  quire finetune sft rows.jsonl --recipe qwen2.5-0.5b-sft --name my-sft
+  quire finetune generate my-sft "What is a bond?"
+  quire finetune ollama my-sft --tag my-model
 """
 
 
 class _Parser(argparse.ArgumentParser):
-    """An argument parser that reports wrong usage as quire reports every error."""
+    """An argument parser that reports mistakes in the form of all other errors of quire."""
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[argparse.Namespace, list[str]]:  # type: ignore[override]
-        """Reject an unknown flag, with the command's name and the most similar flag."""
+        """Report unknown arguments with the command's name and the most similar flag."""
         found, extra = super().parse_known_args(args, namespace)
         if not extra or self._subparsers is not None:
             return found, extra
         flags = [flag for action in self._actions for flag in action.option_strings]
-        similar = difflib.get_close_matches(extra[0].partition("=")[0], flags, n=1)
-        guess = f"did you mean {similar[0]}? " if similar else ""
+        near = difflib.get_close_matches(extra[0].partition("=")[0], flags, n=1)
+        guess = f"did you mean {near[0]}? " if near else ""
         print(f"error: {self.prog} has no {' '.join(extra)}\n  {guess}see {self.prog} --help", file=sys.stderr)
         raise SystemExit(2)
 
@@ -47,16 +45,16 @@ class _Parser(argparse.ArgumentParser):
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the parser for the arguments after `quire finetune`."""
+    """Return the parser of all that follows `quire finetune`."""
     top = _Parser(
         prog="quire finetune",
-        description="Fine-tune a model: check the data, train, export.",
+        description="Fine-tune a model: check data, train, evaluate, export.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     subparsers = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for name in COMMAND_MODULES:
-        importlib.import_module(name).register(subparsers)
+    for name in _MODULES:
+        importlib.import_module(f"{__name__}.{name}").register(subparsers)
     return top
 
 
@@ -64,7 +62,7 @@ _PARSERS: dict[str, Callable[[], argparse.ArgumentParser]] = {"finetune": parser
 
 
 def main(argv: list[str]) -> int:
-    """Run a command and return its exit code: 0 for success, 1 for an error, 2 for wrong usage."""
+    """Run one command and return its exit code: 0 done, 1 an error, 2 wrong usage."""
     try:
         args = parser().parse_args(argv)
     except SystemExit as exc:

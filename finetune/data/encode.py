@@ -147,9 +147,9 @@ def encode_for(
 ) -> tuple[list[TokenRow], EncodingReport]:
     """Encode records for the loss of a run; raises DataError if no row is left."""
     length = config.max_length
-    if config.family == "sft":
+    if config.kind == "sft":
         rows, report = encode_conversations(records, template, tokenizer, max_length=length)
-    elif config.family == "label":
+    elif config.kind == "unpaired":
         rows, report = encode_labels(records, template, tokenizer, max_length=length, batch_size=config.batch_size)
     else:
         rows, report = encode_pairs(records, template, tokenizer, max_length=length)

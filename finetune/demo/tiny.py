@@ -1,7 +1,7 @@
-"""Makes tiny models of the real kinds on the spot, tokenizer included, so that every line of training runs without a network.
+"""Tiny models of the supported architectures, with tokenizers, so that all of training runs without a network.
 
-They are real Qwen2 and Phi models of two layers with random weights; widths are multiples of 256, which 4-bit loading
-(64) and K-quants (256) ask for. They know nothing until they are trained.
+They are Qwen2 and Phi models of two layers with random weights. Their sizes are multiples of 256, because 4-bit loading
+needs multiples of 64 and K-quants multiples of 256.
 """
 
 import json
@@ -12,13 +12,13 @@ from typing import Any
 from quire import UsageError
 
 KINDS = ("qwen2", "phi")
-# Tokens of the real vocabularies that templates are made of.
-SPECIALS = {"qwen2": ("<|endoftext|>", "<|im_start|>", "<|im_end|>"), "phi": ("<|endoftext|>",)}
-# Qwen2's own way to cut text before byte pairs are merged; phi-2 has GPT-2's.
-QWEN2_SPLIT = (
+# The special tokens of the real vocabularies that templates use.
+_SPECIAL_TOKENS = {"qwen2": ("<|endoftext|>", "<|im_start|>", "<|im_end|>"), "phi": ("<|endoftext|>",)}
+# How Qwen2 splits text before byte pairs are merged; phi-2 splits as GPT-2 does.
+_QWEN2_SPLIT = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
-CORPUS = (
+_CORPUS = (
     "Below is an instruction that describes a task. Write a response that appropriately completes the request.",
     "system user assistant Instruct: Output: ### Instruction: ### Input: ### Response:",
     "You are a helpful assistant. What does the cow say? The cow says moo. The dog says woof.",
@@ -27,8 +27,8 @@ CORPUS = (
 )
 
 
-def make_tokenizer(kind: str, corpus: Iterable[str] = CORPUS, *, vocab: int = 512) -> Any:
-    """Train a byte-level BPE tokenizer whose special tokens are those of the real model kind."""
+def make_tokenizer(kind: str, corpus: Iterable[str] = _CORPUS, *, vocab: int = 512) -> Any:
+    """Return a byte-level BPE tokenizer trained on a corpus, with the special tokens of the real models of this kind."""
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -36,7 +36,7 @@ def make_tokenizer(kind: str, corpus: Iterable[str] = CORPUS, *, vocab: int = 51
     if kind == "qwen2":
         tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
             [
-                pre_tokenizers.Split(Regex(QWEN2_SPLIT), behavior="isolated"),
+                pre_tokenizers.Split(Regex(_QWEN2_SPLIT), behavior="isolated"),
                 pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
             ]
         )
@@ -44,17 +44,17 @@ def make_tokenizer(kind: str, corpus: Iterable[str] = CORPUS, *, vocab: int = 51
         tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=vocab - len(SPECIALS[kind]),
+        vocab_size=vocab - len(_SPECIAL_TOKENS[kind]),
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
     tokenizer.train_from_iterator(corpus, trainer)
-    tokenizer.add_special_tokens(list(SPECIALS[kind]))
+    tokenizer.add_special_tokens(list(_SPECIAL_TOKENS[kind]))
     end = "<|im_end|>" if kind == "qwen2" else "<|endoftext|>"
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         eos_token=end,
-        pad_token="<|endoftext|>",  # noqa: S106 - a token of the vocabulary, no secret
+        pad_token="<|endoftext|>",  # noqa: S106 - a token of the vocabulary, not a secret
         clean_up_tokenization_spaces=False,
         model_max_length=2048,
     )
@@ -63,7 +63,7 @@ def make_tokenizer(kind: str, corpus: Iterable[str] = CORPUS, *, vocab: int = 51
 def make_model(
     kind: str, vocab: int, *, hidden: int = 256, layers: int = 2, eos_token_id: int, pad_token_id: int, seed: int = 0
 ) -> Any:
-    """Make a random model of the kind; the same seed gives the same weights."""
+    """Return a random model of the kind; the same seed gives the same weights."""
     import torch
     from transformers import PhiConfig, PhiForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
@@ -74,7 +74,7 @@ def make_model(
         "num_hidden_layers": layers,
         "num_attention_heads": 4,
         "max_position_embeddings": 2048,
-        "initializer_range": 0.06,  # at 0.02 a frozen random base gives adapters too little to work with
+        "initializer_range": 0.06,  # at 0.02 adapters learn too little on a frozen random base
         "bos_token_id": None,
         "eos_token_id": eos_token_id,
         "pad_token_id": pad_token_id,
@@ -97,13 +97,13 @@ def make_model(
 def make_tiny(
     folder: Path, kind: str = "qwen2", *, corpus: Iterable[str] = (), hidden: int = 256, layers: int = 2, seed: int = 0
 ) -> Path:
-    """Write a tiny model of the kind with its tokenizer into `folder` and give the folder."""
+    """Write a tiny model of the kind and its tokenizer to `folder` and return the folder."""
     if kind not in KINDS:
-        raise UsageError(f"there is no tiny model of kind {kind!r}", f"there are: {', '.join(KINDS)}")
-    tokenizer = make_tokenizer(kind, [*CORPUS, *corpus])
+        raise UsageError(f"there is no tiny model of kind {kind!r}", f"the kinds are {', '.join(KINDS)}")
+    tokenizer = make_tokenizer(kind, [*_CORPUS, *corpus])
     model = make_model(
         kind,
-        # real vocabularies are padded as well: the table is wider than the tokenizer
+        # as in real models, the table has more rows than the tokenizer has tokens
         vocab=-(-len(tokenizer) // 64) * 64,
         hidden=hidden,
         layers=layers,

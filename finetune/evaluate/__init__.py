@@ -1,1 +1,1 @@
-"""What a run is worth: scores, comparisons, samples."""
+"""Evaluation: scores of runs on pairs, and their answers side by side."""

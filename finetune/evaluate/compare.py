@@ -1,4 +1,4 @@
-"""The same prompts to a base model and to runs trained from it, side by side, as HTML and JSON."""
+"""Comparisons: the answers of a base model and of runs trained from it to the same prompts, as HTML and JSON."""
 
 import html
 import json
@@ -6,18 +6,20 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from finetune.evaluate.generate import answer
+from finetune.data.sources.readers import read_rows
 from finetune.runs.manifest import find_run, read_manifest
+from finetune.templates.find import load_template
 from finetune.templates.messages import Message
-from finetune.train.load import Loaded, load_plain, load_run
+from finetune.train.generate import generate
+from finetune.train.load import LoadedModel, load_plain, load_run
 from quire import UsageError
 
 Comparison = dict[str, Any]
-PROMPTS = ("prompt", "question", "instruction", "turns")
+PROMPT_FIELDS = ("prompt", "question", "instruction", "turns")
 
 
 def lineage(run: str | Path) -> list[str]:
-    """Give a run with its parents before it, oldest first."""
+    """Return the folders of a run and of its parents, oldest first."""
     found = [str(find_run(run))]
     while parent := read_manifest(found[0]).parent:
         found.insert(0, str(find_run(parent)))
@@ -25,23 +27,21 @@ def lineage(run: str | Path) -> list[str]:
 
 
 def read_prompts(path: Path) -> list[str]:
-    """Read prompts: one a line, or from JSON Lines the `prompt`, `question`, `instruction` or first of `turns` of each.
+    """Return the prompts in a text file, one a line, or in JSON Lines, from the first of `PROMPT_FIELDS` in each row.
 
-    Raises UsageError for a file that is not there, and for a row without such a field.
+    Of `turns`, the first is the prompt. Raises UsageError for a missing file, and for a row without such a field.
     """
     if not path.is_file():
         raise UsageError(f"there is no file {path}", "give a text file with one prompt a line, or JSON Lines")
     if path.suffix.lower() not in (".jsonl", ".ndjson", ".json"):
         return [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    from finetune.data.sources.readers import read_rows
-
     found = []
     for row in read_rows(path):
-        prompt = next((row.values[name] for name in PROMPTS if row.values.get(name)), None)
+        prompt = next((row.values[name] for name in PROMPT_FIELDS if row.values.get(name)), None)
         prompt = prompt[0] if isinstance(prompt, list) and prompt else prompt
         if not isinstance(prompt, str):
             why = row.error or f"no prompt in {', '.join(row.values)}"
-            raise UsageError(f"{path}, line {row.line}: {why}", f"name the prompt as one of {', '.join(PROMPTS)}")
+            raise UsageError(f"{path}, line {row.line}: {why}", f"call the field one of {', '.join(PROMPT_FIELDS)}")
         found.append(prompt)
     return found
 
@@ -49,15 +49,15 @@ def read_prompts(path: Path) -> list[str]:
 def compare_runs(
     runs: Sequence[str | Path], prompts: Sequence[str], *, max_new_tokens: int = 128, device: str = "auto"
 ) -> Comparison:
-    """Answer each prompt with the base and with each run, greedily; one run stands for its whole lineage.
+    """Return the greedy answers of the base and of each run to each prompt; a single run includes all its parents.
 
-    Models are loaded one after the other, so that memory holds one at a time.
+    Models are loaded one after the other, so that only one is in memory at a time.
     """
     if not prompts:
-        raise UsageError("there is nothing to compare", "give --prompt TEXT, or --prompts FILE")
+        raise UsageError("there are no prompts to compare", "give --prompt TEXT, or --prompts FILE")
     names = lineage(runs[0]) if len(runs) == 1 else [str(find_run(run)) for run in runs]
     manifest = read_manifest(names[0])
-    loaders: list[tuple[str, Callable[[], Loaded]]] = [
+    loaders: list[tuple[str, Callable[[], LoadedModel]]] = [
         ("base", lambda: _base(names[0], manifest.base, device)),
         *((Path(name).name, lambda name=name: load_run(name, device=device)) for name in names),
     ]
@@ -65,21 +65,20 @@ def compare_runs(
     for name, loader in loaders:
         loaded = loader()
         for row in answers:
-            found = answer(loaded, (Message("user", row["prompt"]),), max_new_tokens=max_new_tokens)
+            found = generate(loaded, (Message("user", row["prompt"]),), max_new_tokens=max_new_tokens)
             row["answers"][name] = {"text": found.text, "finish": found.finish, "tokens": found.tokens}
         del loaded
     return {"base": manifest.base, "models": [name for name, _ in loaders], "prompts": answers}
 
 
-def _base(run: str, base: str, device: str) -> Loaded:
-    """Load the untuned base with the run's template, so that every column saw the same text."""
-    from finetune.templates.find import load_template
-
+def _base(run: str, base: str, device: str) -> LoadedModel:
+    """Return the untuned base with the run's template, so that all models see the same text."""
     plain = load_plain(base, device=device)
-    return Loaded(plain.model, plain.tokenizer, load_template(find_run(run) / read_manifest(run).adapter), base)
+    template = load_template(find_run(run) / read_manifest(run).adapter)
+    return LoadedModel(plain.model, plain.tokenizer, template, base)
 
 
-PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Comparison</title>
+_PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Comparison</title>
 <style>body{{font:16px/1.5 system-ui;margin:2rem;color:#222}}table{{border-collapse:collapse;width:100%}}
 td,th{{border:1px solid #ccc;padding:.6rem;vertical-align:top;text-align:left;white-space:pre-wrap}}
 small{{color:#666}}</style><h1>Comparison</h1><p>{base}</p><table><tr><th>prompt</th>{heads}</tr>{rows}</table></html>
@@ -87,7 +86,7 @@ small{{color:#666}}</style><h1>Comparison</h1><p>{base}</p><table><tr><th>prompt
 
 
 def to_html(comparison: Comparison) -> str:
-    """Write a comparison as one page that needs nothing else."""
+    """Return a comparison as an HTML page without scripts or other files."""
     models = comparison["models"]
     rows = []
     for row in comparison["prompts"]:
@@ -98,13 +97,14 @@ def to_html(comparison: Comparison) -> str:
             cells.append(f"<td>{html.escape(found['text'])}\n<small>{note}</small></td>")
         rows.append(f"<tr>{''.join(cells)}</tr>")
     heads = "".join(f"<th>{html.escape(name)}</th>" for name in models)
-    return PAGE.format(base=html.escape(comparison["base"]), heads=heads, rows="".join(rows))
+    return _PAGE.format(base=html.escape(comparison["base"]), heads=heads, rows="".join(rows))
 
 
-def write_comparison(comparison: Comparison, folder: Path) -> tuple[Path, Path]:
-    """Write compare.html and compare.json into a folder and give both paths."""
+def write_comparison(comparison: Comparison, folder: Path) -> Path:
+    """Write compare.html and compare.json to a folder and return the path of the page."""
     folder.mkdir(parents=True, exist_ok=True)
-    page, data = folder / "compare.html", folder / "compare.json"
+    page = folder / "compare.html"
     page.write_text(to_html(comparison), encoding="utf-8")
-    data.write_text(json.dumps(comparison, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    return page, data
+    text = json.dumps(comparison, indent=2, ensure_ascii=False) + "\n"
+    (folder / "compare.json").write_text(text, encoding="utf-8")
+    return page

@@ -1,23 +1,24 @@
-"""Scores answers by a model's log-probabilities: implicit rewards, margin and accuracy of pairs under any run.
+"""Scores of pairs under a finished run: implicit rewards, margin and accuracy, from log-probabilities.
 
-Log-probabilities here come from plain logits, apart from the trainer's fused head, so that each checks the other.
+The log-probabilities here are computed from plain logits, without the trainer's fused head, so that each checks the other.
 """
 
-from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from finetune.data.encode import EncodingReport, TokenRow, encode_pairs
 from finetune.data.records import Record
-from finetune.runs.manifest import find_run, read_manifest
-from finetune.train.load import REFERENCE, Loaded, computing, load_run
+from finetune.errors import DataError
+from finetune.runs.manifest import RunManifest, find_run, read_manifest
+from finetune.train.load import REFERENCE, autocast_like_training, load_plain, load_run
 
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """Implicit rewards (beta times log-ratio) of each pair, and what they come to."""
+    """Implicit rewards (beta times log-ratio) of each pair, their accuracy and their margin."""
 
     chosen: list[float]
     rejected: list[float]
@@ -25,16 +26,16 @@ class Scores:
 
     @property
     def accuracy(self) -> float:
-        """Give the share of pairs whose chosen answer has the higher reward."""
+        """Return the share of pairs whose chosen answer has the higher reward."""
         return sum(c > r for c, r in zip(self.chosen, self.rejected, strict=True)) / len(self.chosen)
 
     @property
     def margin(self) -> float:
-        """Give the mean difference of rewards."""
+        """Return the mean difference of the rewards."""
         return sum(c - r for c, r in zip(self.chosen, self.rejected, strict=True)) / len(self.chosen)
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the scores as `quire finetune score --json` prints them."""
+        """Return the scores as `quire finetune score --json` prints them."""
         return {
             "pairs": len(self.chosen),
             "accuracy": self.accuracy,
@@ -55,7 +56,7 @@ def answer_log_probs(
     batch_size: int = 4,
     padding_side: str = "right",
 ) -> list[float]:
-    """Give log p(answer | prompt) of each pair of id lists, summed over the answer's tokens, pads never counted."""
+    """Return log p(answer | prompt) of each pair of id lists, summed over the answer's tokens without padding."""
     import torch
 
     device = next(model.parameters()).device
@@ -76,7 +77,7 @@ def answer_log_probs(
         mask = torch.tensor(attention, device=device)
         tokens = torch.tensor(ids, device=device)
         positions = (mask.cumsum(dim=1) - 1).clamp(min=0)
-        with torch.no_grad(), computing(model):
+        with torch.no_grad(), autocast_like_training(model):
             logits = model(input_ids=tokens, attention_mask=mask, position_ids=positions, use_cache=False).logits
         # position t predicts token t + 1
         log_probs = logits[:, :-1].float().log_softmax(dim=-1).gather(2, tokens[:, 1:, None]).squeeze(2)
@@ -87,7 +88,7 @@ def answer_log_probs(
 def pair_log_probs(
     model: Any, rows: Sequence[TokenRow], *, pad_token_id: int, batch_size: int = 4
 ) -> tuple[list[float], list[float]]:
-    """Give the log-probabilities of the chosen and of the rejected answers of encoded pairs."""
+    """Return the log-probabilities of the chosen and of the rejected answers of encoded pairs."""
     prompts = [row["prompt_ids"] for row in rows]
     chosen = answer_log_probs(
         model, prompts, [row["chosen_ids"] for row in rows], pad_token_id=pad_token_id, batch_size=batch_size
@@ -98,51 +99,27 @@ def pair_log_probs(
     return chosen, rejected
 
 
-def reference_of(run: str | Path, loaded: Loaded) -> AbstractContextManager[Any]:
-    """Give the context in which a run's model is its own reference: the parent's adapter, or none."""
-    manifest = read_manifest(run)
-    if manifest.reference == "parent" and manifest.parent:
-        parent = find_run(manifest.parent)
-        loaded.model.load_adapter(str(parent / read_manifest(parent).adapter), adapter_name=REFERENCE)
-        return _adapter(loaded.model, REFERENCE)
-    return loaded.model.disable_adapter() if hasattr(loaded.model, "disable_adapter") else nullcontext()
-
-
-class _adapter:
-    """Uses another adapter of a model inside a `with`."""
-
-    def __init__(self, model: Any, name: str) -> None:
-        self._model, self._name = model, name
-
-    def __enter__(self) -> None:
-        self._before = self._model.active_adapter
-        self._model.set_adapter(self._name)
-
-    def __exit__(self, *_: object) -> None:
-        self._model.set_adapter(self._before)
-
-
 def score_pairs(run: str | Path, records: Iterable[Record], *, device: str = "auto", batch_size: int = 4) -> Scores:
-    """Score pairs by a finished run against its reference.
+    """Return the scores of pairs under a finished run and its reference.
 
-    A fully trained run is compared with its parent or base, loaded beside it.
+    A full fine-tune is compared with its parent or its base, loaded beside it. Raises DataError when no pair is usable.
     """
     loaded = load_run(run, device=device)
     manifest = read_manifest(run)
     config = manifest.config
     rows, report = encode_pairs(records, loaded.template, loaded.tokenizer, max_length=int(config["max_length"]))
     if not rows:
-        from finetune.errors import DataError
+        raise DataError("there is no usable pair to score", f"dropped: {report.dropped}")
 
-        raise DataError("no pair is left to score", f"dropped: {report.dropped}")
-    pad = loaded.tokenizer.pad_token_id
-    policy = pair_log_probs(loaded.model, rows, pad_token_id=pad, batch_size=batch_size)
+    def log_probs(model: Any) -> tuple[list[float], list[float]]:
+        return pair_log_probs(model, rows, pad_token_id=loaded.tokenizer.pad_token_id, batch_size=batch_size)
+
+    policy = log_probs(loaded.model)
     if manifest.method == "full":
-        other = _full_reference(run, device)
-        reference = pair_log_probs(other.model, rows, pad_token_id=pad, batch_size=batch_size)
+        reference = log_probs(_full_reference(manifest, device))
     else:
-        with reference_of(run, loaded):
-            reference = pair_log_probs(loaded.model, rows, pad_token_id=pad, batch_size=batch_size)
+        with _adapter_reference(manifest, loaded.model):
+            reference = log_probs(loaded.model)
     beta = float(config["beta"])
     chosen, rejected = (
         [beta * (p - r) for p, r in zip(ours, theirs, strict=True)]
@@ -151,10 +128,24 @@ def score_pairs(run: str | Path, records: Iterable[Record], *, device: str = "au
     return Scores(chosen, rejected, report)
 
 
-def _full_reference(run: str | Path, device: str) -> Loaded:
-    from finetune.train.load import load_plain
-
-    manifest = read_manifest(run)
+def _full_reference(manifest: RunManifest, device: str) -> Any:
     if manifest.reference == "parent" and manifest.parent:
-        return load_run(manifest.parent, device=device)
-    return load_plain(manifest.base, device=device)
+        return load_run(manifest.parent, device=device).model
+    return load_plain(manifest.base, device=device).model
+
+
+@contextmanager
+def _adapter_reference(manifest: RunManifest, model: Any) -> Iterator[None]:
+    """Make a run's model its own reference inside the `with`: with the parent's adapter, or with none."""
+    if not (manifest.reference == "parent" and manifest.parent):
+        with model.disable_adapter() if hasattr(model, "disable_adapter") else nullcontext():
+            yield
+        return
+    adapter = find_run(manifest.parent) / read_manifest(manifest.parent).adapter
+    model.load_adapter(str(adapter), adapter_name=REFERENCE)
+    before = model.active_adapter
+    model.set_adapter(REFERENCE)
+    try:
+        yield
+    finally:
+        model.set_adapter(before)

@@ -329,14 +329,14 @@ Example = tuple[list[int], list[int], list[int]]  # ids, positions that predict 
 def held_out_rows(run: str | Path, manifest: RunManifest) -> list[Example]:
     """Encode the run's held-out rows (else its training rows) again, as training did."""
     from finetune.train.load import load_tokenizer, run_config
-    from finetune.train.run import prepare
+    from finetune.train.rows import prepare
 
     adapter = find_run(run) / manifest.adapter
     try:
         prepared = prepare(run_config(manifest, device="cpu"), load_template(adapter), load_tokenizer(str(adapter)))
     except QuireError as exc:
         raise ExportError(f"the run's data cannot be read again: {exc.message}", exc.hint) from exc
-    return [_example(row) for row in prepared.held_out or prepared.rows]
+    return [_example(row) for row in prepared.held_out or prepared.training]
 
 
 def _example(row: dict[str, Any]) -> Example:

@@ -8,9 +8,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from finetune.config import TrainConfig, read_recipe, runs_folder, to_toml
+from finetune.config import TrainConfig
 from finetune.errors import RunExists
-from finetune.runs.manifest import open_run, trained_on
+from finetune.recipes import read_recipe, to_toml
+from finetune.runs.manifest import open_run, runs_folder, trained_on
 from quire import UsageError
 
 LOCK = ".lock"
@@ -32,7 +33,7 @@ def claim(config: TrainConfig, *, resume: bool) -> Iterator[Path]:
         open_run(config.name, resume=resume)  # again: the holder before us may have finished meanwhile
         if trained_on(folder):
             same_settings(config, folder)
-        (folder / "config.toml").write_text(to_toml(config), encoding="utf-8")
+        (folder / "config.toml").write_text(to_toml(config.to_dict()), encoding="utf-8")
         try:
             yield folder
         except BaseException:

@@ -9,11 +9,16 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from finetune.config import runs_folder
 from finetune.errors import NoSuchRun, RunError, RunExists, UnfinishedRun
+from quire import home_folder
 
 MANIFEST_FILE = "manifest.json"
 LIBRARIES = ("torch", "transformers", "peft", "trl", "bitsandbytes", "accelerate", "datasets", "tokenizers")
+
+
+def runs_folder() -> Path:
+    """Return the folder that training runs are in."""
+    return home_folder() / "runs"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,1 +1,1 @@
-"""SFT and preference training, from a loaded base to a finished run."""
+"""Training: SFT and preference losses, from settings to a finished run."""

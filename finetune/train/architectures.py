@@ -1,6 +1,6 @@
-"""The shape of a model: sizes of its weights, counted without loading any of them; not the model itself.
+"""The shape of a model: the sizes of its layers, and its parameter counts without loading any weight.
 
-Shapes of the recipe models are in `shapes.json`; any other model is read from its `config.json`.
+The shapes of the recipes' models are in `shapes.json`; those of other models are read from their `config.json`.
 """
 
 import difflib
@@ -18,7 +18,7 @@ ARCHITECTURES = ("qwen2", "phi")
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """Sizes of a decoder: counts of weights follow from them exactly."""
+    """The sizes of a decoder, from which its parameter counts follow exactly."""
 
     name: str
     repo: str
@@ -34,7 +34,7 @@ class Shape:
 
     @property
     def linears(self) -> dict[str, tuple[int, int]]:
-        """Give the linear modules of one layer: (inputs, outputs) by name."""
+        """Return the linear modules of one layer: (inputs, outputs) by name."""
         h, i, kv = self.hidden, self.intermediate, self.kv_heads * (self.hidden // self.heads)
         if self.architecture == "phi":
             return {
@@ -57,12 +57,12 @@ class Shape:
 
     @property
     def linear_weights(self) -> int:
-        """Count the weights of linear modules inside layers: those that 4-bit loading quantises."""
+        """Return the number of weights of linear modules inside layers: those that 4-bit loading quantizes."""
         return self.layers * sum(a * b for a, b in self.linears.values())
 
     @property
     def vectors(self) -> int:
-        """Count one-dimensional parameters: norms and biases."""
+        """Return the number of one-dimensional parameters: norms and biases."""
         shapes = self.linears
         if self.architecture == "phi":  # every linear has a bias, one LayerNorm a layer, the head has a bias
             a_layer = sum(out for _, out in shapes.values()) + 2 * self.hidden
@@ -72,16 +72,16 @@ class Shape:
 
     @property
     def table_weights(self) -> int:
-        """Count the weights of the embedding and, where it is not tied, of the output head."""
+        """Return the number of weights of the embedding and, if it is not tied, of the output head."""
         return self.vocab * self.hidden * (1 if self.tied else 2)
 
     @property
     def parameters(self) -> int:
-        """Count every parameter."""
+        """Return the number of all parameters."""
         return self.linear_weights + self.vectors + self.table_weights
 
     def resolve_targets(self, targets: Iterable[str]) -> tuple[str, ...]:
-        """Give the module names that `targets` means; raises UnknownTarget with the candidates."""
+        """Return the module names that `targets` means; raises UnknownTarget with the model's modules."""
         wanted = list(targets)
         if wanted == ["all-linear"]:
             return tuple(self.linears)
@@ -91,17 +91,19 @@ class Shape:
         return tuple(wanted)
 
     def adapter_parameters(self, targets: Iterable[str], rank: int) -> int:
-        """Count the parameters of LoRA adapters: rank times inputs plus outputs, for each module of each layer."""
+        """Return the number of LoRA parameters: rank times (inputs plus outputs), for each module of each layer."""
         shapes = self.linears
         return self.layers * sum(rank * sum(shapes[name]) for name in self.resolve_targets(targets))
 
 
 def unknown_target(name: str, model: str, candidates: Iterable[str]) -> UnknownTarget:
-    """Make the error for a target that names no module, with the modules there are."""
-    there = sorted(set(candidates))
-    near = difflib.get_close_matches(name, there, n=1, cutoff=0.4)
+    """Return the error for a target that the model does not have, with the modules that it has."""
+    modules = sorted(set(candidates))
+    near = difflib.get_close_matches(name, modules, n=1, cutoff=0.4)
     guess = f"did you mean {near[0]}? " if near else ""
-    return UnknownTarget(f"{model} has no module {name!r}", f"{guess}there are: {', '.join(there)}, or all-linear")
+    return UnknownTarget(
+        f"{model} has no module {name!r}", f"{guess}its modules are {', '.join(modules)}; all-linear means all"
+    )
 
 
 @cache
@@ -112,7 +114,7 @@ def _shipped() -> dict[str, Shape]:
 
 
 def shape_names() -> list[str]:
-    """Give the names of the shapes that need no file and no network."""
+    """Return the names of the models whose shapes need no file and no network."""
     return list(_shipped())
 
 
@@ -122,9 +124,9 @@ def _normal(model: str) -> str:
 
 
 def shape_of(model: str) -> Shape:
-    """Give the shape of a model: a shipped name (with or without organisation and -Instruct) or a folder.
+    """Return the shape of a recipe's model (with or without organization and -Instruct), a folder or a cached hub model.
 
-    Raises ModelUnavailable with the names there are.
+    Raises ModelUnavailable with the known names.
     """
     folder = Path(model).expanduser()
     if (folder / "config.json").is_file():
@@ -136,13 +138,13 @@ def shape_of(model: str) -> Shape:
     near = difflib.get_close_matches(_normal(model), shape_names(), n=1)
     guess = f"did you mean {near[0]}? " if near else ""
     raise ModelUnavailable(
-        f"the shape of {model!r} is not known here",
+        f"the shape of {model!r} is not known",
         f"{guess}give one of {', '.join(shape_names())}, or a folder with config.json",
     )
 
 
 def _cached_config(model: str) -> Path | None:
-    """Give the config.json of a hub model that was downloaded before."""
+    """Return the config.json of a hub model in the cache, or None."""
     if model.count("/") != 1 or model.startswith((".", "/", "~")):
         return None
     try:
@@ -161,7 +163,7 @@ def _from_config(config: dict[str, Any], model: str) -> Shape:
     kind = config.get("model_type")
     if kind not in ARCHITECTURES:
         raise ModelUnavailable(
-            f"{model} is of type {kind!r}", f"planning and training know {' and '.join(ARCHITECTURES)}"
+            f"the architecture of {model} is {kind!r}", f"planning and training support {' and '.join(ARCHITECTURES)}"
         )
     heads = int(config["num_attention_heads"])
     return Shape(

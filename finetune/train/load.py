@@ -1,20 +1,17 @@
-"""Loads what is trained: a base model in 4 bits, 16 or 32, adapters on it in fp32, and finished runs for use.
+"""Models as they are loaded: a base in 4, 16 or 32 bits, adapters on it in fp32, and finished runs for use.
 
-Bugs A and C of docs/training.md are mended here: 4-bit weights are never repacked on a processor, and adapters keep
-their fp32 values whatever a trainer does to them when it is built.
+Two faults of the libraries are worked around here (A and C in docs/training.md): 4-bit weights are never repacked on a
+CPU, and adapters keep their fp32 values when a trainer is built around them.
 """
 
-import logging
 import os
-import sys
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from finetune.config import TrainConfig
+from finetune.config import TrainConfig, build
 from finetune.errors import MissingLibrary, ModelUnavailable
 from finetune.hub_access import endpoint, hub_or_cache, reachable
 from finetune.runs.manifest import RunManifest, find_run, read_manifest
@@ -22,13 +19,15 @@ from finetune.templates.builtin import get_template
 from finetune.templates.find import find_template, load_template
 from finetune.templates.template import Template
 from finetune.train.architectures import shape_of, unknown_target
-from quire import install_extra, pip_install
+from finetune.train.device import compute_dtype, device_type, has_flash_attention
+from finetune.train.libraries import quiet_libraries, require_libraries
+from quire import install_extra
 
-REFERENCE = "ref"  # adapter name that TRL looks for
+REFERENCE = "ref"  # the adapter name that TRL expects
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
+class LoadedModel:
     """A model ready for use, its tokenizer and its template."""
 
     model: Any
@@ -37,68 +36,11 @@ class Loaded:
     base: str
 
 
-def require_libraries() -> None:
-    """Raise MissingLibrary with the install line when a training library is not there."""
-    import importlib.util
-
-    missing = [name for name in ("torch", "transformers", "peft", "trl") if importlib.util.find_spec(name) is None]
-    if missing:
-        raise MissingLibrary(f"training needs {', '.join(missing)}, not installed here", install_extra("finetune"))
-
-
-def require_trackers(trackers: tuple[str, ...]) -> None:
-    """Raise MissingLibrary for a tracker whose library is not installed."""
-    import importlib.util
-
-    for tracker in trackers:
-        if importlib.util.find_spec(tracker) is None:
-            raise MissingLibrary(f"the tracker {tracker} is not installed here", pip_install(tracker))
-
-
-def quiet_libraries() -> None:
-    """Keep progress bars off a pipe, where each would be a line, and what the libraries say to developers to themselves."""
-    renamed = r"`(is_)?gradient_checkpointing(_enable|_disable)?` is deprecated"
-    warnings.filterwarnings("ignore", message=renamed, category=FutureWarning)
-    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)  # a faster kernel that no one asked for
-    for name in ("trainer_utils", "tokenization_utils_base", "generation.stopping_criteria"):
-        logging.getLogger(f"transformers.{name}").setLevel(logging.ERROR)  # file times, and lengths that we count
-    if sys.stderr.isatty():
-        return
-    import datasets
-    import transformers
-
-    datasets.disable_progress_bars()
-    transformers.utils.logging.disable_progress_bar()
-
-
-def has_flash_attention() -> bool:
-    """Say whether packed rows can be kept apart by a kernel instead of by a mask."""
-    import importlib.util
-
-    return importlib.util.find_spec("flash_attn") is not None
-
-
-def device_of(config: TrainConfig) -> str:
-    """Give the device type that a run uses: cuda or cpu."""
-    import torch
-
-    return "cuda" if config.device == "auto" and torch.cuda.is_available() else "cpu"
-
-
-def compute_dtype(config: TrainConfig) -> Any:
-    """Give the torch dtype that a run computes in: for `auto` bf16 or fp16 by card, fp32 on a processor."""
-    import torch
-
-    named = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
-    if config.dtype in named:
-        return named[config.dtype]
-    if device_of(config) == "cpu":
-        return torch.float32
-    return torch.bfloat16 if torch.cuda.get_device_capability()[0] >= 8 else torch.float16
+# -- the base
 
 
 def load_tokenizer(model: str, revision: str = "") -> Any:
-    """Load a model's tokenizer; it must name a pad token, and none is ever added."""
+    """Return a model's tokenizer, padding on the right; without a pad token, the end token pads. No token is added."""
     from transformers import AutoTokenizer
 
     try:
@@ -113,39 +55,36 @@ def load_tokenizer(model: str, revision: str = "") -> Any:
 
 
 def _unavailable(model: str, exc: Exception) -> ModelUnavailable:
+    hint = "give a folder with config.json and safetensors, or a hub name while there is a network"
     if not Path(model).exists() and not reachable():
         return ModelUnavailable(
-            f"the model {model!r} is no folder here, {endpoint()} is not reached, and the cache does not hold it",
-            "give a folder with config.json and safetensors, or a hub name while there is a network",
+            f"the model {model!r} is not a local folder, {endpoint()} does not answer, and the cache does not hold it",
+            hint,
         )
     first = str(exc).strip().splitlines()[0][:300] if str(exc).strip() else type(exc).__name__
-    return ModelUnavailable(
-        f"the model {model!r} could not be loaded: {first}",
-        "give a folder with config.json and safetensors, or a hub name while there is a network",
-    )
+    return ModelUnavailable(f"the model {model!r} could not be loaded: {first}", hint)
 
 
 def load_base(config: TrainConfig, *, for_training: bool = True) -> Any:
-    """Load the base model as the method asks: NF4 twice quantised (qlora), 16 bits or fp32.
+    """Return the base model as the method stores it: NF4 with double quantization (qlora), 16 bits or fp32.
 
-    Norms, biases and other vectors are fp32. Full training holds every weight in fp32; autocast computes narrower.
+    Norms, biases and other vectors are fp32. Full training stores every weight in fp32 and computes under autocast.
     """
     import torch
     from transformers import AutoModelForCausalLM
 
     dtype = compute_dtype(config)
-    storage = torch.float32 if config.method == "full" and for_training else dtype
-    flash = config.packing and device_of(config) == "cuda" and has_flash_attention()
-    attention = "flash_attention_2" if flash else "sdpa"
+    on_gpu = device_type(config) == "cuda"
+    flash = config.packing and on_gpu and has_flash_attention()
     options: dict[str, Any] = {
-        "dtype": storage,
-        "attn_implementation": attention,
+        "dtype": torch.float32 if config.method == "full" and for_training else dtype,
+        "attn_implementation": "flash_attention_2" if flash else "sdpa",
         "revision": config.revision or None,
     }
     if config.method == "qlora":
         options["quantization_config"] = _nf4(dtype)
-    if device_of(config) == "cuda":
-        # torchrun starts one process a card, and nothing has chosen the card yet when the model is loaded
+    if on_gpu:
+        # torchrun starts one process a GPU, and nothing has selected the GPU yet when the model is loaded
         options["device_map"] = {"": int(os.environ.get("LOCAL_RANK", torch.cuda.current_device()))}
     try:
         with hub_or_cache(config.model):
@@ -153,14 +92,14 @@ def load_base(config: TrainConfig, *, for_training: bool = True) -> Any:
     except (OSError, ValueError, ImportError) as exc:
         raise _unavailable(config.model, exc) from exc
     never_repack(model)
-    keep_vectors_wide(model)
+    upcast_norms_and_biases(model)
     model.config.use_cache = not for_training
     return model
 
 
 def _nf4(dtype: Any) -> Any:
     try:
-        import bitsandbytes  # noqa: F401 - transformers asks for it later and less clearly
+        import bitsandbytes  # noqa: F401 - transformers needs it later and reports that less clearly
     except ImportError as exc:
         raise MissingLibrary("method qlora needs bitsandbytes, not installed here", install_extra("finetune")) from exc
     from transformers import BitsAndBytesConfig
@@ -174,18 +113,18 @@ def _nf4(dtype: Any) -> Any:
 
 
 def never_repack(model: Any) -> None:
-    """Forbid the repacking of 4-bit weights on AVX512-BF16 processors.
+    """Disable the repacking of 4-bit weights on AVX512-BF16 CPUs.
 
-    There, the first forward pass without gradients turns the weights into a form whose product has no gradient
-    (bitsandbytes 0.50), so training after an evaluation is broken, for layers without bias without any error.
+    There, the first forward pass without gradients repacks the weights into a form without a backward pass
+    (bitsandbytes 0.50), so training after an evaluation is wrong; for layers without bias, without any error.
     """
     for module in model.modules():
         if type(module).__name__ == "Linear4bit":
             module.support_avx512bf16_for_cpu = False
 
 
-def keep_vectors_wide(model: Any) -> None:
-    """Turn norms, biases and other one-dimensional weights into fp32: they are few, and rounding them costs accuracy."""
+def upcast_norms_and_biases(model: Any) -> None:
+    """Convert norms, biases and other one-dimensional weights to fp32."""
     import torch
 
     for parameter in model.parameters():
@@ -194,10 +133,10 @@ def keep_vectors_wide(model: Any) -> None:
 
 
 @contextmanager
-def computing(model: Any) -> Iterator[None]:
-    """Compute as a trainer does: where a base is held in 16 bits, narrow its fp32 vectors to it operation by operation.
+def autocast_like_training(model: Any) -> Iterator[None]:
+    """Compute as a trainer does: under autocast to the type of the base's matrices, unless that is fp32.
 
-    Whatever runs a model outside of a trainer needs it: a norm in fp32 hands fp32 to a matrix in bf16.
+    Needed by all code that runs a model outside a trainer: an fp32 norm passes fp32 to a bf16 matrix.
     """
     import torch
 
@@ -206,11 +145,25 @@ def computing(model: Any) -> Iterator[None]:
         yield
 
 
-def find_targets(model: Any, targets: tuple[str, ...]) -> list[str]:
-    """Give the names of modules that adapters sit on.
+# -- adapters
 
-    `all-linear` means every linear module except the output head. Raises UnknownTarget, with the modules there are,
-    for a name that matches none: PEFT itself is content when any one of several names matches.
+
+def check_targets(config: TrainConfig) -> None:
+    """Raise UnknownTarget before any weight is read, where the model's shape is known without loading it."""
+    if config.method == "full":
+        return
+    try:
+        shape = shape_of(config.model)
+    except ModelUnavailable:
+        return  # of unknown shape: `find_targets` checks it once it is loaded
+    shape.resolve_targets(config.targets)
+
+
+def find_targets(model: Any, targets: tuple[str, ...]) -> list[str]:
+    """Return the names of the modules that get adapters.
+
+    `all-linear` means every linear module except the output head. Raises UnknownTarget, with the model's modules, for a
+    name that matches none: PEFT itself accepts a list when any one of its names matches.
     """
     head = model.get_output_embeddings()
     linear = {
@@ -227,7 +180,7 @@ def find_targets(model: Any, targets: tuple[str, ...]) -> list[str]:
 
 
 def add_adapter(model: Any, config: TrainConfig) -> Any:
-    """Put fresh LoRA adapters, fp32, on a model; with method full, make every weight trainable instead."""
+    """Return the model with new LoRA adapters in fp32; with method full, with every weight trainable instead."""
     import torch
     from peft import LoraConfig, get_peft_model
 
@@ -247,49 +200,48 @@ def add_adapter(model: Any, config: TrainConfig) -> Any:
             base_model_name_or_path=config.model,
         ),
     )
-    widen_adapters(peft_model)
+    _upcast_adapters(peft_model)
     return peft_model
 
 
-def widen_adapters(model: Any) -> None:
-    """Turn every adapter weight into fp32."""
+def load_adapter(base: Any, folder: Path, *, trainable: bool) -> Any:
+    """Return the base model with a stored adapter, in fp32."""
+    from peft import PeftModel
+
+    model = PeftModel.from_pretrained(base, str(folder), is_trainable=trainable)
+    _upcast_adapters(model)
+    return model
+
+
+def _upcast_adapters(model: Any) -> None:
     for name, parameter in model.named_parameters():
         if "lora_" in name:
             parameter.data = parameter.data.float()
 
 
-def load_adapter(base: Any, folder: Path, *, trainable: bool) -> Any:
-    """Put a stored adapter on a base model, fp32."""
-    from peft import PeftModel
-
-    model = PeftModel.from_pretrained(base, str(folder), is_trainable=trainable)
-    widen_adapters(model)
-    return model
-
-
 @contextmanager
-def exact_weights(model: Any) -> Iterator[None]:
-    """Give trained weights back their values and fp32 type after a trainer was built around the model.
+def keep_adapters_in_fp32(model: Any) -> Iterator[None]:
+    """Restore the adapters' values and fp32 type after a trainer was built around the model inside the `with`.
 
-    TRL 1.16 casts the adapters of a quantised base to bf16, in which most of AdamW's small updates round away, and
-    after which the first DPO loss is no longer ln 2 and a resumed run differs from an uninterrupted one.
+    TRL 1.16 casts the adapters of a quantized base to bf16, which rounds away most of AdamW's small steps; the first
+    DPO loss is then not ln 2, and a resumed run differs from an uninterrupted one.
     """
     before = {n: p.detach().clone() for n, p in model.named_parameters() if "lora_" in n}
     yield
     for name, parameter in model.named_parameters():
         if name in before:
             parameter.data = before[name].to(parameter.device)
-        elif "lora_" in name:  # the frozen copy that DPO compares with
+        elif "lora_" in name:  # the frozen copy that is DPO's reference
             parameter.data = parameter.data.float()
 
 
 def count_trainable(model: Any) -> int:
-    """Count trainable parameters; packed 4-bit weights are never trainable, so bytes are counted nowhere."""
-    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+    """Return the number of trainable parameters."""
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)  # packed 4-bit weights are never trainable
 
 
 def count_parameters(model: Any) -> int:
-    """Count parameters as authors do: packed 4-bit weights by the numbers they stand for, a frozen reference not at all."""
+    """Return the number of parameters as published: packed 4-bit weights unpacked, a frozen reference not counted."""
     from math import prod
 
     total, seen = 0, set()
@@ -302,15 +254,18 @@ def count_parameters(model: Any) -> int:
     return total
 
 
+# -- models for use
+
+
 def template_of(config: TrainConfig) -> Template:
-    """Give the template of a run: the one it names, else that of the model's kind."""
+    """Return the template that a run's settings name, or else the one for its model."""
     return get_template(config.template) if config.template else find_template(config.model)
 
 
-def load_run(run: str | Path, *, device: str = "auto", method: str = "", base: str = "") -> Loaded:
-    """Load a finished run for use: its base as it was trained, its adapter, tokenizer and template.
+def load_run(run: str | Path, *, device: str = "auto", method: str = "", base: str = "") -> LoadedModel:
+    """Return the model of a finished run: its base as it was trained, its adapter, tokenizer and template.
 
-    `base` says where the base model is now when it has moved. Raises NoSuchRun or UnfinishedRun.
+    `base` is the base model's new location when it has moved. Raises NoSuchRun or UnfinishedRun.
     """
     require_libraries()
     quiet_libraries()
@@ -324,37 +279,19 @@ def load_run(run: str | Path, *, device: str = "auto", method: str = "", base: s
         model = load_base(replace(config, model=str(adapter), revision=""), for_training=False)
     else:
         model = load_adapter(load_base(config, for_training=False), adapter, trainable=False)
-    model.eval()
-    return Loaded(model, tokenizer, template, manifest.base)
+    return LoadedModel(model.eval(), tokenizer, template, manifest.base)
 
 
 def run_config(manifest: RunManifest, *, device: str = "auto", method: str = "") -> TrainConfig:
-    """Give the settings of a finished run for loading its model on this machine."""
-    from finetune.config import build
-
+    """Return the settings of a finished run for loading its model on this machine."""
     kept = {**manifest.config, "model": manifest.base, "device": device}
     return build(kept, {"method": method or None, "dtype": None if device == "auto" else "fp32"})
 
 
-def load_plain(model: str, *, device: str = "auto", method: str = "lora") -> Loaded:
-    """Load an untuned model for use with the template of its kind."""
-    from finetune.config import build
-
+def load_plain(model: str, *, device: str = "auto", method: str = "lora") -> LoadedModel:
+    """Return a model that was not trained here, with the template for it."""
     require_libraries()
     quiet_libraries()
     config = build({"model": model, "method": method, "device": device})
     tokenizer = load_tokenizer(model)
-    loaded = load_base(config, for_training=False)
-    loaded.eval()
-    return Loaded(loaded, tokenizer, template_of(config), model)
-
-
-def check_shape(config: TrainConfig) -> None:
-    """Refuse unknown targets by the model's shape alone, before any weight is read, where the shape is known."""
-    if config.method == "full":
-        return
-    try:
-        shape = shape_of(config.model)
-    except ModelUnavailable:
-        return  # a model of another kind: its modules are checked once it is loaded
-    shape.resolve_targets(config.targets)
+    return LoadedModel(load_base(config, for_training=False).eval(), tokenizer, template_of(config), model)

@@ -1,16 +1,16 @@
-"""Preference losses that TRL does not have, as plain functions of log-probability ratios; the others are TRL's own.
+"""Preference losses that TRL does not have, as functions of log-ratios; all other losses are TRL's own.
 
-All take `chosen` and `rejected`: log p(answer) - log p_ref(answer), summed over the answer's tokens, one value a pair
-(tensors of shape [pairs]), and give one loss a pair.
+Each takes `chosen` and `rejected`: log p(answer) - log p_ref(answer), summed over the answer's tokens, one value a pair
+(tensors of shape [pairs]). Each returns one loss a pair.
 """
 
 from typing import Any
 
-OURS = ("cdpo", "ipo_sum", "kto_pair")
+NOT_IN_TRL = ("cdpo", "ipo_sum", "kto_pair")
 
 
 def conservative_dpo(chosen: Any, rejected: Any, *, beta: float, smoothing: float) -> Any:
-    """cDPO: binary cross-entropy with a share `smoothing` of pairs believed to be the wrong way round.
+    """Return the cDPO loss: binary cross-entropy that assumes a share `smoothing` of pairs to be mislabeled.
 
     Mitchell, "A note on DPO with noisy preferences and relationship to IPO" (2023), eq. 3:
     -(1 - eps) log sigmoid(beta h) - eps log sigmoid(-beta h).
@@ -22,19 +22,19 @@ def conservative_dpo(chosen: Any, rejected: Any, *, beta: float, smoothing: floa
 
 
 def ipo_sum(chosen: Any, rejected: Any, *, beta: float) -> Any:
-    """IPO on summed log-ratios: (h - 1 / (2 beta))**2.
+    """Return the IPO loss on summed log-ratios: (h - 1 / (2 beta))**2.
 
-    Azar et al., arXiv:2310.12036, eq. 17 as it is written. TRL's `ipo` divides by the answer's length first, which its
-    authors confirmed to be what they measured; the sum is offered for comparison.
+    Azar et al., arXiv:2310.12036, eq. 17 as printed. TRL's `ipo` first divides by the answer's length, which the authors
+    confirmed is what they measured; the sum is here for comparison.
     """
     return (chosen - rejected - 1 / (2 * beta)) ** 2
 
 
 def kto_pair(chosen: Any, rejected: Any, *, beta: float) -> Any:
-    """KTO on pairs: each answer against the other side's mean log-ratio of the batch as its KL estimate.
+    """Return the KTO loss of pairs, whose KL estimate for one side is the batch's mean log-ratio of the other side.
 
-    Ethayarajh et al., arXiv:2402.01306, eq. 7 with lambda 1; the estimate is clamped at 0 and has no gradient.
-    The mean of the two terms is given for each pair.
+    Ethayarajh et al., arXiv:2402.01306, eq. 7 with lambda 1. The estimate is clamped at 0 and has no gradient. The loss
+    of a pair is the mean of its two terms.
     """
     import torch
 
@@ -45,12 +45,8 @@ def kto_pair(chosen: Any, rejected: Any, *, beta: float) -> Any:
     return (wanted + unwanted) / 2
 
 
-def our_loss(name: str, chosen: Any, rejected: Any, *, beta: float, smoothing: float) -> Any:
-    """Compute one of `OURS` by its name."""
+def named_loss(name: str, chosen: Any, rejected: Any, *, beta: float, smoothing: float) -> Any:
+    """Return one of `NOT_IN_TRL` by its name."""
     if name == "cdpo":
         return conservative_dpo(chosen, rejected, beta=beta, smoothing=smoothing)
-    if name == "ipo_sum":
-        return ipo_sum(chosen, rejected, beta=beta)
-    if name == "kto_pair":
-        return kto_pair(chosen, rejected, beta=beta)
-    raise ValueError(f"{name!r} is not one of {OURS}")
+    return {"ipo_sum": ipo_sum, "kto_pair": kto_pair}[name](chosen, rejected, beta=beta)

@@ -1,11 +1,12 @@
-"""What a training run will need before anything loads: memory by stage, trainable parameters, time, and whether it fits.
+"""The plan of a run before anything loads: memory by stage, trainable parameters, time, and whether it fits.
 
-Weights, adapters, gradients and optimiser states are counted exactly from the model's shape; activations follow from
-what one layer keeps for its backward pass, measured in tests/finetune/train/test_plan.py. GB means 2**30 bytes, as cards
-are sold.
+Weights, adapters, gradients and optimizer states are computed exactly from the model's shape. Activations are estimated
+from what one layer keeps for its backward pass, measured in tests/finetune/train/test_plan.py. A GB is 2**30 bytes here,
+as in the memory sizes of GPUs.
 """
 
 import json
+import os
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -19,21 +20,21 @@ from quire import UsageError
 
 GB = 2**30
 STAGES = ("sft", "dpo", "dpo_two_models", "orpo", "ppo")
-# bytes a 4-bit weight costs: half a byte, an 8-bit scale for each 64 weights, a 32-bit one for each 256 scales
+# Bytes of a 4-bit weight: half a byte, an 8-bit scale for each 64 weights, a 32-bit scale for each 256 of those scales.
 NF4_BYTES = 0.5 + 1 / 64 + 4 / (64 * 256)
-# values a decoder layer keeps for its backward pass, per token, in units of hidden and of intermediate width, by bytes
-# of a value; counted over autograd's saved tensors (torch 2.13, transformers 5.23, sdpa, LoRA on all linears). In 16
-# bits norms and residuals are kept in fp32 as well, hence more.
-KEPT = {("qwen2", 4): (7, 4), ("qwen2", 2): (13, 4), ("phi", 4): (7, 5), ("phi", 2): (10, 5)}
-LOSS_TILE = (4096, 32768)  # positions and vocabulary entries that TRL projects at a time
-CONTEXT_BYTES = 0.6 * GB  # CUDA context and allocator slack
-USABLE = 0.95  # share of a card's memory that a run may take: fragments and the display take the rest
-UTILISATION = 0.35  # of a card's bf16 peak that training reaches; an assumption, printed with the estimate
+# Values that a decoder layer keeps for its backward pass, per token, as multiples of the hidden and the intermediate
+# size, by architecture and bytes of a value. Counted over autograd's saved tensors (torch 2.13, transformers 5.23, sdpa,
+# LoRA on all linear modules). In 16 bits there are more, because norms and residuals are kept in fp32 as well.
+KEPT_VALUES = {("qwen2", 4): (7, 4), ("qwen2", 2): (13, 4), ("phi", 4): (7, 5), ("phi", 2): (10, 5)}
+LOSS_TILE = (4096, 32768)  # positions and vocabulary entries in one tile of TRL's fused loss
+CONTEXT_BYTES = 0.6 * GB  # CUDA context and allocator overhead
+USABLE_SHARE = 0.95  # of a card's memory; fragmentation and the display need the rest
+UTILIZATION = 0.35  # share of a card's bf16 peak that training reaches; an assumption, printed with the estimate
 
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Bytes that one stage needs at its peak, by what they hold."""
+    """Peak memory of one stage in bytes, by use."""
 
     weights: float
     adapters: float
@@ -44,13 +45,13 @@ class Memory:
 
     @property
     def total(self) -> float:
-        """Give the sum in bytes."""
+        """Return the sum in bytes."""
         return self.weights + self.adapters + self.gradients + self.optimizer + self.activations + self.overhead
 
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """A device: its memory in GB, peak bf16 or fp16 TFLOP/s (0: not known), and name."""
+    """A GPU, or the CPU's memory: its name, size in GB, peak TFLOP/s in 16 bits (0: unknown), and whether it has bf16."""
 
     name: str
     memory_gb: float
@@ -60,7 +61,7 @@ class Card:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The answer of `make_plan`."""
+    """What one run needs on a card, and how to make it fit."""
 
     shape: Shape
     config: TrainConfig
@@ -75,16 +76,16 @@ class Plan:
 
     @property
     def memory_gb(self) -> float:
-        """Give the peak memory of the planned stage in GB."""
+        """Return the peak memory of the planned stage in GB."""
         return self.stages[self.stage].total / GB
 
     @property
     def fits(self) -> bool:
-        """Say whether the peak lies within the usable memory of the card."""
-        return self.memory_gb <= self.card.memory_gb * USABLE
+        """Return whether the peak is within the usable memory of the card."""
+        return self.memory_gb <= self.card.memory_gb * USABLE_SHARE
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the plan as `quire finetune plan --json` prints it."""
+        """Return the plan as `quire finetune plan --json` prints it."""
         return {
             "model": self.shape.name,
             "stage": self.stage,
@@ -113,7 +114,7 @@ class Plan:
 
 @cache
 def cards() -> dict[str, Card]:
-    """Give the known cards by name."""
+    """Return the known cards by name."""
     rows = json.loads((Path(__file__).parent / "cards.json").read_text(encoding="utf-8"))
     return {
         name: Card(name, float(row["memory_gb"]), float(row["tflops"]), bool(row["bf16"])) for name, row in rows.items()
@@ -121,15 +122,15 @@ def cards() -> dict[str, Card]:
 
 
 def named_card(name: str) -> Card:
-    """Give a known card; raises UsageError with the names there are."""
+    """Return a known card; raises UsageError with the known names."""
     if found := cards().get(name.lower().replace(" ", "").removeprefix("nvidia")):
         return found
-    raise UsageError(f"the card {name!r} is not known", f"give one of {', '.join(cards())}, or --gpu-memory GB")
+    raise UsageError(f"unknown card {name!r}", f"give one of {', '.join(cards())}, or --gpu-memory GB")
 
 
-def found_card() -> Card:
-    """Give the card of this machine, or its own memory as that of a processor when there is none."""
-    drivers = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")  # NVIDIA, WSL, ROCm: without one, torch need not be loaded
+def detect_card() -> Card:
+    """Return the GPU of this machine, or, without one, the machine's memory as a card."""
+    drivers = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")  # NVIDIA, WSL, ROCm: without any, torch need not load
     if sys.platform == "linux" and not any(Path(driver).exists() for driver in drivers):
         return _host()
     try:
@@ -146,58 +147,57 @@ def found_card() -> Card:
 
 def _host() -> Card:
     try:
-        import os
-
         size = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GB
     except (ValueError, OSError, AttributeError):  # no sysconf on this platform
         size = 8.0
-    return Card("no card found: this machine's memory", size)
+    return Card("no GPU found: this machine's memory", size)
 
 
 def weight_bytes(shape: Shape, config: TrainConfig) -> float:
-    """Give the bytes of a base model as it is loaded: NF4 linears, 16-bit tables, fp32 vectors; or all in one dtype."""
-    wide = 4 if config.dtype == "fp32" else 2
+    """Return the bytes of a base model as it is loaded; norms and biases are fp32, in full training all weights are."""
+    value_bytes = 4 if config.dtype == "fp32" else 2
     if config.method == "qlora":
-        return shape.linear_weights * NF4_BYTES + shape.table_weights * wide + shape.vectors * 4
-    if config.method == "full":  # trained weights are kept in fp32, autocast makes 16-bit copies
+        return shape.linear_weights * NF4_BYTES + shape.table_weights * value_bytes + shape.vectors * 4
+    if config.method == "full":
         return shape.parameters * 4.0
-    return (shape.linear_weights + shape.table_weights) * wide + shape.vectors * 4
+    return (shape.linear_weights + shape.table_weights) * value_bytes + shape.vectors * 4
 
 
 def state_bytes(optimizer: str) -> float:
-    """Give the bytes of optimiser state for one trained parameter."""
+    """Return the bytes of optimizer state for one trained parameter."""
     if "8bit" in optimizer:
-        return 2.0 + 8 / 256  # two 8-bit moments, a 32-bit scale for each block of 256
+        return 2.0 + 8 / 256  # two 8-bit moments, each with a 32-bit scale per block of 256
     return {"rmsprop": 4.0, "sgd": 0.0, "adafactor": 0.1}.get(optimizer, 8.0)
 
 
 def activation_bytes(shape: Shape, config: TrainConfig, *, sequences: int) -> float:
-    """Give the bytes kept for the backward pass of `sequences` rows of the longest length, the loss head included."""
-    wide = 4 if config.dtype == "fp32" else 2
+    """Return the bytes kept for the backward pass of `sequences` rows of the longest length, loss head included."""
+    value_bytes = 4 if config.dtype == "fp32" else 2
     tokens = sequences * config.max_length
-    by_hidden, by_inner = KEPT[shape.architecture, wide]
-    a_layer = tokens * wide * (by_hidden * shape.hidden + by_inner * shape.intermediate)
+    by_hidden, by_intermediate = KEPT_VALUES[shape.architecture, value_bytes]
+    a_layer = tokens * value_bytes * (by_hidden * shape.hidden + by_intermediate * shape.intermediate)
     if config.gradient_checkpointing:
-        kept = tokens * shape.hidden * wide * (shape.layers + 1) + a_layer  # each layer's input, and the last output
+        inputs = tokens * shape.hidden * value_bytes * (shape.layers + 1)  # of each layer, and the last output
+        kept = inputs + a_layer
     else:
         kept = a_layer * shape.layers
     return kept + head_bytes(shape, config, sequences=sequences)
 
 
 def head_bytes(shape: Shape, config: TrainConfig, *, sequences: int) -> float:
-    """Give the bytes of the output head's pass: a tile of logits, its gradient and a copy, and the hidden states."""
-    wide = 4 if config.dtype == "fp32" else 2
+    """Return the bytes of the output head: a tile of logits, its gradient and a copy, and the hidden states."""
+    value_bytes = 4 if config.dtype == "fp32" else 2
     tokens = sequences * config.max_length
     tile = min(LOSS_TILE[0], tokens) * min(LOSS_TILE[1], shape.vocab)
-    return 3 * tile * wide + 2 * tokens * shape.hidden * 4
+    return 3 * tile * value_bytes + 2 * tokens * shape.hidden * 4
 
 
 def stage_memory(shape: Shape, config: TrainConfig, stage: str) -> Memory:
-    """Give the peak memory of one stage.
+    """Return the peak memory of one stage.
 
-    sft, orpo: one model. dpo: one model, the reference being its frozen adapter (full training: a second model, unless
-    the reference is precomputed). dpo_two_models: reference loaded apart. ppo: policy, reference, reward and value
-    models, of which two train.
+    sft, orpo: one model. dpo: one model, whose frozen adapter is the reference (in full training a second model, unless
+    the reference is precomputed). dpo_two_models: the reference is a second model. ppo: policy, reference, reward and
+    value models, two of which are trained.
     """
     full = config.method == "full"
     trained = float(shape.parameters) if full else float(shape.adapter_parameters(config.targets, config.rank))
@@ -224,7 +224,7 @@ def stage_memory(shape: Shape, config: TrainConfig, stage: str) -> Memory:
 
 
 def flops_per_token(shape: Shape, config: TrainConfig, stage: str) -> float:
-    """Give the floating point operations of one trained token: 2 a weight forward, 2 for each gradient it needs."""
+    """Return the floating point operations per token: 2 per weight in the forward pass, and 2 for each gradient."""
     weights = shape.linear_weights + shape.vocab * shape.hidden
     passes = 2.0 + 2.0 + (2.0 if config.method == "full" else 0.0)
     if config.gradient_checkpointing:
@@ -235,28 +235,28 @@ def flops_per_token(shape: Shape, config: TrainConfig, stage: str) -> float:
 
 
 def make_plan(config: TrainConfig, *, card: Card, stage: str = "", rows: int = 0) -> Plan:
-    """Plan a run on a card; `rows` (of the longest length) gives tokens and time, 0 leaves them unknown.
+    """Return the plan of a run on a card, with tokens and time for `rows` of the longest length (0: unknown).
 
-    Raises ModelUnavailable for a model of unknown shape and UnknownTarget for a target that is no module of it.
+    Raises ModelUnavailable for a model of unknown shape, and UnknownTarget for a target that the model does not have.
     """
     shape = shape_of(config.model)
-    stage = stage or ("orpo" if config.stage == "dpo" and config.family == "free" else config.stage)
+    stage = stage or ("orpo" if config.stage == "dpo" and config.kind == "reference-free" else config.stage)
     if stage not in STAGES:
-        raise UsageError(f"there is no stage {stage!r}", f"there are: {', '.join(STAGES)}")
+        raise UsageError(f"unknown stage {stage!r}", f"the stages are {', '.join(STAGES)}")
     full = config.method == "full"
     trainable = shape.parameters if full else shape.adapter_parameters(config.targets, config.rank)
     stages = {name: stage_memory(shape, config, name) for name in STAGES}
     pair = 2 if stage.startswith("dpo") or stage == "orpo" else 1
     tokens = rows * config.epochs * config.max_length * pair
-    speed = card.tflops * 1e12 * UTILISATION / flops_per_token(shape, config, stage)
-    changes = [] if stages[stage].total / GB <= card.memory_gb * USABLE else _changes(shape, config, stage, card)
+    speed = card.tflops * 1e12 * UTILIZATION / flops_per_token(shape, config, stage)
+    changes = [] if stages[stage].total / GB <= card.memory_gb * USABLE_SHARE else _changes(shape, config, stage, card)
     if not card.bf16 and config.dtype == "bf16":
         changes.append(f"dtype = fp16: {card.name} has no bf16")
     return Plan(shape, config, stage, trainable, stages, card, speed, tokens / speed if speed else 0.0, tokens, changes)
 
 
 def _changes(shape: Shape, config: TrainConfig, stage: str, card: Card) -> list[str]:
-    """Name settings that make the run smaller, one after the other, until it fits."""
+    """Return the changes of settings, in order, until the run fits."""
     steps: Iterable[tuple[str, bool, dict[str, Any]]] = (
         ("gradient_checkpointing = true", not config.gradient_checkpointing, {"gradient_checkpointing": True}),
         (
@@ -281,22 +281,22 @@ def _changes(shape: Shape, config: TrainConfig, stage: str, card: Card) -> list[
         config = replace(config, **values)
         found.append(sentence)
         need = stage_memory(shape, config, stage).total / GB
-        if need <= card.memory_gb * USABLE:
-            return [*found, f"and it needs {need:.1f} GB: it fits"]
+        if need <= card.memory_gb * USABLE_SHARE:
+            return [*found, f"then it needs {need:.1f} GB: it fits"]
     need = stage_memory(shape, config, stage).total / GB
-    return [*found, f"and it needs {need:.1f} GB: still too much, take a smaller model or a larger card"]
+    return [*found, f"then it needs {need:.1f} GB: still too much, use a smaller model or a larger card"]
 
 
 def render(plan: Plan) -> str:
-    """Write a plan for a person."""
+    """Return a plan as text."""
     shape, config = plan.shape, plan.config
     lines = [
-        f"{shape.name}: {shape.parameters:,} parameters, {plan.trainable:,} of them trained "
+        f"{shape.name}: {shape.parameters:,} parameters, {plan.trainable:,} of them trainable "
         f"({plan.trainable / shape.parameters:.3%}; {config.method})",
-        f"{config.batch_size} rows of {config.max_length} tokens a pass, {config.optimizer}, "
+        f"{config.batch_size} rows of {config.max_length} tokens per pass, {config.optimizer}, "
         f"gradient checkpointing {'on' if config.gradient_checkpointing else 'off'}",
         "",
-        f"{'GB':<16}{'weights':>9}{'adapters':>10}{'gradients':>11}{'optimiser':>11}{'activations':>13}{'all':>9}",
+        f"{'GB':<16}{'weights':>9}{'adapters':>10}{'gradients':>11}{'optimizer':>11}{'activations':>13}{'total':>9}",
     ]
     for name, memory in plan.stages.items():
         mark = " <" if name == plan.stage else ""
@@ -305,11 +305,11 @@ def render(plan: Plan) -> str:
         row = "".join(f"{value / GB:>{width}.2f}" for value, width in zip(cells, widths, strict=True))
         lines.append(f"{name:<16}{row}{memory.total / GB:>9.2f}{mark}")
     lines += ["", f"{plan.card.name}, {plan.card.memory_gb:.0f} GB: {'fits' if plan.fits else 'does not fit'}"]
-    lines += [f"  {'' if change.startswith('and') else 'change '}{change}" for change in plan.changes]
+    lines += [f"  {'' if change.startswith('then') else 'set '}{change}" for change in plan.changes]
     if plan.tokens_per_second:
-        lines.append(f"about {plan.tokens_per_second:,.0f} tokens/s, estimated at {UTILISATION:.0%} of the card's peak")
+        lines.append(f"about {plan.tokens_per_second:,.0f} tokens/s, estimated at {UTILIZATION:.0%} of the card's peak")
     if plan.seconds:
         lines.append(f"{plan.tokens:,.0f} tokens: about {plan.seconds / 60:,.0f} minutes")
     elif plan.tokens:
-        lines.append(f"{plan.tokens:,.0f} tokens at most; how long they take is told with --card NAME")
+        lines.append(f"{plan.tokens:,.0f} tokens at most; give --card NAME for the time")
     return "\n".join(lines)

@@ -1,29 +1,21 @@
-"""Builds the trainer of supervised fine-tuning; what happens around it is in `training.py`."""
+"""The trainer of supervised fine-tuning."""
 
 from typing import Any
 
-from finetune.config import TrainConfig
-from finetune.data.encode import TokenRow
-from finetune.train.load import exact_weights
+from finetune.train.context import Run
+from finetune.train.load import keep_adapters_in_fp32
+from finetune.train.rows import Rows
 
 
-def build_sft(
-    config: TrainConfig,
-    model: Any,
-    tokenizer: Any,
-    rows: list[TokenRow],
-    held_out: list[TokenRow],
-    *,
-    arguments: dict[str, Any],
-    callbacks: list[Any],
-) -> Any:
-    """Make TRL's SFT trainer on rows that carry our labels; packed rows never attend to one another."""
+def build_sft(run: Run, model: Any, rows: Rows, *, arguments: dict[str, Any], callbacks: list[Any]) -> Any:
+    """Return TRL's SFT trainer on rows with our labels; packed rows do not attend to one another."""
     from datasets import Dataset
     from trl import SFTConfig
 
-    from finetune.train.trainers import SupervisedTrainer
+    from finetune.train.trainers import SFTTrainer
 
-    # rows are encoded and cut already; TRL only packs them
+    config = run.config
+    # the rows are encoded and truncated; TRL only packs them
     skip = {} if config.packing else {"dataset_kwargs": {"skip_prepare_dataset": True}}
     args = SFTConfig(
         **arguments,
@@ -35,12 +27,12 @@ def build_sft(
         neftune_noise_alpha=config.neftune_alpha or None,
         **skip,
     )
-    with exact_weights(model):
-        return SupervisedTrainer(
+    with keep_adapters_in_fp32(model):
+        return SFTTrainer(
             model=model,
             args=args,
-            train_dataset=Dataset.from_list(rows),
-            eval_dataset=Dataset.from_list(held_out) if held_out else None,
-            processing_class=tokenizer,
+            train_dataset=Dataset.from_list(rows.training),
+            eval_dataset=Dataset.from_list(rows.held_out) if rows.held_out else None,
+            processing_class=run.tokenizer,
             callbacks=callbacks,
         )

@@ -1,36 +1,51 @@
-"""Trains one run for each combination of some settings and says which did best on held-out rows; resumable.
+"""A sweep: one run for each combination of some settings, ranked on held-out rows; it can be resumed.
 
-All runs share a seed, the data and the stored reference log-probabilities. Finished runs are not trained again.
+All runs share the seed, the data and the cached reference log-probabilities. Finished runs are not repeated.
 """
 
 import hashlib
 import itertools
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from finetune.config import TrainConfig, build, runs_folder
+from finetune.config import TrainConfig, build
 from finetune.data.records import Record
 from finetune.runs.claim import same_settings
-from finetune.runs.manifest import MANIFEST_FILE, find_run, read_manifest
-from finetune.train.run import complete, train
-from finetune.train.watch import read_metrics
+from finetune.runs.manifest import MANIFEST_FILE, find_run, read_manifest, runs_folder
+from finetune.train.complete import complete
+from finetune.train.context import Say
+from finetune.train.metrics import read_metrics
+from finetune.train.run import train
 from quire import UsageError
 
 logger = logging.getLogger(__name__)
-VARIABLE = ("beta", "loss", "learning_rate", "optimizer", "schedule", "method", "parent", "rank", "label_smoothing")
+
+VARIABLE_SETTINGS = (
+    "beta",
+    "loss",
+    "learning_rate",
+    "optimizer",
+    "schedule",
+    "method",
+    "parent",
+    "rank",
+    "label_smoothing",
+)
 
 
 def parse_variations(items: Sequence[str]) -> dict[str, list[Any]]:
-    """Read `beta=0.05,0.1` and the like as lists of values by setting."""
+    """Return the values of each setting in texts like `beta=0.05,0.1`; raises UsageError."""
     found: dict[str, list[Any]] = {}
     for item in items:
         name, mark, values = item.partition("=")
         name = name.strip().replace("-", "_")
-        if not mark or name not in VARIABLE:
-            raise UsageError(f"{item!r} cannot be varied", f"write SETTING=A,B with one of {', '.join(VARIABLE)}")
+        if not mark or name not in VARIABLE_SETTINGS:
+            raise UsageError(
+                f"{item!r} is not a setting to vary", f"write SETTING=A,B with one of {', '.join(VARIABLE_SETTINGS)}"
+            )
         found[name] = [_number(value.strip()) for value in values.split(",") if value.strip()]
         if not found[name]:
             raise UsageError(f"{item!r} names no value", "write SETTING=A,B")
@@ -47,16 +62,16 @@ def _number(text: str) -> Any:
 
 
 def combinations(base: TrainConfig, variations: Mapping[str, Sequence[Any]], *, name: str) -> list[TrainConfig]:
-    """Make the settings of every run of a sweep, each named by what it varies.
+    """Return the settings of every run of a sweep, each run named by the values that it varies.
 
-    Raises SettingsError where a combination cannot be, before any run starts.
+    Raises SettingsError when a combination is not valid, before any run starts.
     """
     found = []
-    shared: dict[str, Any] = {"name": None, "precompute_reference": base.family in ("pair", "label") or None}
+    shared: dict[str, Any] = {"name": None, "precompute_reference": base.kind in ("paired", "unpaired") or None}
     for values in itertools.product(*variations.values()):
         chosen = dict(zip(variations, values, strict=True))
         tag = hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:8]
-        if "loss" in chosen and build(base.to_dict(), {"loss": chosen["loss"]}).family == "free":
+        if "loss" in chosen and build(base.to_dict(), {"loss": chosen["loss"]}).kind == "reference-free":
             shared["precompute_reference"] = False
         found.append(build(base.to_dict(), shared, chosen, {"name": f"{name}-{tag}"}))
     return found
@@ -68,25 +83,25 @@ def sweep(
     *,
     name: str,
     command: Sequence[str] = (),
-    say: Callable[[str], None] = logger.info,
+    say: Say = logger.info,
     records: Sequence[Record] | None = None,
 ) -> dict[str, Any]:
-    """Train or take up every combination, then write sweep.json, sweep.md and sweep.png under runs/NAME and give the table.
+    """Train or resume every combination, write sweep.json, sweep.md and sweep.png to runs/NAME, and return the table.
 
-    Raises UsageError without held-out rows: a sweep is judged by nothing else.
+    Raises UsageError without held-out rows, because they decide the ranking.
     """
     if not base.eval_data and not base.eval_share:
-        raise UsageError("a sweep is judged on held-out rows", "give --eval-data FILE or --eval-share 0.1")
+        raise UsageError("a sweep ranks its runs on held-out rows", "give --eval-data FILE or --eval-share 0.1")
     configs = combinations(base, variations, name=name)
     rows = []
     for number, config in enumerate(configs, start=1):
         folder = runs_folder() / config.name
-        said = ", ".join(f"{key} {getattr(config, key)}" for key in variations)
+        values = ", ".join(f"{key} {getattr(config, key)}" for key in variations)
         if (folder / MANIFEST_FILE).is_file():
             same_settings(complete(config), folder)
-            say(f"{number}/{len(configs)} {said}: finished before")
+            say(f"{number}/{len(configs)} {values}: already finished")
         else:
-            say(f"{number}/{len(configs)} {said}")
+            say(f"{number}/{len(configs)} {values}")
             train(config, command=command, resume=folder.is_dir(), say=say, records=records)
         rows.append(_row(folder, variations))
     return _write(runs_folder() / name, rows, list(variations), base.stage)
@@ -115,7 +130,7 @@ def _best_eval(folder: Path) -> float | None:
 
 
 def _write(folder: Path, rows: list[dict[str, Any]], varied: list[str], stage: str) -> dict[str, Any]:
-    """Rank runs: by held-out accuracy, then margin, where there are pairs; else by held-out loss."""
+    """Rank the runs and write the table: by held-out accuracy, then margin, for pairs; otherwise by held-out loss."""
     losses_differ = len({row.get("loss") for row in rows}) > 1
     if stage == "dpo" and all(row["accuracy"] is not None for row in rows):
         rows.sort(key=lambda row: (-row["accuracy"], -(row["margin"] or 0.0) if losses_differ else row["eval_loss"]))
@@ -135,7 +150,7 @@ def _write(folder: Path, rows: list[dict[str, Any]], varied: list[str], stage: s
 
 
 def to_markdown(table: Mapping[str, Any]) -> str:
-    """Write the table of a sweep."""
+    """Return the table of a sweep as Markdown."""
     columns = ["rank", *table["varied"], "eval_loss", "accuracy", "margin", "kl"]
     if any("sft_rank" in row for row in table["runs"]):
         columns.append("sft_rank")
@@ -152,7 +167,7 @@ def to_markdown(table: Mapping[str, Any]) -> str:
 
 
 def _plot(path: Path, rows: Sequence[Mapping[str, Any]], varied: Sequence[str]) -> None:
-    """Draw held-out score against the KL to the reference, which is what preference training pays with."""
+    """Plot the held-out margin against the KL to the reference, or, without a KL, the held-out loss of each run."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

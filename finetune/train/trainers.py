@@ -1,39 +1,40 @@
-"""TRL's trainers with what they lack: losses of ours, our loss mask, KL and lengths in the metrics, no model cards.
+"""TRL's trainers, extended: three more losses, our loss mask, KL and answer lengths as metrics, no model cards.
 
-Imported only where training starts: it loads torch and TRL.
+Imported only when training starts, because it loads torch and TRL.
 """
 
 import os
 
-os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")  # ORPO and CPO are experimental there, pinned by our tests
+os.environ.setdefault(
+    "TRL_EXPERIMENTAL_SILENCE", "1"
+)  # ORPO and CPO are experimental in TRL; our tests pin their values
 
 from typing import Any
 
 import torch
+import trl
 from huggingface_hub import constants
-from trl import DPOTrainer, KTOTrainer, SFTTrainer
-from trl.experimental.cpo import CPOTrainer
-from trl.experimental.orpo import ORPOTrainer
+from trl.experimental import cpo, orpo
 
-from finetune.train.losses import OURS, our_loss
+from finetune.train.losses import NOT_IN_TRL, named_loss
 
-# TRL's trainers report each run to the hub from a thread; the variable that forbids it is read before we are asked
+# TRL's trainers report each run to the hub from a thread; the environment variable against it was read before this line
 constants.HF_HUB_DISABLE_TELEMETRY = True
 
 
-class _Plain:
-    """Saves checkpoints without TRL's model card, which asks the hub who wrote the base."""
+class _NoModelCard:
+    """Skips TRL's model card, which asks the hub for the author of the base."""
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
-        """Write nothing: the run's manifest and report say what a card would."""
+        """Do nothing: the run's manifest and report hold what a card would."""
 
 
-class SupervisedTrainer(_Plain, SFTTrainer):  # type: ignore[misc]
-    """TRL's SFT trainer on rows that carry their labels."""
+class SFTTrainer(_NoModelCard, trl.SFTTrainer):  # type: ignore[misc]
+    """TRL's SFT trainer on rows that contain their labels."""
 
 
-class _Recorder:
-    """Calls a model and keeps the log-probabilities of its first answer."""
+class _KeepLogProbs:
+    """Calls a model and keeps the log-probabilities of the first call."""
 
     def __init__(self, model: Any) -> None:
         self.model = model
@@ -46,43 +47,43 @@ class _Recorder:
         return outputs
 
 
-class PairTrainer(_Plain, DPOTrainer):  # type: ignore[misc]
-    """TRL's DPO trainer on encoded pairs, with cdpo, ipo_sum and kto_pair besides its own losses.
+class DPOTrainer(_NoModelCard, trl.DPOTrainer):  # type: ignore[misc]
+    """TRL's DPO trainer on encoded pairs, with cdpo, ipo_sum and kto_pair in addition to its own losses.
 
-    The reference's log-probabilities are taken once a batch, here, so that the loss, the KL to the reference and the
-    rewards all speak of the same numbers.
+    The reference's log-probabilities are computed here, once a batch, so that the loss, the KL to the reference and the
+    rewards use the same numbers.
     """
 
     def __init__(self, *args: Any, weights: dict[str, float], **kwargs: Any) -> None:
         self._weights = weights
         super().__init__(*args, **kwargs)
-        self.precompute_ref_logps = True  # batches always carry the reference's values, see _compute_loss
+        self.precompute_ref_logps = True  # _compute_loss adds the reference's values to each batch
 
     def _prepare_dataset(self, dataset: Any, *args: Any) -> Any:
-        return dataset  # rows are encoded by our template already
+        return dataset  # our template has encoded the rows
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool) -> Any:
         if "ref_chosen_logps" not in inputs:
             chosen, rejected = self.compute_ref_log_probs(self.ref_model or self.model, inputs)
             inputs = {**inputs, "ref_chosen_logps": chosen, "ref_rejected_logps": rejected}
-        theirs = {name: weight for name, weight in self._weights.items() if name not in OURS}
-        self.loss_types, self.loss_weights = list(theirs), list(theirs.values())
-        recorder = _Recorder(model)
-        answer = super()._compute_loss(recorder, inputs, return_outputs)
-        loss, outputs = answer if return_outputs else (answer, None)
+        in_trl = {name: weight for name, weight in self._weights.items() if name not in NOT_IN_TRL}
+        self.loss_types, self.loss_weights = list(in_trl), list(in_trl.values())
+        keeper = _KeepLogProbs(model)
+        result = super()._compute_loss(keeper, inputs, return_outputs)
+        loss, outputs = result if return_outputs else (result, None)
         mask = inputs["completion_mask"][:, 1:]
-        sums = recorder.log_probs[:, -mask.size(1) :].sum(dim=1)  # zero outside the answers
+        sums = keeper.log_probs[:, -mask.size(1) :].sum(dim=1)  # zero outside the answers
         reference = torch.cat([inputs["ref_chosen_logps"], inputs["ref_rejected_logps"]]).to(sums.device)
         chosen, rejected = (sums - reference).chunk(2)
         for name, weight in self._weights.items():
-            if name in OURS:
-                ours = our_loss(name, chosen, rejected, beta=self.beta, smoothing=self.label_smoothing)
-                loss = loss + weight * ours.mean()
-        self._note(chosen.detach(), rejected.detach(), mask)
+            if name in NOT_IN_TRL:
+                added = named_loss(name, chosen, rejected, beta=self.beta, smoothing=self.label_smoothing)
+                loss = loss + weight * added.mean()
+        self._record_metrics(chosen.detach(), rejected.detach(), mask)
         return (loss, outputs) if return_outputs else loss
 
-    def _note(self, chosen: Any, rejected: Any, mask: Any) -> None:
-        """Keep the KL to the reference on the data (nats an answer) and the answers' lengths in tokens."""
+    def _record_metrics(self, chosen: Any, rejected: Any, mask: Any) -> None:
+        """Record the KL to the reference on the data (nats an answer) and the lengths of the answers in tokens."""
         mode = "train" if self.model.training else "eval"
         lengths = mask.sum(dim=1).float().chunk(2)
         gather = self.accelerator.gather
@@ -98,41 +99,39 @@ class PairTrainer(_Plain, DPOTrainer):  # type: ignore[misc]
         self._metrics[mode]["kl"].append(gather(torch.exp(-ratios) - 1 + ratios).mean().item())
 
 
-class LabelTrainer(_Plain, KTOTrainer):  # type: ignore[misc]
-    """TRL's KTO trainer on encoded answers; mismatched answers for its KL estimate are added in `rows.py`."""
+class KTOTrainer(_NoModelCard, trl.KTOTrainer):  # type: ignore[misc]
+    """TRL's KTO trainer on encoded answers; `data/encode.py` adds the mismatched answers of its KL estimate."""
 
     def _prepare_dataset(self, dataset: Any, *args: Any) -> Any:
         return dataset
 
 
-class _Encoded:
-    """Gives ORPO and CPO the tokens that our template made instead of their own."""
+class _Pretokenized:
+    """Passes our template's tokens to ORPO and CPO, which would tokenize by themselves."""
 
     max_length: int
 
     def tokenize_row(self, feature: dict[str, Any], model: Any = None) -> dict[str, Any]:
-        """Lay out one encoded pair as these trainers expect it."""
-        row: dict[str, Any] = {
-            "prompt_input_ids": feature["prompt_ids"],
-            "prompt_attention_mask": [1] * len(feature["prompt_ids"]),
-        }
+        """Return one encoded pair in the form that these trainers expect."""
+        prompt = feature["prompt_ids"]
+        row: dict[str, Any] = {"prompt_input_ids": prompt, "prompt_attention_mask": [1] * len(prompt)}
+        masked = min(len(prompt), self.max_length)
         for side in ("chosen", "rejected"):
-            ids = (feature["prompt_ids"] + feature[f"{side}_ids"])[: self.max_length]
-            cut = min(len(feature["prompt_ids"]), self.max_length)
+            ids = (prompt + feature[f"{side}_ids"])[: self.max_length]
             row[f"{side}_input_ids"] = ids
             row[f"{side}_attention_mask"] = [1] * len(ids)
-            row[f"{side}_labels"] = [-100] * cut + ids[cut:]
+            row[f"{side}_labels"] = [-100] * masked + ids[masked:]
         return row
 
 
-class OddsTrainer(_Plain, _Encoded, ORPOTrainer):  # type: ignore[misc]
-    """TRL's ORPO trainer on our tokens, its likelihood term on the answer alone: TRL's counts the prompt's tokens too."""
+class ORPOTrainer(_NoModelCard, _Pretokenized, orpo.ORPOTrainer):  # type: ignore[misc]
+    """TRL's ORPO trainer, with its likelihood term on the answer alone; TRL also counts the prompt's tokens."""
 
     def concatenated_forward(self, model: Any, batch: dict[str, Any]) -> tuple[Any, ...]:
-        """Run both answers and put the mean log-probability of the chosen answer's tokens in place of TRL's term."""
+        """Return TRL's values, with the likelihood term replaced by that of the chosen answer's tokens."""
         found = super().concatenated_forward(model, batch)
         return (*found[:4], -found[0].mean(), *found[5:])
 
 
-class ContrastTrainer(_Plain, _Encoded, CPOTrainer):  # type: ignore[misc]
-    """TRL's CPO and SimPO trainer on our tokens."""
+class CPOTrainer(_NoModelCard, _Pretokenized, cpo.CPOTrainer):  # type: ignore[misc]
+    """TRL's trainer of CPO and SimPO."""

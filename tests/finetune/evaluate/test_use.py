@@ -11,8 +11,8 @@ from finetune.cli import main
 from finetune.data.records import Conversation, Preference
 from finetune.export.merge import held_out_rows
 from finetune.runs.manifest import read_manifest
+from finetune.train.metrics import read_metrics
 from finetune.train.sweep import parse_variations
-from finetune.train.watch import read_metrics
 from quire import UsageError
 
 FLAGS = ["--device", "cpu", "--method", "lora", "--optimizer", "adamw_torch", "--schedule", "constant", "--warmup", "0",
@@ -171,13 +171,13 @@ def test_plan_answers_in_json_and_by_exit_code(capsys: pytest.CaptureFixture[str
 @pytest.mark.parametrize(
     ("arguments", "code", "sentence"),
     [
-        (["sft", "x.json"], 2, "no model is named"),
+        (["sft", "x.json"], 2, "no model is given"),
         (["sft", "--rank", "0", "--schedule", "cosin", "--parent", "x"], 2, "3 settings are wrong"),
         (["sft", "--recipe", "phi-2-dpo"], 2, "is for dpo"),
         (["generate", "nothing", "hi"], 1, "there is no run 'nothing'"),
-        (["plan"], 2, "no model is named"),
+        (["plan"], 2, "no model is given"),
         (["plan", "--model", "phi-2", "--gpu-memory", "0"], 2, "must be above 0"),
-        (["plan", "--model", "phi-2", "--targets", "Wqkv", "--gpu-memory", "9"], 1, "there are: dense"),
+        (["plan", "--model", "phi-2", "--targets", "Wqkv", "--gpu-memory", "9"], 1, "its modules are dense"),
         (["run", "--sft-data", "a", "--dpo-data", "b", "--name", "x", "--set", "beta=1"], 2, "sft.SETTING=VALUE"),
     ],
 )

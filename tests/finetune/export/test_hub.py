@@ -18,20 +18,20 @@ pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning
 
 
 def test_an_adapter_comes_back_and_answers_the_same(tuned: Tuned, tmp_path: Path) -> None:
-    from finetune.evaluate.generate import answer
     from finetune.templates.find import load_template
     from finetune.templates.messages import Message
-    from finetune.train.load import Loaded, load_adapter, load_plain, load_run
+    from finetune.train.generate import generate
+    from finetune.train.load import LoadedModel, load_adapter, load_plain, load_run
 
     assert push(tuned.run, f"file:{tmp_path / 'there'}") == f"file:{tmp_path / 'there'}"
     back = pull(f"file:{tmp_path / 'there'}", tmp_path / "back")
     base = load_plain(str(tuned.base), device="cpu", method="qlora")
-    again = Loaded(
+    again = LoadedModel(
         load_adapter(base.model, back, trainable=False).eval(), base.tokenizer, load_template(back), base.base
     )
     asked = (Message("user", "What does the cow say?"),)
-    wanted = answer(load_run(tuned.run, device="cpu"), asked, max_new_tokens=24)
-    assert answer(again, asked, max_new_tokens=24) == wanted and "moo" in wanted.text
+    wanted = generate(load_run(tuned.run, device="cpu"), asked, max_new_tokens=24)
+    assert generate(again, asked, max_new_tokens=24) == wanted and "moo" in wanted.text
 
 
 def test_a_merged_model_comes_back_byte_for_byte(tuned: Tuned, tmp_path: Path) -> None:

@@ -6,13 +6,13 @@ import pytest
 
 from finetune.config import build
 from finetune.errors import ModelUnavailable, UnknownTarget
+from finetune.train.device import compute_dtype
 from finetune.train.load import (
     add_adapter,
-    compute_dtype,
     count_parameters,
     count_trainable,
-    exact_weights,
     find_targets,
+    keep_adapters_in_fp32,
     load_base,
     load_tokenizer,
     never_repack,
@@ -38,7 +38,7 @@ def test_all_linear_means_every_linear_module_but_the_head(kind: str, method: st
 def test_target_names_of_the_old_phi_code_are_answered_with_the_candidates(models: dict[str, str]) -> None:
     """Planted fault: names of Phi's old remote code. PEFT takes them silently when any other name matches."""
     model = load_base(config_for(models["phi"], method="lora"))
-    with pytest.raises(UnknownTarget, match="there are: dense, fc1, fc2, k_proj"):
+    with pytest.raises(UnknownTarget, match="its modules are dense, fc1, fc2, k_proj"):
         find_targets(model, ("Wqkv", "fc1", "fc2"))
 
 
@@ -128,7 +128,7 @@ def test_what_a_trainer_casts_down_is_given_back_exactly(models: dict[str, str])
     config = config_for(models["qwen2"], method="qlora")
     model = add_adapter(load_base(config), config)
     before = {n: p.detach().clone() for n, p in model.named_parameters() if "lora_" in n}
-    with exact_weights(model):
+    with keep_adapters_in_fp32(model):
         for parameter in model.parameters():
             if parameter.requires_grad:
                 parameter.data = parameter.data.to(torch.bfloat16)

@@ -27,8 +27,11 @@ def trainer_for(
 ) -> Iterator[Callable[[str], Any]]:
     """Give the pair trainer that a run with the loss named in its settings gets, on a tiny model and two pairs."""
     from finetune.templates.find import find_template
+    from finetune.train.complete import complete
+    from finetune.train.context import Run
     from finetune.train.load import add_adapter, load_base, load_tokenizer
-    from finetune.train.run import Prepared, build_trainer, complete
+    from finetune.train.rows import Rows
+    from finetune.train.run import build_trainer
 
     def build_one(loss: str) -> Any:
         config = complete(
@@ -39,10 +42,8 @@ def trainer_for(
         template = find_template(config.model)
         rows, report = encode_pairs(preferences[:2], template, tokenizer, max_length=256)
         model = add_adapter(load_base(config), config)
-        trainer, _ = build_trainer(
-            config, tmp_path_factory.mktemp("run"), model, None, tokenizer, template,
-            Prepared(rows, [], report, None), lambda line: None,
-        )  # fmt: skip
+        run = Run(config, tmp_path_factory.mktemp("run"), template, tokenizer, lambda line: None)
+        trainer, _ = build_trainer(run, model, None, Rows(rows, [], report, None))
         return trainer
 
     with pytest.MonkeyPatch.context() as patch:
@@ -75,7 +76,7 @@ def loss_at(pair_trainer: Any) -> Callable[..., float]:
         smoothing: float = 0.0,
         tokens: int = 0,
     ) -> float:
-        from finetune.config import parse_loss
+        from finetune.preference_losses import parse_loss
 
         pair_trainer._weights = parse_loss(loss)
         pair_trainer.beta, pair_trainer.label_smoothing = beta, smoothing
@@ -251,7 +252,7 @@ def test_the_trainer_descends_along_the_finite_difference_of_its_loss(pair_train
 def test_kto_gives_the_published_values() -> None:
     import torch
 
-    from finetune.train.trainers import LabelTrainer
+    from finetune.train.trainers import KTOTrainer
 
     class Output:
         def __init__(self, log_probs: Any) -> None:
@@ -261,7 +262,7 @@ def test_kto_gives_the_published_values() -> None:
 
     losses = {}
     for wanted, ratio in ((True, 4.0), (False, -2.0)):
-        trainer = LabelTrainer.__new__(LabelTrainer)
+        trainer = KTOTrainer.__new__(KTOTrainer)
         _bare(trainer)
         losses[wanted] = float(
             trainer._compute_loss(
@@ -304,13 +305,13 @@ def test_orpo_and_simpo_give_the_published_values() -> None:
     import torch
     from accelerate import Accelerator
 
-    from finetune.train.trainers import ContrastTrainer, OddsTrainer
+    from finetune.train.trainers import CPOTrainer, ORPOTrainer
 
     chosen, rejected = torch.tensor([-1.0]), torch.tensor([-1.5])
-    odds = OddsTrainer.__new__(OddsTrainer)
+    odds = ORPOTrainer.__new__(ORPOTrainer)
     odds.beta, odds.accelerator = 1.0, Accelerator(cpu=True)
     assert float(-odds.odds_ratio_loss(chosen, rejected)[0]) == pytest.approx(0.401135, abs=1e-6)
-    simpo = ContrastTrainer.__new__(ContrastTrainer)
+    simpo = CPOTrainer.__new__(CPOTrainer)
     simpo.beta, simpo.simpo_gamma, simpo.loss_type, simpo.label_smoothing = 2.0, 0.5, "simpo", 0.0
     simpo.alpha = 0.0
     simpo.accelerator = odds.accelerator

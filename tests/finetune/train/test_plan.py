@@ -185,6 +185,6 @@ def test_rows_give_tokens_also_where_no_card_is_named(capsys: pytest.CaptureFixt
     from finetune.cli import main
 
     assert main(["plan", "--model", "phi-2", "--gpu-memory", "24", "--rows", "1000"]) == 0
-    assert "1,024,000 tokens at most; how long they take is told with --card NAME" in capsys.readouterr().out
+    assert "1,024,000 tokens at most; give --card NAME for the time" in capsys.readouterr().out
     assert main(["plan", "--model", "phi-2", "--card", "h100", "--rows", "1000"]) == 0
     assert "1,024,000 tokens: about" in capsys.readouterr().out

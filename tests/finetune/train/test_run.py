@@ -13,12 +13,14 @@ from typing import Any
 
 import pytest
 
-from finetune.config import LABEL_LOSSES, LOSSES, build
+from finetune.config import build
 from finetune.data.records import Conversation, Preference, to_task
 from finetune.errors import MissingLibrary, RunExists, TrainingFailed, UnfinishedRun
+from finetune.preference_losses import LOSSES, UNPAIRED_LOSSES
 from finetune.runs.manifest import MANIFEST_FILE, read_manifest
-from finetune.train.run import complete, train
-from finetune.train.watch import read_metrics
+from finetune.train.complete import complete
+from finetune.train.metrics import read_metrics
+from finetune.train.run import train
 from quire import UsageError
 from tests.finetune.hosts import contacted
 
@@ -167,7 +169,7 @@ QUICK = ("ipo", "kto", "kto_pair", "orpo", "simpo", "sigmoid+0.2*sft")
 )
 def test_every_loss_trains(loss: str, with_sft: dict[str, Path], preferences: list[Preference]) -> None:
     smoothing = {"cdpo": 0.1, "robust": 0.1, "exo_pair": 0.01}.get(loss, 0.0)
-    records = list(to_task(preferences[:3], "label")) if loss in LABEL_LOSSES else preferences[:3]
+    records = list(to_task(preferences[:3], "label")) if loss in UNPAIRED_LOSSES else preferences[:3]
     config = build(COMMON, {"stage": "dpo", "parent": "phi-sft", "name": "loss-" + "".join(c for c in loss if c.isalnum()),
                             "loss": loss, "label_smoothing": smoothing, "learning_rate": 1e-4, "max_steps": 3})  # fmt: skip
     found = losses(train(config, records=records, say=quiet))
@@ -190,7 +192,7 @@ def test_stopping_and_going_on_equals_going_through_bit_for_bit(
 ) -> None:  # fmt: skip
     from transformers import TrainerCallback
 
-    import finetune.train.watch as watch
+    from finetune.train import callbacks
 
     class Halt(TrainerCallback):  # type: ignore[misc]
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -204,7 +206,7 @@ def test_stopping_and_going_on_equals_going_through_bit_for_bit(
     whole = train(build(COMMON, settings, {"name": f"{stage}-whole"}), records=records, say=quiet)
     broken = build(COMMON, settings, {"name": f"{stage}-broken", "stop_loss": 1e-9})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(watch, "StopAtLoss", lambda mark: Halt())
+        patch.setattr(callbacks, "StopAtLoss", lambda mark: Halt())
         with pytest.raises(KeyboardInterrupt):
             train(broken, records=records, say=quiet)
     with pytest.raises(UnfinishedRun, match="did not finish"):
@@ -236,7 +238,7 @@ def test_weights_that_find_no_room_are_told_and_the_run_goes_on_later(
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, limits[1]))  # the kernel refuses to write larger files
     try:
-        with pytest.raises(TrainingFailed, match=r"(?s)could not be written into .*cramped .*with --resume"):
+        with pytest.raises(TrainingFailed, match=r"(?s)could not be written to .*cramped .*with --resume"):
             train(config, records=conversations, say=quiet)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
@@ -326,8 +328,8 @@ def test_a_base_in_16_bits_as_on_a_card_trains_samples_scores_and_answers(
     kind: str, method: str, models: dict[str, str], conversations: list[Conversation], preferences: list[Preference],
     home: Path,
 ) -> None:  # fmt: skip
-    from finetune.evaluate.generate import answer
     from finetune.evaluate.score import score_pairs
+    from finetune.train.generate import generate
     from finetune.train.load import load_run
 
     settings = {"method": method, "dtype": "bf16", "max_steps": 2, "prompts": ["What does the cow say?"]}
@@ -336,7 +338,7 @@ def test_a_base_in_16_bits_as_on_a_card_trains_samples_scores_and_answers(
     folder = train(build(COMMON, settings), records=preferences, say=quiet)
     assert losses(folder)[0] == pytest.approx(math.log(2), abs=1e-6)
     assert len((folder / "samples.jsonl").read_text().splitlines()) >= 2
-    assert answer(load_run(folder), conversations[0].messages[:1], max_new_tokens=4).tokens == 4
+    assert generate(load_run(folder), conversations[0].messages[:1], max_new_tokens=4).tokens == 4
     assert math.isfinite(score_pairs(folder, preferences).margin)
 
 
@@ -396,8 +398,9 @@ def test_packed_rows_go_one_sequence_a_pass_where_only_a_mask_keeps_them_apart(
 SCRIPT = """
 import json, sys, time
 from finetune.config import build
-from finetune.records import Conversation, Message, Preference
-from finetune.training import train
+from finetune.data.records import Conversation, Preference
+from finetune.templates.messages import Message
+from finetune.train.run import train
 settings, rows, slow = json.loads(sys.argv[1]), json.loads(sys.argv[2]), float(sys.argv[3])
 if settings["stage"] == "sft":
     records = [Conversation((Message("user", q), Message("assistant", a)), source="t", row=i) for i, (q, a) in enumerate(rows)]
@@ -406,11 +409,11 @@ else:
                source="t", row=i) for i, (q, a) in enumerate(rows)]
 if slow:
     from transformers import TrainerCallback
-    import finetune.watch as watch
-    class Slow(watch.Recorder):
+    from finetune.train import callbacks
+    class Slow(callbacks.MetricsWriter):
         def on_step_end(self, args, state, control, **_):
             time.sleep(slow)
-    watch.Recorder = Slow
+    callbacks.MetricsWriter = Slow
 train(build(settings), records=records, resume="--resume" in sys.argv, say=lambda line: None)
 """
 

@@ -1,6 +1,6 @@
-"""The end of the demonstration: each tuned model merged, exported, let through the gate, and asked by `quire ask`.
+"""The second part of the demonstration: each tuned model is exported, checked and asked through `quire ask`.
 
-With Ollama at hand the same model answers as a tag too, with the same greedy text.
+Where Ollama answers, the model becomes a tag as well and must give the same greedy answer.
 """
 
 import json
@@ -17,7 +17,7 @@ Say = Callable[[str], None]
 
 
 def export_and_ask(run: Path, folder: Path, question: str, say: Say) -> dict[str, Any]:
-    """Export a run, gate it, hand it to Ollama where one answers, and ask both directly and through the assistant."""
+    """Export a run to GGUF and, where it answers, to Ollama; ask both, directly and through the assistant."""
     from finetune.export.handover import export_gguf, hand_over
     from finetune.export.ollama import Ollama
 
@@ -36,17 +36,17 @@ def export_and_ask(run: Path, folder: Path, question: str, say: Say) -> dict[str
     try:
         server.version()
     except OllamaFailed as exc:
-        say(f"Ollama is left out: {exc.message}")
+        say(f"Ollama is skipped: {exc.message}")
     else:
         tag = f"quire-demo-{run.name}"
-        hand_over(run, tag, replace=True, say=say)  # of an earlier demonstration, whose home folder is gone
+        hand_over(run, tag, replace=True, say=say)  # the tag may be from an earlier demonstration
         found["ollama_answer"] = server.chat(tag, [{"role": "user", "content": question}])["message"]["content"]
         found["ask_ollama"] = ask(question, f"ollama:{tag}")
     return {**found, "seconds": round(time.perf_counter() - started, 1)}
 
 
 def generate(path: Path, question: str) -> str:
-    """Ask a GGUF file without the assistant: its own template, greedy, until it ends."""
+    """Return the greedy answer of a GGUF file with its own template, without the assistant."""
     from finetune.export.engine import Engine
 
     with Engine(path) as engine:
@@ -55,10 +55,9 @@ def generate(path: Path, question: str) -> str:
 
 
 def ask(question: str, model: str) -> dict[str, Any]:
-    """Ask through the command `quire ask`, as a person would who tries a tuned model, and give its JSON.
+    """Ask through `quire ask`, as a user would, and return its JSON, or `failed` with the error.
 
-    Without documents and greedy: the model was taught these questions and not to read passages, and only greedy answers
-    of two engines can be equal.
+    Without documents, because the model has not learned to read passages; greedy, so that two engines give one answer.
     """
     words = ["ask", question, "--model", model, "--no-documents", "--temperature", "0", "--repetition-penalty", "1"]
     done = subprocess.run(

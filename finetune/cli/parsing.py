@@ -1,0 +1,92 @@
+"""What the commands of training share: parsers with an example, a flag for each setting, progress on stderr."""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from typing import Any
+
+from finetune.config import TrainConfig, build, setting_notes
+from finetune.recipes import read_recipe
+from finetune.train.device import is_main_process
+
+_COMMAS = ("targets", "trackers", "weights")  # given as A,B
+_NO_FLAG = ("stage", "data")
+
+
+def add_command(
+    subparsers: Any, name: str, text: str, example: str, run: Callable[[argparse.Namespace], int]
+) -> argparse.ArgumentParser:
+    """Add a command that calls `run`; its help is `text` and ends with the example."""
+    found: argparse.ArgumentParser = subparsers.add_parser(
+        name,
+        help=text,
+        description=text[0].upper() + text[1:] + ".",
+        epilog=f"example:\n  {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    found.set_defaults(run=run)
+    return found
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """Add --json."""
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """Add --device."""
+    parser.add_argument("--device", choices=("auto", "cpu"), default="auto", help="auto (a GPU if there is one) or cpu")
+
+
+def add_settings(parser: argparse.ArgumentParser, *, without: Sequence[str] = ()) -> None:
+    """Add --recipe and one flag for each setting; a flag that is not given is None and changes nothing."""
+    parser.add_argument("--recipe", metavar="FILE", help="a TOML file, or the name of a recipe that comes with quire")
+    group = parser.add_argument_group("settings, which override the recipe")
+    notes = setting_notes()
+    for field in fields(TrainConfig):
+        if field.name in (*_NO_FLAG, *without):
+            continue
+        flag = "--" + field.name.replace("_", "-")
+        default: Any = field.default
+        shown = f" (default {default})" if default and not isinstance(default, tuple) else ""
+        note = (notes.get(field.name, "") + shown).replace("%", "%%")
+        if isinstance(default, bool):
+            group.add_argument(flag, action=argparse.BooleanOptionalAction, default=None, help=note)
+        elif field.name in _COMMAS:
+            group.add_argument(flag, type=lambda text: text.split(","), metavar="A,B", default=None, help=note)
+        elif isinstance(default, tuple):
+            repeated = f"{note}; may be repeated"
+            group.add_argument(flag, action="append", metavar="TEXT", default=None, help=repeated)
+        else:
+            metavar = {int: "N", float: "X"}.get(type(default), "TEXT")
+            group.add_argument(flag, type=type(default), metavar=metavar, default=None, help=note)
+
+
+def config_of(args: argparse.Namespace, *, stage: str = "") -> TrainConfig:
+    """Return the settings of a command: the recipe's, overridden by its flags; `stage` as in `stage_config`."""
+    names = {field.name for field in fields(TrainConfig)}
+    flags = {k: v for k, v in vars(args).items() if k in names and v is not None and v != []}
+    if stage:
+        from finetune.train.stages import stage_config
+
+        return stage_config(stage, flags, recipe=args.recipe or "")
+    return build(read_recipe(args.recipe) if args.recipe else {}, flags)
+
+
+def positive_int(text: str) -> int:
+    """Return a whole number above 0; raises argparse's error for anything else."""
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
+def command_line() -> list[str]:
+    """Return the command as it was given, for the manifest."""
+    return ["quire", *sys.argv[1:]]
+
+
+def say(line: str) -> None:
+    """Print progress to stderr, once for all processes of a run; stdout is for results."""
+    if is_main_process():
+        print(line, file=sys.stderr, flush=True)

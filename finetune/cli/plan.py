@@ -1,0 +1,50 @@
+"""`quire finetune plan`: memory, trainable parameters and time of a run, before anything loads."""
+
+import argparse
+from typing import Any
+
+from finetune.cli.parsing import add_command, add_json, add_settings, config_of, positive_int
+from finetune.train.plan import STAGES, Card, detect_card, make_plan, named_card, render
+from quire import UsageError, print_json
+
+
+def register(subparsers: Any) -> None:
+    """Add the command."""
+    parser = add_command(
+        subparsers,
+        "plan",
+        "memory, trainable parameters and time of a run, before anything loads",
+        "quire finetune plan --model Qwen2.5-7B --card rtx4090",
+        run_plan,
+    )
+    add_settings(parser)
+    parser.add_argument(
+        "--stage", choices=STAGES, dest="planned_stage", help="the stage to plan (default: the recipe's)"
+    )
+    parser.add_argument("--gpu-memory", type=float, metavar="GB", help="memory of the GPU")
+    parser.add_argument("--card", metavar="NAME", help="a known GPU, such as t4, rtx4090, a100-80 or h100")
+    parser.add_argument("--rows", type=positive_int, default=0, metavar="N", help="rows of data, for tokens and time")
+    add_json(parser)
+
+
+def run_plan(args: argparse.Namespace) -> int:
+    """Print a plan; the exit code is 1 when it does not fit."""
+    config = config_of(args)
+    if not config.model:
+        raise UsageError("no model is given", "give --model or --recipe")
+    plan = make_plan(config, card=_card(args), stage=args.planned_stage or "", rows=args.rows)
+    if args.json:
+        print_json(plan.to_dict())
+    else:
+        print(render(plan))
+    return 0 if plan.fits else 1
+
+
+def _card(args: argparse.Namespace) -> Card:
+    memory = args.gpu_memory
+    card = named_card(args.card) if args.card else detect_card() if memory is None else Card("a card", 0.0)
+    if memory is None:
+        return card
+    if memory <= 0:
+        raise UsageError(f"--gpu-memory {memory:g}: must be above 0", "give the GPU's memory in GB")
+    return Card(card.name, memory, card.tflops, card.bf16)

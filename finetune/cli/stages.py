@@ -1,0 +1,162 @@
+"""`quire finetune sft|dpo|run`: train one stage, or both one after the other."""
+
+import argparse
+import json
+import tomllib
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from finetune.cli.parsing import add_command, add_json, add_settings, command_line, config_of, say
+from finetune.config import TrainConfig, build
+from finetune.errors import DataError
+from finetune.recipes import read_recipe
+from finetune.train.device import is_main_process
+from quire import UsageError, print_json
+
+
+def register(subparsers: Any) -> None:
+    """Add the three commands."""
+    for stage, text, example in (
+        ("sft", "train on answers", "quire finetune sft rows.jsonl --recipe qwen2.5-1.5b-sft --name my-sft"),
+        (
+            "dpo",
+            "train on preferences: DPO, IPO, KTO, ORPO, SimPO and others",
+            "quire finetune dpo pairs.jsonl --recipe qwen2.5-1.5b-dpo --parent my-sft --name my-dpo",
+        ),
+    ):
+        parser = add_command(subparsers, stage, text, example, run_stage)
+        parser.add_argument("data", nargs="*", metavar="FILE", help="data files or hub names; the format is detected")
+        add_settings(parser)
+        parser.add_argument("--resume", action="store_true", help="continue an unfinished run from its last checkpoint")
+        add_json(parser)
+        parser.set_defaults(stage=stage)
+
+    both = add_command(
+        subparsers,
+        "run",
+        "check the data, train SFT, then DPO on top of it",
+        "quire finetune run --sft-data rows.jsonl --dpo-data pairs.jsonl --sft-recipe phi-2-sft --dpo-recipe phi-2-dpo "
+        "--name phi",
+        run_both,
+    )
+    for stage in ("sft", "dpo"):
+        both.add_argument(
+            f"--{stage}-data", action="append", required=True, metavar="FILE", help=f"data of {stage}; may be repeated"
+        )
+    for stage in ("sft", "dpo"):
+        both.add_argument(
+            f"--{stage}-recipe", default="", metavar="FILE", help=f"recipe of {stage}: a TOML file or a name"
+        )
+    both.add_argument("--model", help="base model, overrides the recipe's")
+    both.add_argument("--name", help="name of the runs, which end in -sft and -dpo", required=True)
+    both.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="STAGE.SETTING=VALUE",
+        help="one setting of one stage, such as sft.rank=8; may be repeated",
+    )
+    both.add_argument("--resume", action="store_true", help="skip finished runs and continue unfinished ones")
+    add_json(both)
+
+
+def run_stage(args: argparse.Namespace) -> int:
+    """Train one stage and print the result and its folder."""
+    from finetune.train.run import train
+
+    config = config_of(args, stage=args.stage)
+    try:
+        folder = train(config, command=command_line(), resume=args.resume, say=say)
+    except KeyboardInterrupt:
+        say("stopped; the same command with --resume continues from the last checkpoint")
+        return 130
+    _print_result(folder, as_json=args.json)
+    return 0
+
+
+def _print_result(folder: Path, *, as_json: bool = False) -> None:
+    if not is_main_process():
+        return
+    report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    if as_json:
+        print_json({"run": folder.name, "folder": str(folder), **report})
+        return
+    loss = report["loss"]
+    speed = f", {report['tokens_per_second']:,.0f} tokens/s" if report["tokens_per_second"] else ""
+    first, last = (f"{value:.4f}" if value is not None else "-" for value in (loss["first"], loss["last"]))
+    print(f"{folder.name}: {report['steps']} steps in {report['seconds']:.1f} s{speed}, loss {first} to {last}")
+    print(f"  {folder}")
+
+
+def run_both(args: argparse.Namespace) -> int:
+    """Check both data sets, train SFT, then DPO from it; nothing is trained when a data set has no usable row."""
+    from finetune.runs.claim import same_settings
+    from finetune.runs.manifest import MANIFEST_FILE, runs_folder
+    from finetune.train.complete import complete
+    from finetune.train.run import train
+
+    recipes = {
+        name: read_recipe(file) if file else {} for name, file in (("sft", args.sft_recipe), ("dpo", args.dpo_recipe))
+    }
+    model = {"model": args.model} if args.model else {}
+    own = {"stage": "sft", "data": args.sft_data, "name": f"{args.name}-sft"}
+    sft = build(recipes["sft"], model, _assignments(args.set, "sft"), own)
+    # the SFT run decides the model and template of the DPO run
+    recipe = {k: v for k, v in recipes["dpo"].items() if k not in ("model", "template")}
+    own = {"stage": "dpo", "data": args.dpo_data, "name": f"{args.name}-dpo", "parent": sft.name}
+    dpo = build(recipe, _assignments(args.set, "dpo"), own)
+    for config in (sft, dpo):
+        _check_data(config, model=sft.model)
+    folders = []
+    for config in (sft, dpo):
+        folder = runs_folder() / config.name
+        if args.resume and (folder / MANIFEST_FILE).is_file():
+            same_settings(complete(config), folder)
+            say(f"{config.name}: already finished")
+        else:
+            train(config, command=command_line(), resume=args.resume and folder.is_dir(), say=say)
+        folders.append(folder)
+    if args.json:
+        print_json({"runs": [{"run": folder.name, "folder": str(folder)} for folder in folders]})
+    else:
+        for folder in folders:
+            _print_result(folder)
+    return 0
+
+
+def _assignments(items: Sequence[str], stage: str) -> dict[str, Any]:
+    """Return the settings of one stage in texts like `sft.rank=8`; a value that is not TOML is text."""
+    found: dict[str, Any] = {}
+    for item in items:
+        name, mark, value = item.partition("=")
+        where, dot, key = name.partition(".")
+        if not mark or not dot or where not in ("sft", "dpo"):
+            raise UsageError(f"--set {item!r} is not valid", "write sft.SETTING=VALUE or dpo.SETTING=VALUE")
+        if where == stage:
+            try:
+                found[key.replace("-", "_")] = tomllib.loads(f"v = {value}")["v"]
+            except tomllib.TOMLDecodeError:
+                found[key.replace("-", "_")] = value
+    return found
+
+
+def _check_data(config: TrainConfig, *, model: str) -> None:
+    """Print what `quire finetune data check` finds in a run's files; raises DataError when no row is usable."""
+    from finetune.data.check import check
+    from finetune.data.sources.loader import load_data
+    from finetune.templates.builtin import get_template
+    from finetune.templates.find import find_template
+    from finetune.train.load import load_tokenizer
+
+    template = get_template(config.template) if config.template else find_template(model)
+    tokenizer = load_tokenizer(model, config.revision)
+    for name in config.data:
+        loaded = load_data(name, task=config.task)
+        report = check(loaded, template=template, tokenizer=tokenizer, max_length=config.max_length)
+        kinds = Counter(problem.kind for problem in report.problems)
+        found = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common()) or "no problems"
+        say(f"checked {name}: {report.format}, {report.kept:,} of {report.rows:,} rows kept; {found}")
+        if not loaded.records:
+            raise DataError(f"{name} has no rows to train on", f"quire finetune data check {name}")

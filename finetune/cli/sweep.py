@@ -1,0 +1,42 @@
+"""`quire finetune sweep`: train combinations of settings and rank them on held-out rows."""
+
+import argparse
+from typing import Any
+
+from finetune.cli.parsing import add_command, add_json, add_settings, command_line, config_of, say
+from quire import print_json
+
+
+def register(subparsers: Any) -> None:
+    """Add the command."""
+    parser = add_command(
+        subparsers,
+        "sweep",
+        "train every combination of some settings and rank them on held-out rows",
+        "quire finetune sweep pairs.jsonl --parent my-sft --vary beta=0.05,0.1,0.3 --vary loss=sigmoid,ipo --name betas",
+        run_sweep,
+    )
+    parser.add_argument("data", nargs="*", metavar="FILE", help="data files or hub names; the format is detected")
+    parser.add_argument("--stage", choices=("sft", "dpo"), default="dpo", help="default: dpo")
+    parser.add_argument(
+        "--vary", action="append", required=True, metavar="SETTING=A,B", help="values to try; may be repeated"
+    )
+    parser.add_argument("--name", required=True, help="name of the sweep: its folder, and the start of its runs' names")
+    add_settings(parser, without=("name",))
+    add_json(parser)
+
+
+def run_sweep(args: argparse.Namespace) -> int:
+    """Train a sweep and print its table."""
+    from finetune.train.sweep import parse_variations, sweep, to_markdown
+
+    variations = parse_variations(args.vary)
+    if "parent" in variations and not args.parent:
+        args.parent = variations["parent"][0]
+    table = sweep(config_of(args, stage=args.stage), variations, name=args.name, command=command_line(), say=say)
+    if args.json:
+        print_json(table)
+    else:
+        print(to_markdown(table), end="")
+        print(f"best on held-out rows: {table['best']}")
+    return 0

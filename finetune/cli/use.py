@@ -1,0 +1,152 @@
+"""`quire finetune score|compare|generate|chat`: use finished runs."""
+
+import argparse
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from finetune.cli.parsing import add_command, add_device, add_json, positive_int, say
+from quire import print_json
+
+
+def register(subparsers: Any) -> None:
+    """Add the four commands."""
+    score = add_command(
+        subparsers,
+        "score",
+        "implicit rewards, margin and accuracy of a run on pairs",
+        "quire finetune score my-dpo pairs.jsonl",
+        run_score,
+    )
+    score.add_argument("model_run", metavar="RUN", help="a finished run, by name or folder")
+    score.add_argument("pairs", nargs="+", metavar="PAIRS", help="files or hub names of preference pairs")
+    score.add_argument("--batch-size", type=positive_int, default=4, metavar="N", help="pairs a forward pass (4)")
+    add_device(score)
+    add_json(score)
+
+    compare = add_command(
+        subparsers,
+        "compare",
+        "the answers of base, SFT and DPO to the same prompts, side by side",
+        'quire finetune compare my-dpo --prompt "What is a bond?"',
+        run_compare,
+    )
+    compare.add_argument("runs", nargs="+", metavar="RUN", help="finished runs; one run includes the runs it continues")
+    compare.add_argument("--prompt", action="append", default=[], metavar="TEXT", help="a prompt; may be repeated")
+    compare.add_argument(
+        "--prompts",
+        metavar="FILE",
+        help="one prompt a line, or JSON Lines with a field prompt, question, instruction or turns",
+    )
+    compare.add_argument("--max-new-tokens", type=positive_int, default=128, metavar="N", help="longest answer (128)")
+    compare.add_argument(
+        "--out", metavar="FOLDER", help="where to write compare.html and compare.json (default: the last run's folder)"
+    )
+    add_device(compare)
+    add_json(compare)
+
+    generate = add_command(
+        subparsers,
+        "generate",
+        "print a run's answer to one prompt",
+        'quire finetune generate my-dpo "What is a bond?"',
+        run_generate,
+    )
+    generate.add_argument("model_run", metavar="RUN", help="a finished run, by name or folder")
+    generate.add_argument("prompt", metavar="PROMPT", help="the user's message")
+    chat = add_command(
+        subparsers,
+        "chat",
+        "chat with a run; an empty line or end of input ends it",
+        "quire finetune chat my-dpo",
+        run_chat,
+    )
+    chat.add_argument("model_run", metavar="RUN", help="a finished run, by name or folder")
+    for one, default in ((generate, 256), (chat, 512)):
+        one.add_argument(
+            "--max-new-tokens", type=positive_int, default=default, metavar="N", help=f"longest answer ({default})"
+        )
+        one.add_argument("--system", default="", metavar="TEXT", help="system message")
+        add_device(one)
+    add_json(generate)
+
+
+def run_score(args: argparse.Namespace) -> int:
+    """Print the scores of pairs."""
+    from finetune.evaluate.score import score_pairs
+    from finetune.train.rows import read_records
+
+    records = read_records(args.pairs, "preference")
+    found = score_pairs(args.model_run, records, device=args.device, batch_size=args.batch_size)
+    if args.json:
+        print_json(found.to_dict())
+    else:
+        print(f"{len(found.chosen)} pairs: accuracy {found.accuracy:.3f}, margin {found.margin:.4f}")
+        for reason, count in found.report.dropped.items():
+            print(f"  {count} dropped: {reason}")
+    return 0
+
+
+def run_compare(args: argparse.Namespace) -> int:
+    """Print the answers of several models, and write them to a page."""
+    from finetune.evaluate.compare import compare_runs, read_prompts, write_comparison
+    from finetune.runs.manifest import find_run
+
+    prompts = [*args.prompt, *(read_prompts(Path(args.prompts)) if args.prompts else [])]
+    found = compare_runs(args.runs, prompts, max_new_tokens=args.max_new_tokens, device=args.device)
+    page = write_comparison(found, Path(args.out) if args.out else find_run(args.runs[-1]))
+    if args.json:
+        print_json(found)
+        return 0
+    for row in found["prompts"]:
+        print(f"> {row['prompt']}")
+        for name, answer in row["answers"].items():
+            print(f"  {name}: {answer['text']}")
+    print(f"side by side: {page}")
+    return 0
+
+
+def run_generate(args: argparse.Namespace) -> int:
+    """Print one answer and nothing else; the finish reason goes to stderr, or into the JSON."""
+    from finetune.templates.messages import Message
+    from finetune.train.generate import generate
+    from finetune.train.load import load_run
+
+    messages = [Message("system", args.system)] if args.system else []
+    loaded = load_run(args.model_run, device=args.device)
+    found = generate(loaded, [*messages, Message("user", args.prompt)], max_new_tokens=args.max_new_tokens)
+    if args.json:
+        print_json({"text": found.text, "finish_reason": found.finish, "tokens": found.tokens})
+    else:
+        print(found.text)
+        say(f"finish reason: {found.finish} ({found.tokens} tokens)")
+    return 0
+
+
+def run_chat(args: argparse.Namespace) -> int:
+    """Answer line after line, as one conversation, until an empty line or the end of input."""
+    from finetune.templates.messages import Message
+    from finetune.train.generate import generate
+    from finetune.train.load import load_run
+
+    loaded = load_run(args.model_run, device=args.device)
+    messages = [Message("system", args.system)] if args.system else []
+    for line in _input_lines():
+        messages.append(Message("user", line))
+        found = generate(loaded, messages, max_new_tokens=args.max_new_tokens)
+        messages.append(Message("assistant", found.text))
+        print(found.text, flush=True)
+        if found.finish == "length":
+            say(f"truncated at {args.max_new_tokens} tokens: raise --max-new-tokens")
+    return 0
+
+
+def _input_lines() -> Iterator[str]:
+    while True:
+        if sys.stdin.isatty():
+            print("> ", end="", file=sys.stderr, flush=True)
+        line = sys.stdin.readline()
+        if not line.strip():
+            return
+        yield line.rstrip("\n")

@@ -1,0 +1,54 @@
+"""The device, data type and processes that a run uses on this machine."""
+
+import os
+import sys
+from typing import Any
+
+from finetune.config import TrainConfig
+
+
+def is_main_process() -> bool:
+    """Return whether this process writes files and prints: the only process, or rank 0 under torchrun."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+def process_count() -> int:
+    """Return the number of processes that train together."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def device_type(config: TrainConfig) -> str:
+    """Return the device type that a run uses: `cuda` or `cpu`."""
+    import torch
+
+    return "cuda" if config.device == "auto" and torch.cuda.is_available() else "cpu"
+
+
+def compute_dtype(config: TrainConfig) -> Any:
+    """Return the torch dtype that a run computes in; `auto` means bf16 or fp16 on a GPU, fp32 on a CPU."""
+    import torch
+
+    named = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
+    if config.dtype in named:
+        return named[config.dtype]
+    if device_type(config) == "cpu":
+        return torch.float32
+    return torch.bfloat16 if torch.cuda.get_device_capability()[0] >= 8 else torch.float16
+
+
+def has_flash_attention() -> bool:
+    """Return whether a kernel can separate packed rows, instead of a mask."""
+    import importlib.util
+
+    return importlib.util.find_spec("flash_attn") is not None
+
+
+def peak_memory_bytes() -> int:
+    """Return the peak memory of the GPU, or of this process when there is none."""
+    import torch
+
+    if torch.cuda.is_available():
+        return int(torch.cuda.max_memory_allocated())
+    import resource
+
+    return int(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) * (1 if sys.platform == "darwin" else 1024)

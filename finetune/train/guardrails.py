@@ -1,0 +1,78 @@
+"""Guard rails of a run: warnings, each with a remedy, about its settings and about the numbers that it logs."""
+
+from collections.abc import Callable, Mapping
+from statistics import fmean
+
+from finetune.config import DPO_LEARNING_RATES, TrainConfig
+
+COLLAPSE_NATS = 30.0  # a larger fall of the chosen answers' log-probability is not usual
+MEAN_OF_LINES = 4  # logged lines averaged where single batches vary too much
+GROWTH_FACTOR = 1.5  # how much longer than at the start sampled answers may become
+
+
+def settings_warnings(config: TrainConfig) -> list[str]:
+    """Return a warning for each preference setting far outside what is known to work."""
+    if config.stage != "dpo" or config.kind == "reference-free":
+        return []
+    found = []
+    usual = DPO_LEARNING_RATES[config.method]
+    if config.learning_rate > 10 * usual:
+        found.append(
+            f"learning_rate {config.learning_rate:g} is over 10x the usual DPO learning rate with {config.method} "
+            f"({usual:g}): expect collapse; set --learning-rate {usual:g}"
+        )
+    if not config.parent:
+        found.append(
+            "this model has had no SFT on such answers: preference training works best after SFT; "
+            "run `quire finetune sft` on the chosen answers and give that run as --parent"
+        )
+    return found
+
+
+class GuardRails:
+    """Checks logged metrics and reports each kind of problem once."""
+
+    def __init__(self, warn: Callable[[str], None]) -> None:
+        self._warn = warn
+        self._first: dict[str, float] = {}
+        self._chosen: list[float] = []
+        self._reported: set[str] = set()
+
+    def check(self, metrics: Mapping[str, float]) -> None:
+        """Check one line of metrics."""
+        self._check_chosen(metrics)
+        first, now = self._first_and_current("sample_tokens", metrics)
+        if first and now is not None and now > GROWTH_FACTOR * first:
+            self._warn_once(
+                "growth",
+                f"sampled answers grew from {first:.0f} to {now:.0f} tokens: the model learns length instead of "
+                "quality; use --loss sigmoid_norm or simpo, or balance the lengths of chosen and rejected answers",
+            )
+
+    def _check_chosen(self, metrics: Mapping[str, float]) -> None:
+        """Detect collapse from the log-ratio to the reference, or, without a reference, from means of several lines."""
+        if "kl/chosen" in metrics:
+            first, now = self._first_and_current("kl/chosen", metrics)
+        elif "logps/chosen" in metrics:
+            self._chosen.append(float(metrics["logps/chosen"]))
+            if len(self._chosen) <= MEAN_OF_LINES:
+                return
+            first, now = fmean(self._chosen[:MEAN_OF_LINES]), fmean(self._chosen[-MEAN_OF_LINES:])
+        else:
+            return
+        if first is not None and now is not None and now < first - COLLAPSE_NATS:
+            self._warn_once(
+                "collapse",
+                f"log-probability of chosen answers fell by {first - now:.1f} nats: the model unlearns the answers it "
+                "should prefer; add --loss sigmoid+0.2*sft, or lower the learning rate, or raise beta",
+            )
+
+    def _first_and_current(self, key: str, metrics: Mapping[str, float]) -> tuple[float | None, float | None]:
+        if key not in metrics:
+            return None, None
+        return self._first.setdefault(key, float(metrics[key])), float(metrics[key])
+
+    def _warn_once(self, kind: str, sentence: str) -> None:
+        if kind not in self._reported:
+            self._reported.add(kind)
+            self._warn(sentence)

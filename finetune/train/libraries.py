@@ -1,0 +1,39 @@
+"""The libraries that training needs: whether they are installed, and how much they print."""
+
+import importlib.util
+import logging
+import sys
+import warnings
+
+from finetune.errors import MissingLibrary
+from quire import install_extra, pip_install
+
+
+def require_libraries() -> None:
+    """Raise MissingLibrary, with the install command, when a training library is not installed."""
+    missing = [name for name in ("torch", "transformers", "peft", "trl") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise MissingLibrary(f"training needs {', '.join(missing)}, not installed here", install_extra("finetune"))
+
+
+def require_trackers(trackers: tuple[str, ...]) -> None:
+    """Raise MissingLibrary for a tracker whose library is not installed."""
+    for tracker in trackers:
+        if importlib.util.find_spec(tracker) is None:
+            raise MissingLibrary(f"the tracker {tracker} is not installed here", pip_install(tracker))
+
+
+def quiet_libraries() -> None:
+    """Silence warnings that only developers can act on; without a terminal, progress bars too."""
+    renamed = r"`(is_)?gradient_checkpointing(_enable|_disable)?` is deprecated"
+    warnings.filterwarnings("ignore", message=renamed, category=FutureWarning)
+    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)  # suggests an optional faster kernel
+    for name in ("trainer_utils", "tokenization_utils_base", "generation.stopping_criteria"):
+        logging.getLogger(f"transformers.{name}").setLevel(logging.ERROR)  # file times, and lengths that we count
+    if sys.stderr.isatty():
+        return
+    import datasets
+    import transformers
+
+    datasets.disable_progress_bars()
+    transformers.utils.logging.disable_progress_bar()

@@ -1,0 +1,79 @@
+"""What a finished run leaves in its folder: the trained weights, report.json and the manifest."""
+
+import json
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from finetune.runs.manifest import RunManifest, hash_files, library_versions
+from finetune.templates.find import save_template
+from finetune.templates.languages import to_jinja
+from finetune.train.context import Run
+from finetune.train.device import peak_memory_bytes, process_count
+from finetune.train.rows import Rows
+
+
+def save_weights(run: Run, model: Any) -> None:
+    """Write weights, tokenizer and template to `adapter/`; never the frozen reference."""
+    target = run.folder / "adapter"
+    if run.config.method == "full":
+        model.save_pretrained(target)
+    else:
+        model.save_pretrained(target, selected_adapters=["default"])
+    run.tokenizer.chat_template = to_jinja(run.template)
+    run.tokenizer.save_pretrained(target)
+    save_template(run.template, target)
+    (target / "README.md").unlink(missing_ok=True)  # PEFT's empty model card; the manifest holds the facts
+
+
+def manifest_of(run: Run, command: Sequence[str]) -> RunManifest:
+    """Return the record of what the run was made of."""
+    config = run.config
+    return RunManifest(
+        stage=config.stage,
+        base=config.model,
+        method=config.method,
+        template=run.template.name,
+        command=list(command),
+        config=config.to_dict(),
+        data=hash_files([*config.data, *config.eval_data]),
+        versions=library_versions(),
+        parent=config.parent,
+        reference=config.reference if config.kind in ("paired", "unpaired") else "",
+    )
+
+
+def write_report(run: Run, trainer: Any, rows: Rows, *, trainable: int, seconds: float, tokens: float) -> None:
+    """Write report.json: what the run cost and its results; `trainable` is the number of trained parameters."""
+    import torch
+
+    config, state = run.config, trainer.state
+    losses = [line["loss"] for line in state.log_history if "loss" in line]
+    evals = [line["eval_loss"] for line in state.log_history if "eval_loss" in line]
+    best = state.best_model_checkpoint
+    hours = seconds / 3600
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or platform.machine()
+    report = {
+        "stage": config.stage,
+        "steps": state.global_step,
+        "seconds": round(seconds, 3),
+        "tokens": int(tokens),
+        "tokens_per_second": round(tokens / seconds, 1) if tokens else None,
+        "peak_memory_gb": round(peak_memory_bytes() / 2**30, 3),
+        "trainable_parameters": trainable,
+        "loss": {"first": losses[0] if losses else None, "last": losses[-1] if losses else None},
+        "eval_loss": {"best": min(evals) if evals else None, "last": evals[-1] if evals else None},
+        "best_checkpoint": Path(best).name if best else None,
+        "last": {k: v for line in state.log_history for k, v in line.items() if isinstance(v, int | float)},
+        "energy_kwh": round(config.watts * hours / 1000, 6) if config.watts else None,
+        "price": round(config.price_per_hour * hours, 6) if config.price_per_hour else None,
+        "rows": rows.report.to_dict(),
+        "mixture": [share.to_dict() for share in rows.shares],
+        "held_out_rows": rows.held_out_report.to_dict() if rows.held_out_report else None,
+        "hardware": {"device": device, "processes": process_count(), "threads": torch.get_num_threads()},
+        "versions": library_versions(),
+        "notices": run.notices,
+    }
+    text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
+    (run.folder / "report.json").write_text(text, encoding="utf-8")

@@ -1,0 +1,95 @@
+"""The rows of a run: its data read, mixed, split into training and held-out rows, and encoded."""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from finetune.config import TrainConfig
+from finetune.data.encode import EncodingReport, TokenRow, encode_for
+from finetune.data.mix import Share, mix
+from finetune.data.records import Record, Task
+from finetune.data.sources.loader import load_data
+from finetune.data.split import split
+from finetune.errors import DataError
+from finetune.templates.template import Template
+
+logger = logging.getLogger(__name__)
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Encoded training and held-out rows, and how they came from the data."""
+
+    training: list[TokenRow]
+    held_out: list[TokenRow]
+    report: EncodingReport
+    held_out_report: EncodingReport | None
+    shares: list[Share] = field(default_factory=list)  # what each file contributes to a mixture
+
+    def sentences(self) -> list[str]:
+        """Return one line for each file of a mixture, for the training rows and for the held-out rows."""
+        lines = [share.sentence() for share in self.shares]
+        for name, report in (("training", self.report), ("held-out", self.held_out_report)):
+            if report is None:
+                continue
+            line = f"{report.rows:,} {name} rows, {report.tokens:,} tokens, {report.trained_tokens:,} in the loss"
+            if report.truncated:
+                line += f"; {report.truncated} truncated to max_length"
+            for reason, count in report.dropped.items():
+                line += f"; {count} dropped ({reason})"
+            lines.append(line)
+        return lines
+
+
+def prepare(
+    config: TrainConfig,
+    template: Template,
+    tokenizer: Any,
+    records: Sequence[Record] | None = None,
+    *,
+    say: Say = logger.info,
+) -> Rows:
+    """Return the rows of a run; `records` replaces its data files."""
+    shares: list[Share] = []
+    if records is not None:
+        found = list(records)
+    elif config.weights:
+        found, shares = _read_mixture(config, say)
+    else:
+        found = read_records(config.data, config.task, say=say)
+    if config.max_rows:
+        found = found[: config.max_rows]
+    if config.eval_data:
+        train_records, held = found, read_records(config.eval_data, config.task, say=say)
+    else:
+        train_records, held = split(found, held_out=config.eval_share, seed=config.seed)
+        if config.eval_share and not held:
+            raise DataError("all rows belong to one group, so none can be held out", "give --eval-data FILE")
+    training, report = encode_for(config, train_records, template, tokenizer)
+    if not held:
+        return Rows(training, [], report, None, shares)
+    held_out, held_out_report = encode_for(config, held, template, tokenizer)
+    return Rows(training, held_out, report, held_out_report, shares)
+
+
+def read_records(names: Sequence[str], task: Task, *, say: Say = logger.info) -> list[Record]:
+    """Return the records in files or hub sets; prints each detected format and logs the rows that are dropped."""
+    found: list[Record] = []
+    for name in names:
+        source = load_data(name, task=task)
+        say(f"{name}: {source.format}, {source.kept:,} of {source.rows:,} rows")
+        if source.problems:
+            first = "; ".join(f"row {problem.row}: {problem.problem}" for problem in source.problems[:3])
+            more = f" and {len(source.problems) - 3} more" if len(source.problems) > 3 else ""
+            logger.warning("%s (%s): dropped %s%s", name, source.format, first, more)
+        found += source.records
+    return found
+
+
+def _read_mixture(config: TrainConfig, say: Say) -> tuple[list[Record], list[Share]]:
+    parts = {name: read_records([name], config.task, say=say) for name in config.data}
+    mixture = mix(parts, dict(zip(config.data, map(float, config.weights), strict=True)), seed=config.seed)
+    return mixture.records, mixture.shares

@@ -1,0 +1,46 @@
+"""The stages of training as Python functions: what `quire finetune sft` and `quire finetune dpo` do."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from finetune.config import TrainConfig, build
+from finetune.recipes import read_recipe
+from finetune.train.context import Say
+from finetune.train.run import train
+from quire import UsageError
+
+logger = logging.getLogger(__name__)
+
+
+def sft(settings: Mapping[str, Any], *, recipe: str = "", resume: bool = False, say: Say = logger.info) -> Path:
+    """Train a model on answers and return the folder of the run.
+
+    `settings` are fields of TrainConfig, such as `{"model": "Qwen/Qwen2.5-0.5B-Instruct", "data": ["rows.jsonl"]}`; they
+    override those of `recipe`, a TOML file or the name of a recipe of quire. Raises SettingsError and what `train` raises.
+    """
+    return train(stage_config("sft", settings, recipe=recipe), resume=resume, say=say)
+
+
+def dpo(settings: Mapping[str, Any], *, recipe: str = "", resume: bool = False, say: Say = logger.info) -> Path:
+    """Train a model on preferences (DPO or any other preference loss) and return the folder of the run.
+
+    `settings` are as for `sft`, usually with the SFT run to continue: `{"parent": "my-sft", "data": ["pairs.jsonl"]}`.
+    """
+    return train(stage_config("dpo", settings, recipe=recipe), resume=resume, say=say)
+
+
+def stage_config(stage: str, settings: Mapping[str, Any], *, recipe: str = "") -> TrainConfig:
+    """Return the settings of one stage: those of the recipe, overridden by `settings`.
+
+    With a parent and no model, the recipe's model and template are ignored: the parent decides them.
+    """
+    values = read_recipe(recipe) if recipe else {}
+    if values.get("stage", stage) != stage:
+        raise UsageError(
+            f"the recipe {recipe} is for {values['stage']}", f"use it with `quire finetune {values['stage']}`"
+        )
+    if settings.get("parent") and settings.get("model") is None:
+        values = {k: v for k, v in values.items() if k not in ("model", "template")}
+    return build(values, settings, {"stage": stage})
