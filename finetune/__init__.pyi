@@ -1,7 +1,9 @@
 from .config import TrainConfig as TrainConfig
+from .data.sources.loader import load_data as load_data
 from .errors import FinetuneError as FinetuneError
 from .evaluate.compare import compare_runs as compare_runs
 from .evaluate.score import score_pairs as score_pairs
+from .templates.messages import Message as Message
 from .train.generate import generate as generate
 from .train.load import load_run as load_run
 from .train.stages import dpo as dpo

@@ -36,24 +36,10 @@ class Shape:
     def linears(self) -> dict[str, tuple[int, int]]:
         """Return the linear modules of one layer: (inputs, outputs) by name."""
         h, i, kv = self.hidden, self.intermediate, self.kv_heads * (self.hidden // self.heads)
+        attention = {"q_proj": (h, h), "k_proj": (h, kv), "v_proj": (h, kv)}
         if self.architecture == "phi":
-            return {
-                "q_proj": (h, h),
-                "k_proj": (h, kv),
-                "v_proj": (h, kv),
-                "dense": (h, h),
-                "fc1": (h, i),
-                "fc2": (i, h),
-            }
-        return {
-            "q_proj": (h, h),
-            "k_proj": (h, kv),
-            "v_proj": (h, kv),
-            "o_proj": (h, h),
-            "gate_proj": (h, i),
-            "up_proj": (h, i),
-            "down_proj": (i, h),
-        }
+            return {**attention, "dense": (h, h), "fc1": (h, i), "fc2": (i, h)}
+        return {**attention, "o_proj": (h, h), "gate_proj": (h, i), "up_proj": (h, i), "down_proj": (i, h)}
 
     @property
     def linear_weights(self) -> int:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from finetune.templates.messages import Message
 from finetune.train.load import LoadedModel, autocast_like_training
@@ -17,10 +17,8 @@ class Generated:
     tokens: int
 
 
-def generate(
-    loaded: LoadedModel, messages: Sequence[Message], *, max_new_tokens: int, temperature: float = 0.0
-) -> Generated:
-    """Answer a conversation that ends with the user's message; temperature 0 is greedy decoding."""
+def generate(loaded: LoadedModel, messages: Sequence[Message], *, max_new_tokens: int) -> Generated:
+    """Return the greedy answer to a conversation that ends with the user's message."""
     import torch
 
     template = loaded.template
@@ -28,9 +26,6 @@ def generate(
     prompt = torch.tensor([ids], device=next(loaded.model.parameters()).device)
     vocabulary = loaded.tokenizer.get_vocab()
     ends = sorted({vocabulary[name] for name in (template.end_token, *template.stop) if name in vocabulary})
-    sampling: dict[str, Any] = {"do_sample": temperature > 0}
-    if temperature > 0:
-        sampling["temperature"] = temperature
     with torch.no_grad(), autocast_like_training(loaded.model):
         out = loaded.model.generate(
             input_ids=prompt,
@@ -39,10 +34,10 @@ def generate(
             eos_token_id=ends,
             pad_token_id=loaded.tokenizer.pad_token_id,
             use_cache=True,
+            do_sample=False,
             top_k=None,
             top_p=None,
             repetition_penalty=1.0,
-            **sampling,
         )[0, len(ids) :].tolist()
     ended = bool(out) and out[-1] in ends
     text = loaded.tokenizer.decode(out[:-1] if ended else out, skip_special_tokens=False)

@@ -257,6 +257,7 @@ def make_plan(config: TrainConfig, *, card: Card, stage: str = "", rows: int = 0
 
 def _changes(shape: Shape, config: TrainConfig, stage: str, card: Card) -> list[str]:
     """Return the changes of settings, in order, until the run fits."""
+    paged = {"optimizer": "paged_adamw_8bit"}
     steps: Iterable[tuple[str, bool, dict[str, Any]]] = (
         ("gradient_checkpointing = true", not config.gradient_checkpointing, {"gradient_checkpointing": True}),
         (
@@ -264,13 +265,9 @@ def _changes(shape: Shape, config: TrainConfig, stage: str, card: Card) -> list[
             stage == "dpo" and not config.precompute_reference,
             {"precompute_reference": True},
         ),
-        ("batch_size = 1 (raise accumulation by as much)", config.batch_size > 1, {"batch_size": 1}),
-        (
-            "method = qlora",
-            config.method != "qlora",
-            {"method": "qlora", "optimizer": "paged_adamw_8bit", "dtype": "auto"},
-        ),
-        ("optimizer = paged_adamw_8bit", "8bit" not in config.optimizer, {"optimizer": "paged_adamw_8bit"}),
+        ("batch_size = 1 (raise accumulation by the same factor)", config.batch_size > 1, {"batch_size": 1}),
+        ("method = qlora", config.method != "qlora", {"method": "qlora", "dtype": "auto", **paged}),
+        ("optimizer = paged_adamw_8bit", "8bit" not in config.optimizer, paged),
         (f"max_length = {config.max_length // 2}", config.max_length > 256, {"max_length": config.max_length // 2}),
         ("max_length = 256", config.max_length > 512, {"max_length": 256}),
     )

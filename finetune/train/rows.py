@@ -1,7 +1,7 @@
 """The rows of a run: its data read, mixed, split into training and held-out rows, and encoded."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,10 +13,9 @@ from finetune.data.sources.loader import load_data
 from finetune.data.split import split
 from finetune.errors import DataError
 from finetune.templates.template import Template
+from finetune.train.context import Say
 
 logger = logging.getLogger(__name__)
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from finetune.config import TrainConfig, build
-from finetune.data.records import Record
 from finetune.runs.claim import same_settings
 from finetune.runs.manifest import MANIFEST_FILE, find_run, read_manifest, runs_folder
 from finetune.train.complete import complete
@@ -84,7 +83,6 @@ def sweep(
     name: str,
     command: Sequence[str] = (),
     say: Say = logger.info,
-    records: Sequence[Record] | None = None,
 ) -> dict[str, Any]:
     """Train or resume every combination, write sweep.json, sweep.md and sweep.png to runs/NAME, and return the table.
 
@@ -102,7 +100,7 @@ def sweep(
             say(f"{number}/{len(configs)} {values}: already finished")
         else:
             say(f"{number}/{len(configs)} {values}")
-            train(config, command=command, resume=folder.is_dir(), say=say, records=records)
+            train(config, command=command, resume=folder.is_dir(), say=say)
         rows.append(_row(folder, variations))
     return _write(runs_folder() / name, rows, list(variations), base.stage)
 

@@ -179,12 +179,3 @@ def _without(config: Any) -> Any:
 def test_shapes_file_and_its_own_totals_agree() -> None:
     rows = json.loads((Path(shape_of.__code__.co_filename).parent / "shapes.json").read_text())
     assert {name: row["parameters"] for name, row in rows.items()} == PUBLISHED
-
-
-def test_rows_give_tokens_also_where_no_card_is_named(capsys: pytest.CaptureFixture[str]) -> None:
-    from finetune.cli import main
-
-    assert main(["plan", "--model", "phi-2", "--gpu-memory", "24", "--rows", "1000"]) == 0
-    assert "1,024,000 tokens at most; give --card NAME for the time" in capsys.readouterr().out
-    assert main(["plan", "--model", "phi-2", "--card", "h100", "--rows", "1000"]) == 0
-    assert "1,024,000 tokens: about" in capsys.readouterr().out

@@ -18,7 +18,6 @@ from finetune.data.records import Conversation, Preference, to_task
 from finetune.errors import MissingLibrary, RunExists, TrainingFailed, UnfinishedRun
 from finetune.preference_losses import LOSSES, UNPAIRED_LOSSES
 from finetune.runs.manifest import MANIFEST_FILE, read_manifest
-from finetune.train.complete import complete
 from finetune.train.metrics import read_metrics
 from finetune.train.run import train
 from quire import UsageError
@@ -385,14 +384,6 @@ def test_files_are_mixed_by_weight_and_the_realised_shares_are_kept(
 def test_a_tracker_that_is_not_installed_is_said_before_anything_loads(home: Path) -> None:
     with pytest.raises(MissingLibrary, match="pip install wandb"):
         train(build(COMMON, {"model": "nowhere", "trackers": ["wandb"]}), records=[], say=quiet)
-
-
-def test_packed_rows_go_one_sequence_a_pass_where_only_a_mask_keeps_them_apart(
-    models: dict[str, str], home: Path
-) -> None:
-    asked = build(COMMON, {"model": models["phi"], "packing": True, "batch_size": 4, "accumulation": 2})
-    done = complete(asked)
-    assert (done.batch_size, done.accumulation) == (1, 8)
 
 
 SCRIPT = """

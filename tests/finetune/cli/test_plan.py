@@ -1,0 +1,27 @@
+"""`plan` answers as text, as JSON and by its exit code."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from finetune.cli import main
+
+
+def test_plan_answers_in_json_and_by_exit_code(printed: Callable[[], Any], capsys: pytest.CaptureFixture[str]) -> None:
+    plan = ["plan", "--model", "Qwen2.5-1.5B", "--rank", "16", "--targets", "q_proj,v_proj", "--json"]
+    assert main([*plan, "--gpu-memory", "24"]) == 0
+    found = printed()
+    assert found["trainable_parameters"] == 2_179_072 and found["fits"] is True and found["memory_gb"] > 1
+    assert main([*plan, "--gpu-memory", "1.5"]) == 1
+    assert printed()["fits"] is False
+    for model in ("Qwen2.5-7B", "phi-2"):
+        assert main(["plan", "--model", model, "--card", "h100", "--rows", "1000"]) == 0
+        assert "fits" in capsys.readouterr().out
+
+
+def test_rows_give_tokens_even_without_a_card(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "--model", "phi-2", "--gpu-memory", "24", "--rows", "1000"]) == 0
+    assert "1,024,000 tokens at most; give --card NAME for the time" in capsys.readouterr().out
+    assert main(["plan", "--model", "phi-2", "--card", "h100", "--rows", "1000"]) == 0
+    assert "1,024,000 tokens: about" in capsys.readouterr().out

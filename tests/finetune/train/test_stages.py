@@ -1,0 +1,43 @@
+"""The stages as Python functions: settings override recipes, and a parent decides the model."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from finetune import dpo, sft
+from finetune.data.records import Conversation, Preference
+from finetune.runs.manifest import read_manifest
+from finetune.train.stages import stage_config
+from quire import UsageError
+
+
+def test_settings_override_the_recipe() -> None:
+    config = stage_config("sft", {"rank": 8, "name": "x"}, recipe="phi-2-sft")
+    assert (config.rank, config.name, config.model, config.stage) == (8, "x", "microsoft/phi-2", "sft")
+
+
+def test_a_recipe_of_another_stage_is_refused() -> None:
+    with pytest.raises(UsageError, match="quire finetune dpo"):
+        stage_config("sft", {}, recipe="phi-2-dpo")
+
+
+def test_a_parent_replaces_the_model_and_template_of_the_recipe() -> None:
+    config = stage_config("dpo", {"parent": "x"}, recipe="phi-2-dpo")
+    assert (config.model, config.template, config.beta) == ("", "", 0.1)
+    assert stage_config("dpo", {"parent": "x", "model": "m"}, recipe="phi-2-dpo").template == "phi-2"
+
+
+def test_sft_and_dpo_train_from_python(
+    models: dict[str, str], conversations: list[Conversation], preferences: list[Preference], home: Path, tmp_path: Path
+) -> None:
+    rows, pairs = tmp_path / "rows.jsonl", tmp_path / "pairs.jsonl"
+    for path, records in ((rows, conversations), (pairs, preferences)):
+        path.write_text("".join(json.dumps(record.to_dict()) + "\n" for record in records))
+    small: dict[str, Any] = {"method": "lora", "device": "cpu", "max_steps": 1, "max_length": 128}
+    first = sft({**small, "model": models["phi"], "data": [str(rows)], "name": "first"})
+    second = dpo({**small, "parent": "first", "data": [str(pairs)], "name": "second"})
+    assert (first, second) == (home / "runs" / "first", home / "runs" / "second")
+    assert read_manifest(second).parent == str(first)
+    assert read_manifest(second).config["learning_rate"] == 5e-6
