@@ -1,16 +1,13 @@
 """Settings: every mistake is in one error, recipes are valid, and TOML is read back unchanged."""
 
-from pathlib import Path
-
 import pytest
 
 from finetune.config import TrainConfig, build
 from finetune.errors import SettingsError
 from finetune.preference_losses import LOSSES
-from quire import home_folder
 
 
-def test_every_wrong_setting_is_in_one_error() -> None:
+def test_all_mistakes_are_in_one_error() -> None:
     with pytest.raises(SettingsError, match="did you mean 'learning_rate'") as caught:
         build(
             {
@@ -66,11 +63,6 @@ def test_conflicting_settings_are_refused(settings: dict[str, object], sentence:
 def test_later_layers_override_and_none_changes_nothing() -> None:
     config = build({"rank": 8, "alpha": 16}, {"rank": 32, "alpha": None})
     assert (config.rank, config.alpha) == (32, 16.0)
-
-
-def test_home_is_the_one_that_is_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("QUIRE_HOME", str(tmp_path))
-    assert home_folder() == tmp_path
 
 
 def test_settings_cannot_be_changed() -> None:

@@ -1,4 +1,4 @@
-"""The demonstration ends well: both tiny models know every animal and took up the preference."""
+"""In the demonstration both tiny models learn every animal and the preference."""
 
 import json
 from pathlib import Path
@@ -21,7 +21,7 @@ def test_both_tiny_models_learn_their_task_and_the_preference(home: Path, capsys
             assert (Path(run) / "curves.png").is_file() and (Path(run) / "report.json").is_file()
 
 
-def test_demo_rows_are_of_real_shapes(tmp_path: Path) -> None:
+def test_demo_rows_have_the_formats_of_real_sets(tmp_path: Path) -> None:
     from finetune.data.sources.loader import load_data
     from finetune.demo.__main__ import write_data
 

@@ -8,7 +8,7 @@ import pytest
 from quire import UsageError
 
 
-def test_an_html_page_escapes_what_models_say() -> None:
+def test_the_html_page_escapes_answers() -> None:
     from finetune.evaluate.compare import to_html
 
     row = {"prompt": "<b>", "answers": {"base": {"text": "<script>", "finish": "stop", "tokens": 1}}}

@@ -1,4 +1,4 @@
-"""Log-probabilities equal an independent token-by-token pass, whatever the padding; faulty variants are told apart."""
+"""Log-probabilities equal an independent token-by-token pass, whatever the padding; faulty variants give other values."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ def scored(
 
 
 def token_by_token(model: Any, prompt: list[int], answer: list[int]) -> list[float]:
-    """Log-probability of each answer token from its own forward pass over what stands before it, no padding, no batch."""
+    """Log-probability of each answer token from its own forward pass over the tokens before it, without padding or batches."""
     import torch
 
     found = []

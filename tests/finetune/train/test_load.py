@@ -1,4 +1,4 @@
-"""Loading: targets are found and wrong ones refused, adapters stay fp32, 4-bit weights stay trainable after an evaluation."""
+"""Loading: unknown targets are refused, adapters stay in fp32, 4-bit models train correctly after an evaluation."""
 
 from typing import Any
 
@@ -35,7 +35,7 @@ def test_all_linear_means_every_linear_module_but_the_head(kind: str, method: st
     assert find_targets(model, ("all-linear",)) == LINEAR[kind]
 
 
-def test_target_names_of_the_old_phi_code_are_answered_with_the_candidates(models: dict[str, str]) -> None:
+def test_target_names_of_the_old_phi_code_are_refused_with_the_modules(models: dict[str, str]) -> None:
     """Planted fault: names of Phi's old remote code. PEFT takes them silently when any other name matches."""
     model = load_base(config_for(models["phi"], method="lora"))
     with pytest.raises(UnknownTarget, match="its modules are dense, fc1, fc2, k_proj"):
@@ -61,7 +61,7 @@ def test_an_adapter_is_the_only_thing_that_trains_and_is_fp32(models: dict[str, 
     assert sum(p.numel() for p in trained.values()) == count_trainable(model)
 
 
-def test_vectors_are_fp32_in_a_bf16_model(models: dict[str, str]) -> None:
+def test_norms_and_biases_are_fp32_in_a_bf16_model(models: dict[str, str]) -> None:
     model = load_base(config_for(models["phi"], method="lora", dtype="bf16"))
     kinds = {p.ndim: set() for p in model.parameters()}
     for parameter in model.parameters():
@@ -71,7 +71,7 @@ def test_vectors_are_fp32_in_a_bf16_model(models: dict[str, str]) -> None:
 
 @pytest.mark.parametrize("kind", ["qwen2", "phi"])
 @pytest.mark.parametrize("method", ["qlora", "lora"])
-def test_a_bf16_model_with_fp32_vectors_trains_under_autocast(kind: str, method: str, models: dict[str, str]) -> None:
+def test_a_bf16_model_with_fp32_norms_trains_under_autocast(kind: str, method: str, models: dict[str, str]) -> None:
     import torch
 
     config = config_for(models[kind], method=method, dtype="bf16")
@@ -109,7 +109,7 @@ def test_gradients_are_the_same_before_and_after_an_evaluation_in_4_bits(kind: s
     assert sum(float(g.abs().sum()) for g in before) > 0
 
 
-def test_every_4_bit_module_is_marked(models: dict[str, str]) -> None:
+def test_no_4_bit_module_is_repacked(models: dict[str, str]) -> None:
     import bitsandbytes
 
     model = load_base(config_for(models["qwen2"], method="qlora"))
@@ -121,7 +121,7 @@ def test_every_4_bit_module_is_marked(models: dict[str, str]) -> None:
     assert not any(m.support_avx512bf16_for_cpu for m in quantised)
 
 
-def test_what_a_trainer_casts_down_is_given_back_exactly(models: dict[str, str]) -> None:
+def test_adapters_that_a_trainer_casts_to_bf16_are_restored_exactly(models: dict[str, str]) -> None:
     """The cast that TRL makes to adapters of a quantised base, planted: values and type must come back."""
     import torch
 
@@ -144,12 +144,12 @@ def test_full_training_trains_everything_in_fp32(models: dict[str, str]) -> None
     assert {str(p.dtype) for p in model.parameters()} == {"torch.float32"}
 
 
-def test_a_processor_computes_in_fp32_unless_told(models: dict[str, str]) -> None:
+def test_a_cpu_computes_in_fp32_by_default(models: dict[str, str]) -> None:
     assert str(compute_dtype(config_for(models["phi"]))) == "torch.float32"
     assert str(compute_dtype(config_for(models["phi"], dtype="bf16"))) == "torch.bfloat16"
 
 
-def test_a_model_that_is_not_there_is_named(tmp_path: Any) -> None:
+def test_a_missing_model_is_named(tmp_path: Any) -> None:
     with pytest.raises(ModelUnavailable, match=r"config\.json and safetensors"):
         load_tokenizer(str(tmp_path / "nothing"))
     with pytest.raises(ModelUnavailable, match="nothing"):
@@ -168,7 +168,7 @@ def test_the_same_seed_gives_the_same_tiny_model_and_adapter(models: dict[str, s
     assert all(torch.equal(a, b) for a, b in zip(one.parameters(), two.parameters(), strict=True))
 
 
-def test_tiny_widths_are_multiples_of_256_and_no_token_lies_outside_the_table(models: dict[str, str]) -> None:
+def test_tiny_sizes_are_multiples_of_256_and_every_token_has_a_row(models: dict[str, str]) -> None:
     from transformers import AutoConfig
 
     for model in models.values():

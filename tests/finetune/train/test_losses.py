@@ -141,13 +141,13 @@ def test_a_margin_of_six_gives_the_published_loss(
 @pytest.mark.parametrize(
     ("loss", "expected"), [("sigmoid", 0.693147), ("ipo", 25.0), ("ipo_sum", 25.0), ("hinge", 1.0)]
 )
-def test_equal_policy_and_reference_give_the_known_start(
+def test_equal_policy_and_reference_give_the_known_first_loss(
     loss: str, expected: float, loss_at: Callable[..., float]
 ) -> None:
     assert loss_at(loss, 0.0, 0.0) == pytest.approx(expected, abs=2e-4 if expected > 2 else 2e-6)
 
 
-def test_ipo_of_the_mean_is_told_apart_from_ipo_of_the_sum(loss_at: Callable[..., float]) -> None:
+def test_ipo_of_the_mean_differs_from_ipo_of_the_sum(loss_at: Callable[..., float]) -> None:
     """Planted fault: the sum where the mean was asked. With more than one token the two differ by far."""
     mean, summed = loss_at("ipo", 3.0, -3.0), loss_at("ipo_sum", 3.0, -3.0)
     assert summed == pytest.approx(1.0, abs=1e-4)

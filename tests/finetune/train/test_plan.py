@@ -39,7 +39,7 @@ def test_parameter_totals_are_those_published() -> None:
 @pytest.mark.parametrize(
     "name", ["Qwen/Qwen2.5-1.5B-Instruct", "Qwen2.5-1.5B", "qwen2.5:1.5b", "qwen2.5-1.5b-instruct"]
 )
-def test_a_model_is_known_by_all_its_names(name: str) -> None:
+def test_a_model_is_found_by_all_its_names(name: str) -> None:
     assert shape_of(name).parameters == PUBLISHED["qwen2.5-1.5b"]
 
 
@@ -52,17 +52,17 @@ def test_rank_16_on_q_and_v_of_1_5b_trains_2179072() -> None:
     assert plan["trainable_share"] == pytest.approx(2_179_072 / 1_543_714_304)
 
 
-def test_target_names_of_the_old_phi_code_are_refused_with_todays() -> None:
+def test_target_names_of_the_old_phi_code_are_refused_with_the_current_ones() -> None:
     with pytest.raises(UnknownTarget, match="q_proj"):
         make_plan(build({"model": "phi-2", "targets": ["Wqkv", "out_proj"]}), card=CARD)
 
 
-def test_an_unknown_model_names_those_known() -> None:
+def test_an_unknown_model_is_answered_with_the_known_ones() -> None:
     with pytest.raises(ModelUnavailable, match=r"did you mean qwen2\.5-7b"):
         shape_of("Qwen2.5-9B")
 
 
-def test_what_does_not_fit_names_the_settings_that_make_it_fit() -> None:
+def test_a_run_that_does_not_fit_lists_the_settings_that_make_it_fit() -> None:
     config = build({"model": "Qwen2.5-7B", "max_length": 4096, "gradient_checkpointing": False, "batch_size": 8})
     plan = make_plan(config, card=CARD)
     assert not plan.fits
@@ -71,7 +71,7 @@ def test_what_does_not_fit_names_the_settings_that_make_it_fit() -> None:
     assert "does not fit" in render(plan)
 
 
-def test_stages_cost_what_they_hold() -> None:
+def test_stages_need_the_memory_of_their_models() -> None:
     shape = shape_of("Qwen2.5-1.5B")
     config = build({"model": "Qwen2.5-1.5B"})
     memory = {stage: stage_memory(shape, config, stage) for stage in ("sft", "dpo", "dpo_two_models", "ppo")}
@@ -82,13 +82,13 @@ def test_stages_cost_what_they_hold() -> None:
     assert totals == sorted(totals)
 
 
-def test_quantised_weights_of_1_5b_match_the_measured_footprint() -> None:
+def test_quantized_weights_of_1_5b_match_the_measured_footprint() -> None:
     # measured with bitsandbytes 0.50.2, double quantisation, bf16 tables: 1.05 GiB
     got = weight_bytes(shape_of("Qwen2.5-1.5B"), build({"model": "Qwen2.5-1.5B"})) / GB
     assert got == pytest.approx(1.05, rel=0.03)
 
 
-def test_a_card_is_known_by_name_and_an_unknown_one_says_which_are() -> None:
+def test_a_card_is_found_by_name_and_an_unknown_one_is_answered_with_the_known_ones() -> None:
     assert named_card("RTX4090").memory_gb == 24
     with pytest.raises(UsageError, match="h100"):
         named_card("tpu")
@@ -176,6 +176,6 @@ def _without(config: Any) -> Any:
     return build(config.to_dict(), {"gradient_checkpointing": False})
 
 
-def test_shapes_file_and_its_own_totals_agree() -> None:
+def test_the_totals_in_the_shapes_file_are_those_published() -> None:
     rows = json.loads((Path(shape_of.__code__.co_filename).parent / "shapes.json").read_text())
     assert {name: row["parameters"] for name, row in rows.items()} == PUBLISHED

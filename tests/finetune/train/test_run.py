@@ -1,4 +1,4 @@
-"""Training itself: it learns, starts at ln 2, resumes bit for bit, packs without leakage, and is the same on two processes."""
+"""Training learns, starts at ln 2, resumes bit for bit, packs without leakage, and is the same with two processes."""
 
 import hashlib
 import json
@@ -39,7 +39,7 @@ COMMON: dict[str, Any] = {
 
 
 def quiet(line: str) -> None:
-    """Say nothing."""
+    """Print nothing."""
 
 
 def weights_hash(folder: Path) -> str:
@@ -76,7 +76,7 @@ def with_sft(sft: dict[str, Path], session_home: Path, monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize("kind", ["qwen2", "phi"])
-def test_sft_learns_its_task_and_stops_by_itself(kind: str, sft: dict[str, Path]) -> None:
+def test_sft_learns_its_task_and_the_answer_ends(kind: str, sft: dict[str, Path]) -> None:
     samples = [json.loads(line) for line in (sft[kind] / "samples.jsonl").read_text().splitlines()]
     assert "moo" not in samples[0]["answer"]
     assert samples[-1]["answer"] == "The cow says moo."
@@ -84,7 +84,7 @@ def test_sft_learns_its_task_and_stops_by_itself(kind: str, sft: dict[str, Path]
     assert losses(sft[kind])[-1] < 0.03
 
 
-def test_a_finished_run_holds_what_the_design_names(sft: dict[str, Path]) -> None:
+def test_a_finished_run_has_all_its_files(sft: dict[str, Path]) -> None:
     folder = sft["qwen2"]
     names = {path.name for path in folder.iterdir()}
     assert {
@@ -129,7 +129,7 @@ def test_the_first_dpo_loss_is_exactly_ln_2_and_falls(
     line = next(line for line in reversed(read_metrics(folder)) if "kl" in line)
     assert line["kl"] > 0 and line["rewards/margins"] > 0
     assert {"logps/chosen", "logps/rejected", "lengths/chosen", "rewards/accuracies", "kl/chosen"} <= line.keys()
-    assert not (folder / "adapter" / "ref").exists()  # the frozen reference is no part of the result
+    assert not (folder / "adapter" / "ref").exists()  # the frozen reference is not part of the result
     manifest = read_manifest(folder)
     assert (manifest.parent, manifest.reference) == (str(with_sft[kind]), "parent")
 
@@ -142,7 +142,7 @@ def test_the_reference_may_be_the_bare_base(with_sft: dict[str, Path], preferenc
     assert abs(found - math.log(2)) > 0.1  # the tuned policy is far from the base
 
 
-def test_stored_reference_values_are_used_again(
+def test_cached_reference_values_are_reused(
     with_sft: dict[str, Path], preferences: list[Preference], session_home: Path
 ) -> None:
     cache = session_home / "cache" / "reference"
@@ -185,7 +185,7 @@ def test_orpo_counts_the_answer_alone(with_sft: dict[str, Path], preferences: li
 
 
 @pytest.mark.parametrize("stage", ["sft", "dpo"])
-def test_stopping_and_going_on_equals_going_through_bit_for_bit(
+def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(
     stage: str, with_sft: dict[str, Path], models: dict[str, str], conversations: list[Conversation],
     preferences: list[Preference],
 ) -> None:  # fmt: skip
@@ -228,7 +228,7 @@ def test_training_contacts_no_host(
     assert hosts == []
 
 
-def test_weights_that_find_no_room_are_told_and_the_run_goes_on_later(
+def test_a_full_disk_is_reported_and_the_run_resumes_later(
     models: dict[str, str], conversations: list[Conversation], home: Path
 ) -> None:
     import resource
@@ -323,7 +323,7 @@ def test_full_training_and_dpo_on_top_of_it(
 
 
 @pytest.mark.parametrize(("kind", "method"), [("qwen2", "qlora"), ("qwen2", "lora"), ("phi", "qlora")])
-def test_a_base_in_16_bits_as_on_a_card_trains_samples_scores_and_answers(
+def test_a_base_in_16_bits_as_on_a_gpu_trains_samples_scores_and_answers(
     kind: str, method: str, models: dict[str, str], conversations: list[Conversation], preferences: list[Preference],
     home: Path,
 ) -> None:  # fmt: skip
@@ -361,12 +361,12 @@ def test_an_unfinished_parent_is_refused(home: Path, preferences: list[Preferenc
         train(build(COMMON, {"stage": "dpo", "parent": "half", "name": "x"}), records=preferences, say=quiet)
 
 
-def test_a_run_without_a_model_says_so(home: Path) -> None:
+def test_a_run_without_a_model_is_refused(home: Path) -> None:
     with pytest.raises(UsageError, match="--parent RUN"):
         train(build(COMMON), records=[], say=quiet)
 
 
-def test_files_are_mixed_by_weight_and_the_realised_shares_are_kept(
+def test_files_are_mixed_by_weight_and_the_resulting_shares_are_reported(
     models: dict[str, str], home: Path, tmp_path: Path
 ) -> None:
     for name, count in (("a", 12), ("b", 12)):
@@ -381,7 +381,7 @@ def test_files_are_mixed_by_weight_and_the_realised_shares_are_kept(
     assert [(share["rows"], share["realised"]) for share in report["mixture"]] == [(12, 0.75), (4, 0.25)]
 
 
-def test_a_tracker_that_is_not_installed_is_said_before_anything_loads(home: Path) -> None:
+def test_a_tracker_that_is_not_installed_is_reported_before_anything_loads(home: Path) -> None:
     with pytest.raises(MissingLibrary, match="pip install wandb"):
         train(build(COMMON, {"model": "nowhere", "trackers": ["wandb"]}), records=[], say=quiet)
 
@@ -437,7 +437,7 @@ def table(conversations: list[Conversation]) -> list[tuple[str, str]]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1500)  # three processes that load everything anew; a busy machine takes minutes for each
+@pytest.mark.timeout(1500)  # three processes that load everything again; a busy machine takes minutes for each
 def test_a_run_killed_after_ten_steps_and_resumed_equals_twenty_in_one_go(
     models: dict[str, str], conversations: list[Conversation], tmp_path: Path
 ) -> None:
@@ -461,7 +461,7 @@ def test_a_run_killed_after_ten_steps_and_resumed_equals_twenty_in_one_go(
 
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
-def test_the_command_of_two_processes_speaks_once_and_a_second_one_is_refused(
+def test_two_processes_print_once_and_a_second_run_of_the_name_is_refused(
     models: dict[str, str], conversations: list[Conversation], tmp_path: Path
 ) -> None:
     rows = [{"prompt": question, "completion": answer} for question, answer in table(conversations) * 2]
