@@ -74,13 +74,6 @@ def config_of(args: argparse.Namespace, *, stage: str = "") -> TrainConfig:
     return build(read_recipe(args.recipe) if args.recipe else {}, flags)
 
 
-def positive_int(text: str) -> int:
-    """Return a whole number above 0; raises argparse's error for anything else."""
-    if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
-    return int(text)
-
-
 def command_line() -> list[str]:
     """Return the command as it was given, for the manifest."""
     return ["quire", *sys.argv[1:]]

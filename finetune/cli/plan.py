@@ -3,9 +3,9 @@
 import argparse
 from typing import Any
 
-from finetune.cli.parsing import add_command, add_json, add_settings, config_of, positive_int
+from finetune.cli.parsing import add_command, add_json, add_settings, config_of
 from finetune.train.plan import STAGES, Card, detect_card, make_plan, named_card, render
-from quire import UsageError, print_json
+from quire import UsageError, positive_int, print_json
 
 
 def register(subparsers: Any) -> None:

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from finetune.cli.parsing import add_command, add_device, add_json, positive_int, say
-from quire import print_json
+from finetune.cli.parsing import add_command, add_device, add_json, say
+from quire import positive_int, print_json
 
 
 def register(subparsers: Any) -> None:
