@@ -60,15 +60,15 @@ def build_parser() -> argparse.ArgumentParser:
         help="the difference between two runs of `answers`",
         description="Print every score of run B minus that of run A, over the questions in both.",
     )
-    compare.add_argument("first", metavar="A", help="folder or answers.jsonl of a run")
-    compare.add_argument("second", metavar="B", help="folder or answers.jsonl of another run")
+    compare.add_argument("first", type=Path, metavar="A", help="folder or answers.jsonl of a run")
+    compare.add_argument("second", type=Path, metavar="B", help="folder or answers.jsonl of another run")
     add_json_flag(compare)
     compare.set_defaults(run=_compare)
     return parser
 
 
 def _add_question_set_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("questions", metavar="QUESTIONS.jsonl", help="the question file")
+    parser.add_argument("questions", type=Path, metavar="QUESTIONS.jsonl", help="the question file")
     parser.add_argument(
         "--pdfs", metavar="DIR", help="folder of the documents; ingested when first used, and again when they change"
     )
@@ -88,7 +88,7 @@ def _retrieval(args: argparse.Namespace) -> int:
     from assistant.evaluation.retrieval import evaluate_retrieval
 
     config, _ = load_ingest_config(flags=library_flags(args))
-    questions = read_questions(Path(args.questions))
+    questions = read_questions(args.questions)
     progress = None if args.json else print_count
     with open_corpus(config, Path(args.pdfs) if args.pdfs else None, progress) as library:
         result = evaluate_retrieval(library, questions, scope=args.scope, store=config.store, progress=progress)
@@ -115,13 +115,16 @@ def _answers(args: argparse.Namespace) -> int:
     if args.judge == "quotes":
         raise UsageError("quotes cannot judge answers: it is not a language model", "name one: --judge ollama:NAME")
     ingest_config, config = read_configs(args)
-    path = Path(args.questions)
-    questions = read_questions(path)[: args.limit]
+    questions = read_questions(args.questions)[: args.limit]
     name, notice = choose_model(config)
     model = load_or_pull(name, config, pull=args.pull)
     judge = load_or_pull(args.judge, config, pull=args.pull) if args.judge else None
     print_notes(notice)
-    folder = Path(args.out) if args.out else config.home / "evaluations" / _slug(f"{path.stem}-{name}-{args.scope}")
+    folder = (
+        Path(args.out)
+        if args.out
+        else config.home / "evaluations" / _slug(f"{args.questions.stem}-{name}-{args.scope}")
+    )
     progress = None if args.json else print_count
     with open_corpus(ingest_config, Path(args.pdfs) if args.pdfs else None, progress) as library:
         rows = run_answers(
@@ -171,8 +174,7 @@ def _compare(args: argparse.Namespace) -> int:
     return 0
 
 
-def _answers_file(text: str) -> Path:
-    path = Path(text)
+def _answers_file(path: Path) -> Path:
     return path / "answers.jsonl" if path.is_dir() else path
 
 

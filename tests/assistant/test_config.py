@@ -20,19 +20,19 @@ def test_a_value_that_is_not_a_number_is_refused(value):
         Sampling(temperature=value)
 
 
-def test_the_config_refuses_before_anything_is_sent():
+def test_a_config_out_of_range_is_refused():
     with pytest.raises(UsageError, match="use a value from 0 to 1"):
         AssistantConfig(temperature=1.5)
     with pytest.raises(UsageError, match="use 1 to 50"):
         AssistantConfig(passages=0)
 
 
-def test_stops_are_split_at_bars():
+def test_stop_texts_are_split_at_bars():
     assert AssistantConfig(stop="END|\n\n").sampling.stop == ("END", "\n\n")
     assert AssistantConfig().sampling.stop == ()
 
 
-def test_flags_outrank_the_environment_which_outranks_the_file(tmp_path):
+def test_flags_override_the_environment_which_overrides_the_file(tmp_path):
     (tmp_path / "quire.toml").write_text('[assistant]\nmodel = "quotes"\npassages = 3\ntemperature = 0.5\n')
     environ = {"QUIRE_HOME": str(tmp_path), "QUIRE_MODEL": "ollama:a"}
     config, settings = load_config(flags={"temperature": 0.1, "top_p": None}, environ=environ, folder=tmp_path)

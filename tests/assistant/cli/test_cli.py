@@ -30,7 +30,7 @@ def test_every_command_has_a_parser_and_help_that_ends_with_examples(capsys):
         (["chat", "--json"], 2, "quire ask"),
     ],
 )
-def test_an_error_names_what_was_wrong_and_the_way_out(home, capsys, argv, code, message):
+def test_an_error_names_the_problem_and_the_fix(home, capsys, argv, code, message):
     assert main(argv) == code
     err = capsys.readouterr().err
     assert err.startswith("error: ")
@@ -45,12 +45,12 @@ def test_importing_the_commands_is_cheap():
 
 
 @pytest.mark.parametrize("command", ["search", "ask"])
-def test_an_empty_question_is_refused_with_the_right_way(home, capsys, command):
+def test_an_empty_question_is_refused_with_an_example(home, capsys, command):
     assert main([command, "  "]) == 2
     assert f'quire {command} "What is' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", ["search", "ask"])
-def test_a_question_that_is_not_utf8_is_answered_all_the_same(home, capsys, command):
+def test_a_question_that_is_not_utf8_is_answered(home, capsys, command):
     assert main([command, "how long does the warranty \udcff last?", "--json"]) == 0
     assert "24 months" in capsys.readouterr().out

@@ -42,7 +42,7 @@ def test_missing_weights_are_named_with_the_command_and_exit_1(tmp_path: Path) -
     assert "fix: give a folder" in done.stdout
 
 
-def test_each_setting_is_shown_with_the_place_it_came_from(tmp_path: Path) -> None:
+def test_each_setting_is_shown_with_its_origin(tmp_path: Path) -> None:
     done = doctor(tmp_path, "--json", QUIRE_LIBRARY="reports", QUIRE_MODEL="quotes")
     settings = {row["name"]: row for row in json.loads(done.stdout)["settings"]}
     assert (settings["library"]["value"], settings["library"]["origin"]) == ("reports", "QUIRE_LIBRARY")

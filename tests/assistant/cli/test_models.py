@@ -1,7 +1,7 @@
 from assistant.cli import main
 
 
-def test_models_lists_quotes_and_says_what_was_tried(home, capsys):
+def test_models_lists_quotes_and_the_addresses_tried(home, capsys):
     assert main(["models"]) == 0
     out, err = capsys.readouterr()
     assert "* quotes" in out

@@ -3,7 +3,7 @@ import json
 from assistant.cli import main
 
 
-def test_search_prints_the_agreed_json(home, capsys):
+def test_search_prints_json_with_the_documented_keys(home, capsys):
     assert main(["search", "how long does the warranty last?", "-k", "1", "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)
     assert set(shown) == {"question", "library", "passages"}

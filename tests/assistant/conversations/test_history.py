@@ -10,12 +10,12 @@ from quire import UsageError
 from tests.assistant.conversations.helpers import QUESTION, an_answer
 
 
-def test_an_answer_comes_back_whole():
+def test_a_stored_answer_is_read_back_unchanged():
     answer = an_answer()
     assert answer_from_json(answer_to_json(answer)) == answer
 
 
-def test_turns_come_back_in_order_after_closing(tmp_path):
+def test_turns_are_read_back_in_order_after_closing(tmp_path):
     history = History(tmp_path)
     conversation = history.start("default")
     answers = [an_answer(), an_answer("Nobody lives there [1].")]
@@ -43,7 +43,7 @@ def test_a_conversation_is_renamed_truncated_and_deleted(tmp_path):
         history.turns(conversation)
 
 
-def test_deleting_a_conversation_takes_its_feedback_and_its_words_from_the_disk(tmp_path):
+def test_deleting_a_conversation_removes_its_feedback_and_its_text_from_the_disk(tmp_path):
     history = History(tmp_path)
     conversation = history.start("default")
     turn = history.add(conversation, an_answer())
@@ -63,7 +63,7 @@ def test_a_second_thumb_on_a_turn_replaces_the_first(tmp_path):
     assert [(row.thumb, row.edit) for row in history.feedback()] == [(-1, "Better.")]
 
 
-def test_feedback_without_a_kept_conversation_stands_alone(tmp_path):
+def test_feedback_is_stored_without_a_conversation(tmp_path):
     history = History(tmp_path)
     history.rate(an_answer(), 1)
     assert [row.answer.question for row in history.feedback()] == [QUESTION]
@@ -74,7 +74,7 @@ def test_a_thumb_is_up_or_down(tmp_path):
         History(tmp_path).rate(an_answer(), 0)
 
 
-def test_the_file_is_the_owners_only_and_carries_its_version(tmp_path):
+def test_only_the_owner_can_read_the_file_and_it_has_a_schema_version(tmp_path):
     History(tmp_path).close()
     assert stat.S_IMODE((tmp_path / FILE).stat().st_mode) == 0o600
     with sqlite3.connect(tmp_path / FILE) as db:
@@ -82,7 +82,7 @@ def test_the_file_is_the_owners_only_and_carries_its_version(tmp_path):
     db.close()
 
 
-def test_a_newer_file_and_a_broken_file_are_refused_with_a_hint(tmp_path):
+def test_a_newer_file_and_a_damaged_file_are_refused_with_a_hint(tmp_path):
     History(tmp_path).close()
     db = sqlite3.connect(tmp_path / FILE)
     db.execute("PRAGMA user_version = 99")

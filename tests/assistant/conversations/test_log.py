@@ -18,7 +18,7 @@ def test_the_log_is_off_by_default():
     assert log.log_turn(AssistantConfig(), an_answer()) == ""
 
 
-def test_each_turn_is_one_line_of_a_file_only_its_owner_reads(tmp_path):
+def test_each_turn_is_one_line_of_a_file_that_only_its_owner_can_read(tmp_path):
     path = tmp_path / "deep" / "log.jsonl"
     config = AssistantConfig(conversation_log=str(path))
     assert log.log_turn(config, an_answer()) == log.log_turn(config, an_answer()) == ""

@@ -25,7 +25,7 @@ from assistant.evaluation.amounts import numeric_match, read_amounts
         ("24 months", "24", True),
     ],
 )
-def test_numbers_match_in_every_spelling_of_their_unit(expected, answer, match):
+def test_numbers_match_with_every_spelling_of_their_unit(expected, answer, match):
     assert numeric_match(expected, answer) is match
 
 
@@ -34,7 +34,7 @@ def test_the_tolerance_is_one_percent():
     assert not numeric_match("100", "102")
 
 
-def test_amounts_carry_their_unit():
+def test_amounts_have_their_unit_and_scale():
     found = read_amounts("$1.5 billion, 12%, (3), -4, 25 bps [9]")
     assert [(a.value, a.percent, a.scale) for a in found] == [
         (1.5, False, 1e9),

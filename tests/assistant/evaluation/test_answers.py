@@ -7,7 +7,7 @@ from tests.assistant.evaluation.helpers import run
 from tests.assistant.helpers import scripted
 
 
-def test_quotes_cite_the_evidence_page_word_for_word_and_refuse_the_rest(tmp_path):
+def test_quotes_are_verbatim_from_the_evidence_page_and_other_questions_are_refused(tmp_path):
     result = summarize_run(run(tmp_path / "answers.jsonl"))
     scores = {name: score["mean"] for name, score in result["scores"].items()}
     assert scores["cited_page"] == scores["citations_prompted"] == scores["quotes_verbatim"] == 1.0

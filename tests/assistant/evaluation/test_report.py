@@ -5,7 +5,7 @@ from tests.assistant.evaluation.helpers import run
 from tests.assistant.helpers import scripted
 
 
-def test_the_report_shows_each_failure_beside_its_page_and_escapes_what_it_shows(tmp_path):
+def test_the_report_shows_each_failure_beside_its_page_and_escapes_all_text(tmp_path):
     model = wrap_chat_model(scripted("It is 5 [1]. a<b", "I don't know.", "It is 6 [1]."), name="<model>")
     rows = run(tmp_path / "a.jsonl", model, unanswerable=False)
     page = html_report(summarize_run(rows), rows, lambda document, page: f"<page {page} of {document}>")
