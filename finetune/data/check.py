@@ -1,15 +1,15 @@
-"""What is wrong with training data before a GPU hour is spent: duplicates, contradictions, lengths, leakage."""
+"""Problems of training data, found before training: duplicates, contradictions, lengths, leakage."""
 
 import hashlib
 import json
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from statistics import mean
 from typing import Any
 
-from finetune.data.records import Conversation, Label, Preference, Record, Text, prompt_of
+from finetune.data.records import Conversation, Label, Preference, Record, Text, answers_of, prompt_of
 from finetune.data.sources.loaded import LoadedData
 from finetune.data.sources.problem import Problem
 from finetune.errors import MissingLibrary
@@ -17,15 +17,15 @@ from finetune.templates.messages import Message
 from finetune.templates.template import Template
 from quire import install_extra
 
-NGRAM = 13  # words in a row that test and training may not share, as in the GPT-3 paper
-SIMILAR = 0.85  # Jaccard similarity of 3-word shingles from which two rows are near duplicates
-LENGTH_BIAS = 0.65  # share of pairs with the longer answer chosen, from which length is learnt as quality
-CHARACTERS_PER_TOKEN = 4  # an estimate for English where no tokenizer is named
+NGRAM = 13  # consecutive words that test and training must not share, as in the GPT-3 paper
+MIN_SIMILARITY = 0.85  # Jaccard similarity of 3-word shingles of near duplicates
+MAX_LENGTH_BIAS = 0.65  # share of pairs with the longer answer chosen; above it, a model learns to prefer length
+CHARACTERS_PER_TOKEN = 4  # an estimate for English, without a tokenizer
 
 
 @dataclass(slots=True)
 class Report:
-    """The findings about one or more files; `lengths` and `counts` are the figures behind them."""
+    """The problems of one or more data sets, with counts by kind and statistics of lengths."""
 
     format: str
     rows: int
@@ -40,7 +40,7 @@ class Report:
         return dict(sorted(Counter(problem.kind for problem in self.problems).items()))
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the report as one JSON object."""
+        """Return the report as plain values for JSON."""
         return {
             "format": self.format,
             "rows": self.rows,
@@ -60,10 +60,10 @@ def check(
     tokenizer: Any = None,
     max_length: int = 2048,
 ) -> Report:
-    """Look for everything that spoils training in what was loaded.
+    """Return every problem of loaded data.
 
-    `test` are held-out records that training rows may not repeat. With a template and a tokenizer, lengths are
-    counted in tokens; without, they are estimated from characters. `max_length` is in tokens.
+    `test` are held-out records that training records must not repeat. Lengths and `max_length` are in tokens, which
+    are estimated from characters without a template and a tokenizer.
     """
     records = loaded.records
     report = Report(loaded.format, loaded.rows, loaded.kept, len(records), list(loaded.problems))
@@ -77,40 +77,31 @@ def check(
     return report
 
 
-def _answer_text(record: Record) -> str:
-    match record:
-        case Conversation():
-            return record.messages[-1].content
-        case Preference():
-            return "\n".join(m.content for m in record.chosen)
-        case Label():
-            return "\n".join(m.content for m in record.completion)
-        case Text():
-            return record.text
-
-
 def _join(messages: Iterable[Message]) -> str:
     return "\n".join(message.text for message in messages)
 
 
+def _answer_texts(record: Record) -> list[str]:
+    return [record.text] if isinstance(record, Text) else [_join(answer) for answer in answers_of(record)]
+
+
 def _whole_text(record: Record) -> str:
-    return f"{_join(prompt_of(record))}\n{_answer_text(record)}"
+    """Return the prompt and the first answer."""
+    return f"{_join(prompt_of(record))}\n{_answer_texts(record)[0]}"
 
 
 def _words(text: str) -> list[str]:
     return re.findall(r"\w+", text.lower())
 
 
-def _found(record: Record, kind: str, problem: str) -> Problem:
+def _problem(record: Record, kind: str, problem: str) -> Problem:
     return Problem(record.row, problem, kind, source=record.source)
 
 
 def _name(record: Record, beside: Record) -> str:
-    return (
-        f"row {record.row}"
-        if record.source == beside.source
-        else f"row {record.row} of {record.source or 'another set'}"
-    )
+    """Return the row of a record, with its file if that is not the file of the record beside it."""
+    file = "" if record.source == beside.source else f" of {record.source or 'another set'}"
+    return f"row {record.row}{file}"
 
 
 def _digest(record: Record) -> bytes:
@@ -123,7 +114,7 @@ def _exact_duplicates(records: Sequence[Record]) -> Iterator[Problem]:
     for record in records:
         first = seen.setdefault(_digest(record), record)
         if first is not record:
-            yield _found(record, "duplicate", f"the same as {_name(first, record)}")
+            yield _problem(record, "duplicate", f"the same as {_name(first, record)}")
 
 
 def _shingles(text: str) -> set[str]:
@@ -132,60 +123,59 @@ def _shingles(text: str) -> set[str]:
 
 
 def _near_duplicates(records: Sequence[Record]) -> Iterator[Problem]:
-    """Find rows of other groups that say nearly the same; MinHash proposes, the true similarity decides."""
+    """Find similar records of different groups: MinHash proposes candidates, their true similarity decides."""
     try:
         from datasketch import MinHash, MinHashLSH
     except ImportError as exc:
         raise MissingLibrary(
-            "near duplicates are found with the library `datasketch`", install_extra("finetune")
+            "finding near duplicates needs the library `datasketch`", install_extra("finetune")
         ) from exc
-    index = MinHashLSH(threshold=SIMILAR - 0.1, num_perm=64)
-    sets: dict[int, set[str]] = {}
+    index = MinHashLSH(threshold=MIN_SIMILARITY - 0.1, num_perm=64)
+    shingles_of: dict[int, set[str]] = {}
     digests: set[bytes] = set()
     for number, record in enumerate(records):
         digest = _digest(record)
         shingles = _shingles(_whole_text(record))
-        if digest in digests or len(shingles) < 5:  # reported as exact, or too short to be told apart
+        if digest in digests or len(shingles) < 5:  # an exact duplicate, or too short to compare
             continue
         digests.add(digest)
         sketch = MinHash(num_perm=64, seed=1)
         sketch.update_batch([shingle.encode() for shingle in shingles])
-        for other in sorted(index.query(sketch)):
-            first = records[other]
-            if first.group and first.group == record.group:
-                continue
-            if first.source == record.source and first.row == record.row:
-                continue
-            similarity = len(shingles & sets[other]) / len(shingles | sets[other])
-            if similarity >= SIMILAR and not _same_prompt(first, record):
-                yield _found(
-                    record, "near duplicate", f"nearly the same as {_name(first, record)} (similarity {similarity:.2f})"
-                )
+        for candidate in sorted(index.query(sketch)):
+            other, other_shingles = records[candidate], shingles_of[candidate]
+            similarity = len(shingles & other_shingles) / len(shingles | other_shingles)
+            if similarity >= MIN_SIMILARITY and not _belong_together(other, record):
+                name = _name(other, record)
+                yield _problem(record, "near duplicate", f"nearly the same as {name} (similarity {similarity:.2f})")
                 break
-        sets[number] = shingles
+        shingles_of[number] = shingles
         index.insert(number, sketch)
 
 
-def _same_prompt(one: Record, other: Record) -> bool:
-    """Several pairs or labels may share a prompt; that is how ranked data looks."""
+def _belong_together(one: Record, other: Record) -> bool:
+    """Return whether records may be similar: they share a group, a row or, as ranked answers do, a prompt."""
+    if one.group and one.group == other.group:
+        return True
+    if one.source == other.source and one.row == other.row:
+        return True
     return not isinstance(one, Text | Conversation) and prompt_of(one) == prompt_of(other)
 
 
 def _contradictions(records: Sequence[Record]) -> Iterator[Problem]:
     preferred: dict[tuple[str, str, str], Record] = {}
-    labelled: dict[tuple[str, str], Label] = {}
+    labeled: dict[tuple[str, str], Label] = {}
     for record in records:
         prompt = _join(prompt_of(record)).strip()
         if isinstance(record, Preference):
             good, bad = _join(record.chosen).strip(), _join(record.rejected).strip()
             if (prompt, bad, good) in preferred:
                 other = preferred[prompt, bad, good]
-                yield _found(record, "contradiction", f"prefers the answer that {_name(other, record)} rejects")
+                yield _problem(record, "contradiction", f"prefers the answer that {_name(other, record)} rejects")
             preferred.setdefault((prompt, good, bad), record)
         elif isinstance(record, Label):
-            first = labelled.setdefault((prompt, _join(record.completion).strip()), record)
+            first = labeled.setdefault((prompt, _join(record.completion).strip()), record)
             if first.label != record.label:
-                yield _found(record, "contradiction", f"labels an answer other than {_name(first, record)} does")
+                yield _problem(record, "contradiction", f"labels the answer differently from {_name(first, record)}")
 
 
 def _length_bias(records: Sequence[Record], lengths: dict[str, float]) -> Iterator[Problem]:
@@ -197,7 +187,7 @@ def _length_bias(records: Sequence[Record], lengths: dict[str, float]) -> Iterat
     lengths["rejected_characters"] = round(mean(b for _, b in pairs), 1)
     lengths["chosen_longer"] = round(longer, 4)
     shorter = sum(a < b for a, b in pairs) / len(pairs)
-    if len(pairs) >= 20 and max(longer, shorter) > LENGTH_BIAS:
+    if len(pairs) >= 20 and max(longer, shorter) > MAX_LENGTH_BIAS:
         word, share = ("longer", longer) if longer > shorter else ("shorter", shorter)
         source = next(r.source for r in records if isinstance(r, Preference))
         yield Problem(
@@ -210,23 +200,14 @@ def _length_bias(records: Sequence[Record], lengths: dict[str, float]) -> Iterat
 
 
 def _token_counts(record: Record, template: Template | None, tokenizer: Any) -> list[int]:
-    """Count the tokens of what is trained on: one sequence, or a prompt with each of two answers."""
+    """Count the tokens of each sequence to train on: the prompt with each answer, or the text."""
+    prompt = prompt_of(record)
     if template is None or tokenizer is None:
-        prompt = len(_join(prompt_of(record)))
-        answers = [_answer_text(record)]
-        if isinstance(record, Preference):
-            answers.append(_join(record.rejected))
-        return [(prompt + len(answer)) // CHARACTERS_PER_TOKEN for answer in answers]
-    match record:
-        case Text():
-            return [len(template.encode_text(tokenizer, record.text).input_ids)]
-        case Conversation():
-            return [len(template.encode(tokenizer, record.messages).input_ids)]
-        case Preference():
-            both = (record.chosen, record.rejected)
-            return [len(template.encode(tokenizer, record.prompt + answer).input_ids) for answer in both]
-        case Label():
-            return [len(template.encode(tokenizer, record.prompt + record.completion).input_ids)]
+        characters = len(_join(prompt))
+        return [(characters + len(text)) // CHARACTERS_PER_TOKEN for text in _answer_texts(record)]
+    if isinstance(record, Text):
+        return [len(template.encode_text(tokenizer, record.text).input_ids)]
+    return [len(template.encode(tokenizer, prompt + answer).input_ids) for answer in answers_of(record)]
 
 
 def _too_long(
@@ -238,7 +219,8 @@ def _too_long(
         lengths["tokens_mean"], lengths["tokens_max"] = round(mean(longest), 1), max(longest)
     for record, tokens in zip(records, longest, strict=True):
         if tokens > max_length:
-            yield _found(record, "too long", f"{about}{tokens} tokens: truncation at {max_length} cuts the answer")
+            problem = f"{about}{tokens} tokens, more than {max_length}: the answer would be truncated"
+            yield _problem(record, "too long", problem)
 
 
 def _grams(record: Record) -> Iterator[tuple[str, ...]]:
@@ -248,22 +230,19 @@ def _grams(record: Record) -> Iterator[tuple[str, ...]]:
 
 
 def _leaks(records: Sequence[Record], test: Sequence[Record]) -> Iterator[Problem]:
-    held: dict[tuple[str, ...], Record] = {}
+    test_grams: dict[tuple[str, ...], Record] = {}
+    short_tests: dict[tuple[str, ...], Record] = {}
     for record in test:
         for gram in _grams(record):
-            held.setdefault(gram, record)
-    short = defaultdict(list)
-    for record in test:
-        words = _words(_whole_text(record))
+            test_grams.setdefault(gram, record)
+        words = tuple(_words(_whole_text(record)))
         if len(words) < NGRAM:
-            short[tuple(words)].append(record)
+            short_tests.setdefault(words, record)
     for record in records:
-        gram = next((g for g in _grams(record) if g in held), ())
+        gram = next((g for g in _grams(record) if g in test_grams), ())
         whole = tuple(_words(_whole_text(record)))
         if gram:
-            found = held[gram]
-            yield _found(
-                record, "leakage", f"shares {NGRAM} words with test {_name(found, record)}: {' '.join(gram)!r}"
-            )
-        elif whole and whole in short:
-            yield _found(record, "leakage", f"the same as test {_name(short[whole][0], record)}")
+            name = _name(test_grams[gram], record)
+            yield _problem(record, "leakage", f"shares {NGRAM} words with test {name}: {' '.join(gram)!r}")
+        elif whole and whole in short_tests:
+            yield _problem(record, "leakage", f"the same as test {_name(short_tests[whole], record)}")

@@ -132,6 +132,19 @@ def prompt_of(record: Record) -> tuple[Message, ...]:
             return ()
 
 
+def answers_of(record: Record) -> tuple[tuple[Message, ...], ...]:
+    """Return the answers that follow the prompt: chosen and rejected of a preference, none of plain text."""
+    match record:
+        case Conversation():
+            return (record.messages[-1:],)
+        case Preference():
+            return (record.chosen, record.rejected)
+        case Label():
+            return (record.completion,)
+        case Text():
+            return ()
+
+
 def to_task(records: Iterable[Record], task: Task) -> Iterator[Record]:
     """Convert records to what a stage trains on.
 

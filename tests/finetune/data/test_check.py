@@ -48,10 +48,10 @@ def test_contradictory_pairs_and_labels_are_named():
         (2, "contradiction", "prefers the answer that row 1 rejects")
     ]
     labels = [Label((U("Q"),), (A("x"),), wanted, "k.jsonl", n) for n, wanted in ((1, True), (2, False))]
-    assert findings(labels) == [(2, "contradiction", "labels an answer other than row 1 does")]
+    assert findings(labels) == [(2, "contradiction", "labels the answer differently from row 1")]
 
 
-def test_length_bias_is_said_with_its_figures():
+def test_length_bias_is_reported_with_its_figures():
     biased = [pair(n, f"a much longer answer {n}", f"short {n}", f"question {n}") for n in range(1, 31)]
     ((row, kind, problem),) = findings(biased)
     assert (row, kind) == (0, "length bias")
@@ -60,11 +60,11 @@ def test_length_bias_is_said_with_its_figures():
     assert findings(balanced) == []
 
 
-def test_rows_that_truncation_would_cut_are_named():
+def test_rows_that_would_be_truncated_are_named():
     rows = [talk(1, "short", "answer"), talk(2, "long", "word " * 100)]
     ((row, kind, problem),) = findings(rows, max_length=50)
     assert (row, kind) == (2, "too long")
-    assert problem == "about 126 tokens: truncation at 50 cuts the answer"
+    assert problem == "about 126 tokens, more than 50: the answer would be truncated"
 
 
 def test_leakage_is_found_by_thirteen_words_and_not_by_twelve():
