@@ -1,7 +1,7 @@
 # the ingest and its settings
 # errors and command-line flags
-from .cli import add_library_flags as add_library_flags
-from .cli import library_flags as library_flags
+from .cli.flags import add_library_flags as add_library_flags
+from .cli.flags import library_flags as library_flags
 from .config import IngestConfig as IngestConfig
 from .config import load_config as load_config
 

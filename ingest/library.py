@@ -207,7 +207,7 @@ def copy_library(source: Store, target: Store, *, progress: Callable[[str, int, 
             held = target.count(document.id)
             if held != len(pairs):
                 raise StoreError(
-                    f"{document.name}: {len(pairs)} chunks were copied, the target holds {held}",
+                    f"{document.name}: {len(pairs)} passages were copied, the target holds {held}",
                     "run the same copy again: it continues here",
                 )
         copied += document.chunks

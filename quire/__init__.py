@@ -4,7 +4,7 @@ import importlib
 
 # module: its public names. Written out, since the command imports this package before it knows what is needed.
 _PUBLIC = {
-    "arguments": ("positive_int",),
+    "arguments": ("add_json_flag", "command_parser", "positive_int"),
     "cores": ("available_cores",),
     "errors": ("QuireError", "UsageError"),
     "files": ("sha256_of_file", "write_atomically"),

@@ -1,3 +1,5 @@
+from .arguments import add_json_flag as add_json_flag
+from .arguments import command_parser as command_parser
 from .arguments import positive_int as positive_int
 from .cores import available_cores as available_cores
 from .errors import QuireError as QuireError

@@ -5,16 +5,10 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from assistant.cli.flags import (
-    add_model_flags,
-    add_question_flags,
-    check_question,
-    command_parser,
-    read_configs,
-)
+from assistant.cli.flags import add_model_flags, add_question_flags, check_question, read_configs
 from assistant.cli.opening import open_agent
 from assistant.cli.terminal import print_notes, print_sources, print_stream
-from quire import positive_int, print_json
+from quire import command_parser, positive_int, print_json
 
 
 def build_parser() -> argparse.ArgumentParser:

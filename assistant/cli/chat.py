@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from assistant.cli.flags import add_json_flag, add_model_flags, as_utf8, command_parser, read_configs
+from assistant.cli.flags import add_model_flags, as_utf8, read_configs
 from assistant.cli.opening import open_agent
 from assistant.cli.terminal import clean, print_notes
 from ingest import add_library_flags
-from quire import UsageError, pluralize, print_json
+from quire import UsageError, add_json_flag, command_parser, pluralize, print_json
 
 if TYPE_CHECKING:
     from assistant.conversations.history import History

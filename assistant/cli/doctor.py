@@ -14,12 +14,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from assistant.cli.flags import add_json_flag, command_parser
 from assistant.config import AssistantConfig
 from assistant.config import load_config as load_assistant_config
 from ingest import IngestConfig
 from ingest import load_config as load_ingest_config
-from quire import QuireError, Setting, UsageError, install_extra, pluralize, print_json
+from quire import QuireError, Setting, UsageError, add_json_flag, command_parser, install_extra, pluralize, print_json
 
 State = Literal["ok", "missing", "optional"]
 

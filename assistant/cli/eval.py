@@ -8,12 +8,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from assistant.cli.flags import add_json_flag, add_model_flags, command_parser, read_configs
+from assistant.cli.flags import add_model_flags, read_configs
 from assistant.cli.opening import load_or_pull
 from assistant.cli.terminal import print_count, print_notes, print_scores
 from ingest import add_library_flags, library_flags
 from ingest import load_config as load_ingest_config
-from quire import UsageError, pluralize, positive_int, print_json
+from quire import UsageError, add_json_flag, command_parser, pluralize, positive_int, print_json
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -7,9 +7,8 @@ import json
 import sys
 from pathlib import Path
 
-from assistant.cli.flags import add_json_flag, command_parser
 from assistant.config import load_config
-from quire import UsageError, pluralize, print_json
+from quire import UsageError, add_json_flag, command_parser, pluralize, print_json
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -7,17 +7,7 @@ import argparse
 from assistant.config import CONTROLS, AssistantConfig, load_config
 from ingest import IngestConfig, add_library_flags, library_flags
 from ingest import load_config as load_ingest_config
-from quire import UsageError
-
-
-def command_parser(name: str, description: str, *examples: str) -> argparse.ArgumentParser:
-    """Return a parser for `quire NAME` whose help ends with examples."""
-    return argparse.ArgumentParser(
-        prog=f"quire {name}",
-        description=description,
-        epilog="examples:\n" + "\n".join(f"  {line}" for line in examples),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+from quire import UsageError, add_json_flag
 
 
 def add_question_flags(parser: argparse.ArgumentParser) -> None:
@@ -32,11 +22,6 @@ def add_question_flags(parser: argparse.ArgumentParser) -> None:
     )
     add_library_flags(parser)
     add_json_flag(parser)
-
-
-def add_json_flag(parser: argparse.ArgumentParser, text: str = "print one JSON object and nothing else") -> None:
-    """Add --json."""
-    parser.add_argument("--json", action="store_true", help=text)
 
 
 def add_model_flags(parser: argparse.ArgumentParser) -> None:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 
-from assistant.cli.flags import add_json_flag, command_parser
 from assistant.cli.terminal import clean, print_notes
 from assistant.config import load_config
-from quire import print_json
+from quire import add_json_flag, command_parser, print_json
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from assistant.cli.flags import add_question_flags, check_question, command_parser, read_configs
+from assistant.cli.flags import add_question_flags, check_question, read_configs
 from assistant.cli.terminal import print_passages
-from quire import positive_int, print_json
+from quire import command_parser, positive_int, print_json
 
 
 def build_parser() -> argparse.ArgumentParser:

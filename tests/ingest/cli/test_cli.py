@@ -258,7 +258,7 @@ def test_docs_show_prints_the_record_and_a_pages_passages(filled: Quire) -> None
 def test_an_unknown_document_is_named_with_the_command_that_lists_them(filled: Quire) -> None:
     done = filled("docs", "show", "sharks.pdf")
     assert done.returncode == 1
-    assert "error: the library holds no document 'sharks.pdf'" in done.stderr
+    assert "error: the library has no document 'sharks.pdf'" in done.stderr
     assert "quire docs list" in done.stderr
 
 
