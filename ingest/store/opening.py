@@ -16,10 +16,10 @@ def open_store(config: IngestConfig, *, library: str | None = None, create: bool
     name = config.library if library is None else library
     if config.store == "sqlite":
         _refuse_tenant(config)
-        from ingest.store.sqlite import open_library
+        from ingest.store.sqlite.libraries import open_library
 
         return open_library(config.home, name, create=create)
-    from ingest.store.weaviate import open_collection
+    from ingest.store.weaviate.libraries import open_collection
 
     return open_collection(config, name, create=create)
 
@@ -35,10 +35,10 @@ def _refuse_tenant(config: IngestConfig) -> None:
 def libraries(config: IngestConfig) -> list[LibrarySummary]:
     """Return the libraries of the configured store, by name."""
     if config.store == "sqlite":
-        from ingest.store.sqlite import list_libraries
+        from ingest.store.sqlite.libraries import list_libraries
 
         return list_libraries(config.home)
-    from ingest.store.weaviate import list_collections
+    from ingest.store.weaviate.libraries import list_collections
 
     return list_collections(config)
 
@@ -47,9 +47,9 @@ def remove_library(config: IngestConfig, name: str) -> None:
     """Remove a library of the configured store with all its documents; raise StoreError if it does not exist."""
     if config.store == "sqlite":
         _refuse_tenant(config)
-        from ingest.store.sqlite import remove_library_files
+        from ingest.store.sqlite.libraries import remove_library_files
 
         return remove_library_files(config.home, name)
-    from ingest.store.weaviate import remove_collection
+    from ingest.store.weaviate.libraries import remove_collection
 
     return remove_collection(config, name)

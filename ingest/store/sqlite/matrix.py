@@ -1,4 +1,4 @@
-"""The vectors of a library in memory, for exact search; it is kept in step with the file by whoever reads the file."""
+"""The vectors of a library in memory, for exact search."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 Vectors = NDArray[np.float32]
 
-BLOCK = 16_384  # rows a block holds at least: appending never copies what is there
-MOST_DEAD = 0.25  # share of rows of removed documents from which on the blocks are packed anew
+BLOCK = 16_384  # minimum rows of a block; appending never copies existing rows
+MAX_DEAD_SHARE = 0.25  # of rows of removed documents, before the blocks are packed again
 
 
 @dataclass(frozen=True)
 class _Span:
-    """Where the vectors of one document's version lie: rows `start` to `start + count` of a block."""
+    """The rows `start` to `start + count` of a block, which hold one version of a document."""
 
     version: int
     block: int
@@ -26,7 +26,7 @@ class _Span:
 
 
 class Snapshot:
-    """The vectors as they stood at one moment; appending to the matrix never changes it."""
+    """The vectors at one point in time; appending to the matrix does not change it."""
 
     def __init__(self, blocks: tuple[Vectors, ...], spans: dict[int, _Span]) -> None:
         self._blocks, self._spans = blocks, spans
@@ -38,7 +38,7 @@ class Snapshot:
         self._counts = np.array([s.count for _, s in order], dtype=np.int64)
 
     def search(self, vector: Vectors, limit: int, documents: Collection[int] | None) -> list[tuple[int, int, float]]:
-        """Return (document key, position, cosine) of the best passages, best first; ties go by key and position."""
+        """Return (document key, position, cosine) of the best chunks, best first; ties by key and position."""
         if limit <= 0 or not len(self._keys):
             return []
         if documents is None:
@@ -64,7 +64,7 @@ class Snapshot:
     def _scores_of(
         self, documents: Collection[int], vector: Vectors
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], Vectors]:
-        """Return keys, first rows and scores of these documents only, as if nothing else were there."""
+        """Return keys, first rows and scores of these documents only, as if there were no others."""
         chosen = [(k, self._spans[k]) for k in dict.fromkeys(documents) if k in self._spans and self._spans[k].count]
         ends = np.cumsum([s.count for _, s in chosen], dtype=np.int64)
         scores = np.empty(int(ends[-1]) if chosen else 0, dtype=np.float32)
@@ -76,7 +76,7 @@ class Snapshot:
 
 
 class Matrix:
-    """A growing set of documents' vectors, float32 of unit length; one thread changes it at a time, any number search."""
+    """A growing set of documents' unit vectors, float32; one thread may change it while others search."""
 
     def __init__(self, dimension: int) -> None:
         self.dimension = dimension
@@ -89,20 +89,20 @@ class Matrix:
         return {key: span.version for key, span in self._spans.items()}
 
     def discard(self, keys: Iterable[int]) -> None:
-        """Forget documents; their rows are given back once they are a quarter of all."""
+        """Drop documents; their memory is freed once they are a quarter of all rows."""
         for key in keys:
             self._spans.pop(key, None)
         live, held = sum(s.count for s in self._spans.values()), sum(self._used)
-        if held - live > max(BLOCK // 4, MOST_DEAD * held):
+        if held - live > max(BLOCK // 4, MAX_DEAD_SHARE * held):
             self._pack()
 
     def reserve(self, rows: int) -> None:
-        """Make room for so many rows at once, where more than a block is to come."""
+        """Allocate one block for `rows` rows if they exceed the minimum block."""
         if rows > BLOCK:
             self._add_block(rows)
 
     def append(self, key: int, version: int, vectors: NDArray[np.floating]) -> None:
-        """Add one document's vectors, [n, dimension] of any float type, in the place of an earlier version."""
+        """Add one document's vectors, [n, dimension] of any float type, replacing an earlier version."""
         count = len(vectors)
         if not self._blocks or self._used[-1] + count > len(self._blocks[-1]):
             self._add_block(max(BLOCK, count))
@@ -112,7 +112,7 @@ class Matrix:
         self._spans[key] = _Span(version, block, start, count)
 
     def snapshot(self) -> Snapshot:
-        """Return what is there now, for searching; costs no copy of vectors."""
+        """Return the present vectors for searching, without copying them."""
         views = tuple(block[:used] for block, used in zip(self._blocks, self._used, strict=True))
         return Snapshot(views, dict(self._spans))
 
@@ -129,7 +129,7 @@ class Matrix:
 
 
 def _largest(scores: Vectors, limit: int) -> NDArray[np.int64]:
-    """Return the indices of the `limit` largest scores; of equal ones at the edge the first."""
+    """Return the indices of the `limit` largest scores; ties at the limit go to the first."""
     if limit >= len(scores):
         return np.arange(len(scores))
     edge = np.partition(scores, len(scores) - limit)[len(scores) - limit]

@@ -15,6 +15,7 @@ from ingest.errors import SchemaTooNew, StoreError
 from quire import UsageError
 
 SCHEMA_VERSION = 1
+MAX_RESULTS = 10_000  # of one query (QUERY_MAXIMUM_RESULTS)
 _PREFIX = "Quire_"
 _RECORDS = "_Records"
 _LONGEST = 120  # characters of a name as written; Weaviate allows 255 with all that is added
@@ -40,9 +41,9 @@ def records_name(library: str) -> str:
     return base_name(library) + _RECORDS  # "R" stands in no written name
 
 
-def passages_name(library: str, epoch: int) -> str:
+def passages_name(library: str, generation: int) -> str:
     """Return the collection of a library's passages as embedded for the epoch-th time."""
-    return f"{base_name(library)}_Passages{epoch}"
+    return f"{base_name(library)}_Passages{generation}"
 
 
 def libraries_of(client: Any) -> dict[str, str]:
@@ -121,15 +122,17 @@ def create_records(client: Any, config: IngestConfig, library: str) -> None:
     )
 
 
-def create_passages(client: Any, config: IngestConfig, library: str, epoch: int) -> None:
+def create_passages(client: Any, config: IngestConfig, library: str, generation: int) -> None:
     """Make the collection of passages of an epoch; one that is there is taken as it is."""
     from weaviate.classes.config import Configure, DataType, Property, Tokenization, VectorDistances
 
     _create(
         client,
         config,
-        name=passages_name(library, epoch),
-        description=json.dumps({"quire": "passages", "schema": SCHEMA_VERSION, "library": library, "epoch": epoch}),
+        name=passages_name(library, generation),
+        description=json.dumps(
+            {"quire": "passages", "schema": SCHEMA_VERSION, "library": library, "epoch": generation}
+        ),
         vector_config=Configure.Vectors.self_provided(
             vector_index_config=Configure.VectorIndex.hnsw(
                 distance_metric=VectorDistances.COSINE,

@@ -20,8 +20,10 @@ from hypothesis import strategies as st
 from ingest.config import IngestConfig
 from ingest.errors import SchemaTooNew, StoreError
 from ingest.store.opening import libraries, open_store, remove_library
-from ingest.store.sqlite import SCHEMA_VERSION, index_folder, library_path
+from ingest.store.sqlite.libraries import library_path
 from ingest.store.sqlite.matrix import BLOCK, Matrix
+from ingest.store.sqlite.schema import SCHEMA_VERSION
+from ingest.store.sqlite.store import index_folder
 from quire import UsageError
 from tests.ingest.store_examples import IDENTITY, embed, make_document
 from tests.rights import bound

@@ -279,7 +279,7 @@ def total_objects(store):
 def test_a_version_that_was_not_finished_is_never_shown_and_goes_with_the_next(store):
     """What a killed writer leaves: passages without a record, and passages of a version that does not count."""
     from ingest.store.records import unit_vectors
-    from ingest.store.weaviate import _objects
+    from ingest.store.weaviate.values import _objects
 
     old, new = make_document("/docs/a.pdf", *["apple old"] * 6), make_document("/docs/a.pdf", *["apple new"] * 6)
     lost = make_document("/docs/never.pdf", *["apple lost"] * 40)
@@ -330,7 +330,7 @@ def test_ingest_does_not_take_a_document_as_unchanged_of_which_weaviate_lost_pas
 
 @server
 def test_a_removal_that_was_cut_short_is_finished_by_the_next_weaviate_writer(store, config):
-    from ingest.store.weaviate import _uuid
+    from ingest.store.weaviate.values import _uuid
 
     document = make_document("/docs/a.pdf", "apple", "river")[0]
     store.put(*make_document("/docs/a.pdf", "apple", "river"))
