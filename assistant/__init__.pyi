@@ -65,5 +65,6 @@ from .llm.model import wrap_chat_model as wrap_chat_model
 from .llm.ollama_server import pull_model as pull_model
 
 # search
+from .retrieval.retriever import LibraryRetriever as LibraryRetriever
 from .retrieval.search import Passage as Passage
 from .retrieval.search import search as search

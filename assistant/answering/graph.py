@@ -19,7 +19,7 @@ def stream_messages(
 ) -> Iterator[Any]:
     """Yield the chunks of the model's messages; with tools, those of every call, without the tools' own messages."""
     limit = [ToolCallLimitMiddleware(run_limit=tool_calls, exit_behavior="continue")] if tools else []
-    agent = create_agent(chat, tools=tools, middleware=limit)
+    agent: Any = create_agent(chat, tools=tools, middleware=limit)
     for chunk, metadata in agent.stream({"messages": _langchain(messages)}, stream_mode="messages"):
         if metadata.get("langgraph_node") == "model":
             yield chunk

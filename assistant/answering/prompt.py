@@ -1,4 +1,4 @@
-"""Writes what a model is told: instructions, a delimited block of numbered passages, the question; it counts nothing."""
+"""The prompt: instructions, a delimited block of numbered passages, the question."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Literal
 
 from assistant.retrieval.search import Passage
 
-# The one wording of "I do not know": told to the model, shown to people, compared in tests.
+# The one wording of "I do not know": the model is asked to use it, people see it, tests compare with it.
 REFUSAL = "I cannot answer that from these documents."
 
 INSTRUCTIONS = f"""You answer questions from passages of the user's documents.
@@ -26,7 +26,7 @@ OPEN, CLOSE = "<passages>", "</passages>"
 QUESTION = "Question:"
 Role = Literal["system", "user", "assistant"]
 
-# What ends a turn in the chat formats of common models: in a passage it would let the PDF speak as someone else.
+# What ends a turn in the chat formats of common models: in a passage, it would let the PDF speak as another role.
 _CONTROL = re.compile(
     r"<(?=\|)|<(?=/?(?:s|bos|eos|start_of_turn|end_of_turn|passages|think)\b)|<(?=<SYS>>|</SYS>>)|\[(?=/?INST\])", re.I
 )
@@ -34,51 +34,51 @@ _CONTROL = re.compile(
 
 @dataclass(frozen=True)
 class Message:
-    """One message as it is sent."""
+    """One message of a prompt."""
 
     role: Role
     content: str
 
     def as_dict(self) -> dict[str, str]:
-        """Return the message in the shape that training rows and exports use."""
+        """Return the message as training rows and exports store it."""
         return {"role": self.role, "content": self.content}
 
 
-def system_message(own: str = "", *, documents: bool = True) -> Message | None:
-    """Return the system message: the user's own words first, then our instructions; None where there is nothing to say."""
-    parts = [own.strip(), INSTRUCTIONS if documents else ""]
+def system_message(system_prompt: str = "", *, documents: bool = True) -> Message | None:
+    """Return the system message: the user's system prompt, then our instructions; None if both are empty."""
+    parts = [system_prompt.strip(), INSTRUCTIONS if documents else ""]
     content = "\n\n".join(part for part in parts if part)
     return Message("system", content) if content else None
 
 
 def question_message(question: str, passages: Sequence[Passage]) -> Message:
-    """Return the user's message: the passages as a delimited block of data, then the question."""
+    """Return the user message: the passages as a delimited block, then the question."""
     block = "\n\n".join(passage_text(number, passage) for number, passage in enumerate(passages, 1))
     return Message("user", f"{OPEN}\n{block}\n{CLOSE}\n\n{QUESTION} {disarm(question)}")
 
 
 def passage_text(number: int, passage: Passage) -> str:
-    """Return one passage as the model reads it: its number, its source and its text."""
+    """Return one passage as the model reads it: number, source and text."""
     name = disarm(passage.document).replace("\n", " ")
     return f"[{number}] [Source document: {name}, page {passage.page}]\n{disarm(passage.text)}"
 
 
 def disarm(text: str) -> str:
-    """Return a text that cannot close the block, forge a source label or start another speaker's turn."""
+    """Return the text changed so that it cannot close the block, forge a source label or begin another role's turn."""
     text = _CONTROL.sub(lambda match: match.group() + " ", text)
     return text.replace("[Source document:", "(Source document:")
 
 
 def condense_messages(history: Sequence[tuple[str, str]], question: str) -> list[Message]:
-    """Return the messages that ask for a question that stands alone; `history` is (question, answer), oldest first."""
+    """Return the messages that ask to rewrite a follow-up question; `history` is (question, answer), oldest first."""
     lines = []
-    for asked, answered in history[-3:]:  # older turns are rarely what "it" means, and cost time on every follow-up
-        lines += [f"User: {asked}", f"Assistant: {answered[:600]}"]
+    for asked, answer in history[-3:]:  # "it" rarely means something older, and every turn takes time
+        lines += [f"User: {asked}", f"Assistant: {answer[:600]}"]
     lines += [f"Last question: {question}", "Rewritten question:"]
     return [Message("system", CONDENSE), Message("user", "\n".join(lines))]
 
 
-_CANNOT = re.compile(
+_REFUSES = re.compile(
     r"\b(?:(?:I|we) (?:can(?:no|')t|am unable to|do(?: no|n')t know|could not|couldn't)"
     r"|(?:is|are|was|were) not (?:mentioned|stated|given|provided|specified|included|found|available|contained)"
     r"|(?:do|does) not (?:contain|mention|provide|state|specify|include|give|hold|say)"
@@ -89,9 +89,9 @@ _CANNOT = re.compile(
 
 
 def is_refusal(text: str) -> bool:
-    """Say whether an answer only says that it cannot tell: our wording, or a short text whose first sentence says so."""
+    """Return whether an answer is a refusal: our wording, or a short text whose first sentence says the same."""
     text = text.strip()
     if REFUSAL.rstrip(".").lower() in text.lower().replace("can't", "cannot"):
         return len(text) < len(REFUSAL) + 200 or text.startswith(REFUSAL)
     first = re.split(r"(?<=[.!?])\s", text, maxsplit=1)[0]
-    return bool(_CANNOT.search(first)) and len(text) < 400 and not re.search(r"\[\d+\]", text)
+    return bool(_REFUSES.search(first)) and len(text) < 400 and not re.search(r"\[\d+\]", text)
