@@ -3,9 +3,7 @@ import json
 import pytest
 
 from finetune.cli import main
-from finetune.data.show import as_html, for_terminal, views_of
-from finetune.data.sources.loader import load_data
-from finetune.templates.builtin import get_template
+from finetune.data.show import as_html
 
 
 @pytest.fixture
@@ -102,7 +100,7 @@ def test_an_unknown_flag_is_reported_with_the_most_similar(capsys):
     assert "did you mean --max-length?" in err
 
 
-def test_list_names_every_set_with_its_licence(capsys):
+def test_list_names_every_data_set_with_its_license(capsys):
     assert main(["data", "list", "--json"]) == 0
     sets = json.loads(capsys.readouterr().out)["sets"]
     assert {s["name"] for s in sets} == {
@@ -128,13 +126,6 @@ def test_show_prints_one_json_object_with_what_is_trained(rows, capsys):
     assert [s["text"] for s in chosen["segments"] if s["trained"]] == ["<script>alert(1)</script>", "<|im_end|>"]
 
 
-def test_without_color_brackets_mark_what_is_trained(rows):
-    (record,) = load_data(rows).records
-    text = for_terminal(views_of(record, get_template("chatml")), color=False)
-    assert "⟦<script>alert(1)</script>⟧⟦<|im_end|>⟧\n" in text
-    assert "\x1b" not in text
-
-
 def test_html_escapes_every_text_of_the_data(rows, tmp_path, capsys):
     page = tmp_path / "rows.html"
     assert main(["data", "show", str(rows), "--template", "chatml", "--html", str(page)]) == 0
@@ -143,12 +134,3 @@ def test_html_escapes_every_text_of_the_data(rows, tmp_path, capsys):
     assert '<span class="content trained">&lt;script&gt;alert(1)&lt;/script&gt;</span>' in text
     assert '<span class="end trained">&lt;|im_end|&gt;</span>' in text
     assert as_html([], title="<i>").count("<i>") == 0
-
-
-def test_an_answer_inside_a_preferences_prompt_is_not_marked(tmp_path):
-    path = tmp_path / "p.jsonl"
-    start = "\n\nHuman: Q\n\nAssistant: early\n\nHuman: R\n\nAssistant: "
-    path.write_text(json.dumps({"chosen": start + "good", "rejected": start + "bad"}) + "\n")
-    chosen, rejected = views_of(load_data(path).records[0], get_template("chatml"))
-    assert [s.text for s in chosen.segments if s.trained] == ["good", "<|im_end|>"]
-    assert [s.text for s in rejected.segments if s.trained] == ["bad", "<|im_end|>"]

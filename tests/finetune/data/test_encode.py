@@ -1,4 +1,4 @@
-"""What the loss counts is the answer and its end token; the system message is there; groups are never split."""
+"""The loss counts the answers and their end tokens; the system message reaches the model."""
 
 from typing import Any
 
@@ -89,7 +89,7 @@ def test_long_rows_are_truncated_and_counted_and_rows_without_loss_are_dropped_w
     }
 
 
-def test_nothing_left_is_an_error_that_says_why(coder: tuple[Any, Any]) -> None:
+def test_an_error_says_why_no_row_is_left(coder: tuple[Any, Any]) -> None:
     tokenizer, template = coder
     record = Conversation((Message("user", "word " * 200), Message("assistant", "Ho")))
     with pytest.raises(DataError, match="no trained token within max_length: 1"):
@@ -113,6 +113,6 @@ def test_labels_get_another_rows_answer_for_the_kl_estimate(
     assert [row["KL_completion_ids"] for row in rows] == [rows[place]["completion_ids"] for place in (1, 0, 3, 2)]
 
 
-def test_the_hash_of_rows_knows_order_and_content() -> None:
+def test_the_hash_of_rows_depends_on_order_and_content() -> None:
     a, b = {"input_ids": [1]}, {"input_ids": [2]}
     assert hash_rows([a, b]) == hash_rows([dict(a), dict(b)]) != hash_rows([b, a])

@@ -35,7 +35,7 @@ CASES: dict[str, list[tuple[str, str]]] = {
 
 
 def golden(name: str) -> dict[str, object]:
-    """Give the renders of one template, with its exports to Jinja and Go."""
+    """Return the renders of one template, with its exports to Jinja and Go."""
     template = get_template(name)
     renders = {}
     for case, turns in CASES.items():
@@ -51,7 +51,7 @@ def golden(name: str) -> dict[str, object]:
 
 
 def main() -> None:
-    """Write one file per template."""
+    """Write one file for each template."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     for name in TEMPLATE_NAMES:
         text = json.dumps(golden(name), ensure_ascii=False, indent=2)
