@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from ingest import IngestError
-from quire import QuireError, UsageError, install_extra, print_error
+from quire import QuireError, UsageError, command_parser, install_extra, print_error
 from streamlit_app.settings import AppConfig, check_password_set, is_loopback, load_config
 
 PAGE = Path(__file__).resolve().parent / "app.py"
@@ -83,12 +83,12 @@ def url(config: AppConfig) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="quire app",
-        description="Serve the web page: add PDFs, ask questions, see each cited page with the passage marked.",
-        epilog="examples:\n  quire app\n  quire app --port 8600\n"
-        "  QUIRE_APP_PASSWORD='a long one' quire app --address 0.0.0.0",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = command_parser(
+        "app",
+        "Serve the web page: add PDFs, ask questions, see each cited page with the passage marked.",
+        "quire app",
+        "quire app --port 8600",
+        "QUIRE_APP_PASSWORD='a long one' quire app --address 0.0.0.0",
     )
     parser.add_argument("--address", metavar="A", help="interface to listen on (default 127.0.0.1: this machine only)")
     parser.add_argument("--port", type=int, metavar="N", help="port (default 8501)")
