@@ -8,7 +8,6 @@ import argparse
 import difflib
 import importlib
 import sys
-from collections.abc import Callable
 from typing import Any
 
 from quire import exit_code
@@ -56,9 +55,6 @@ def parser() -> argparse.ArgumentParser:
     for name in _MODULES:
         importlib.import_module(f"{__name__}.{name}").register(subparsers)
     return top
-
-
-_PARSERS: dict[str, Callable[[], argparse.ArgumentParser]] = {"finetune": parser}
 
 
 def main(argv: list[str]) -> int:
