@@ -1,4 +1,4 @@
-"""The command `quire`: names of subcommands and where each lives; nothing is loaded before its command is used."""
+"""The command `quire`: its subcommands, each loaded when it is used."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ import sys
 
 VERSION = "0.1.0"
 
-# command: (module whose main(argv) answers, one line of help)
+# command: (module whose main(argv) runs it, one line of help)
 COMMANDS: dict[str, tuple[str, str]] = {
-    "ingest": ("ingest.cli", "put PDFs (files, folders, links) into a library"),
-    "docs": ("ingest.cli", "what is in a library: list, show, remove, reindex, copy"),
-    "libraries": ("ingest.cli", "which libraries there are; remove one"),
-    "search": ("assistant.cli", "the passages that fit a question"),
-    "ask": ("assistant.cli", "one cited answer"),
-    "chat": ("assistant.cli", "a conversation with sources"),
-    "models": ("assistant.cli", "what can answer on this machine"),
-    "eval": ("assistant.cli", "measure retrieval and answers on a question file"),
-    "feedback": ("assistant.cli", "thumbs and edits as training rows"),
-    "app": ("streamlit_app.cli", "the web page"),
-    "doctor": ("assistant.cli", "what is here, what is missing, and the fix"),
-    "finetune": ("finetune.cli", "teach a model: data, SFT, DPO, export to Ollama"),
+    "ingest": ("ingest.cli", "add PDFs (files, folders, links) to a library"),
+    "docs": ("ingest.cli", "list, show, remove, reindex or copy the documents of a library"),
+    "libraries": ("ingest.cli", "list the libraries, or remove one"),
+    "search": ("assistant.cli", "show the passages that match a question"),
+    "ask": ("assistant.cli", "answer one question, with its sources"),
+    "chat": ("assistant.cli", "hold a conversation, with sources"),
+    "models": ("assistant.cli", "list the models that can answer"),
+    "eval": ("assistant.cli", "measure search and answers on a question file"),
+    "feedback": ("assistant.cli", "write thumbs and edits as training rows"),
+    "app": ("streamlit_app.cli", "serve the web page"),
+    "doctor": ("assistant.cli", "show what is installed, what is missing, and how to fix it"),
+    "finetune": ("finetune.cli", "train a model: data, SFT, DPO, export to Ollama"),
 }
 
 
@@ -31,7 +31,7 @@ def _usage() -> str:
     lines = [f"  {name:<{width}}  {text}" for name, (_, text) in COMMANDS.items()]
     return "\n".join(
         [
-            "usage: quire COMMAND [ARGUMENTS]    (quire COMMAND --help tells more)",
+            "usage: quire COMMAND [ARGUMENTS]    (quire COMMAND --help shows more)",
             "",
             "Ask your PDFs, check the answer on the page, teach the model that answers.",
             "",
@@ -46,10 +46,10 @@ def _usage() -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one subcommand and return its exit code: 0 done, 1 something failed and is named, 2 wrong usage."""
+    """Run one subcommand and return its exit code: 0 for done, 1 for failed, 2 for wrong usage."""
     argv = sys.argv[1:] if argv is None else argv
     _open_closed_streams()
-    _take_every_character(json="--json" in argv)
+    _replace_unencodable(json="--json" in argv)
     if not argv or argv[0] in ("-h", "--help", "help"):
         print(_usage())
         return 0 if argv else 2
@@ -59,17 +59,17 @@ def main(argv: list[str] | None = None) -> int:
     if argv[0] not in COMMANDS:
         print(f"error: there is no command {argv[0]!r}\n\n{_usage()}", file=sys.stderr)
         return 2
-    home = COMMANDS[argv[0]][0]
-    # a module that answers to several names is told which one was meant
-    several = sum(module == home for module, _ in COMMANDS.values()) > 1
+    module = COMMANDS[argv[0]][0]
+    # a module with several commands also gets the command's name
+    several = sum(other == module for other, _ in COMMANDS.values()) > 1
     try:
-        code = int(importlib.import_module(home).main(argv if several else argv[1:]))
-        sys.stdout.flush()  # here, where a full disk or a gone reader can still be told
+        code = int(importlib.import_module(module).main(argv if several else argv[1:]))
+        sys.stdout.flush()  # here, where a full disk or a closed pipe can still be reported
         return code
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # the reader of our output left, e.g. `quire docs list | head -1`
+    except BrokenPipeError:  # the reader of our output ended, e.g. `quire docs list | head -1`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as exc:
@@ -81,14 +81,14 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _open_closed_streams() -> None:
-    """Put the null device where a stream was closed by whoever started us: the next file opened would get its number."""
+    """Open the null device for each closed standard stream, or the next file opened would get its number."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115, PTH123 - as long as the process
 
 
-def _take_every_character(*, json: bool) -> None:
-    """Have the streams show ? for what their encoding lacks, where they would raise; JSON is UTF-8 everywhere."""
+def _replace_unencodable(*, json: bool) -> None:
+    """Write ? for characters that an output's encoding lacks, instead of failing; JSON is always UTF-8."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(encoding="utf-8" if json else None, errors="replace")
