@@ -284,7 +284,7 @@ def _fetch(run: _Run, link: str, allow_private: bool) -> Path:
         allow_private=allow_private,
         max_megabytes=run.config.link_megabytes,
         seconds=run.config.link_seconds,
-    ).path
+    )
 
 
 def _record(acquired: _Acquired, parsed: Parsed, *, name: str, notices: list[str]) -> Document:

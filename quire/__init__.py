@@ -11,7 +11,7 @@ _PUBLIC = {
     "home": ("home_folder",),
     "installing": ("install_extra", "pip_install", "require_extra"),
     "settings": ("SECTIONS", "Setting", "resolve_settings"),
-    "terminal": ("exit_code", "pluralize", "print_error", "print_json", "printable"),
+    "terminal": ("encodable", "exit_code", "one_line", "pluralize", "print_error", "print_json", "printable"),
 }
 _HOME = {name: module for module, names in _PUBLIC.items() for name in names}
 

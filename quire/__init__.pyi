@@ -13,7 +13,9 @@ from .installing import require_extra as require_extra
 from .settings import SECTIONS as SECTIONS
 from .settings import Setting as Setting
 from .settings import resolve_settings as resolve_settings
+from .terminal import encodable as encodable
 from .terminal import exit_code as exit_code
+from .terminal import one_line as one_line
 from .terminal import pluralize as pluralize
 from .terminal import print_error as print_error
 from .terminal import print_json as print_json

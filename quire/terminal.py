@@ -20,6 +20,17 @@ def printable(text: str, *, keep: str = "") -> str:
     return "".join(c if c.isprintable() or c in keep else "\ufffd" for c in text)
 
 
+def one_line(text: str, *, limit: int | None = None) -> str:
+    """Return text as one line without control characters, shortened to `limit` characters."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return line if limit is None or len(line) <= limit else f"{line[: limit - 1]}…"
+
+
+def encodable(text: str) -> str:
+    """Return text that UTF-8 can encode: each lone surrogate, as of a file name with other bytes, becomes `?`."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
 def pluralize(number: int, noun: str, *, width: int = 0) -> str:
     """Return `1 page` or `2 pages`; in a column (`width` of the number) both forms are equally wide."""
     end = "s" if number != 1 else " " if width else ""

@@ -10,6 +10,7 @@ from typing import IO, Any
 
 from ingest.errors import UnreadablePDF
 from ingest.pdf.pdfium import password_error
+from quire import one_line
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +59,7 @@ def read_metadata(path: Path, password: str | None) -> Metadata:
         title=attempt("title", lambda: clean_title(_title(reader)), ""),
         outline=attempt("outline", lambda: _outline(reader), ()),
         labels=attempt("page labels", lambda: _labels(reader), ()),
-        attachments=attempt("list of attachments", lambda: tuple(_one_line(n) for n in reader.attachments), ()),
+        attachments=attempt("list of attachments", lambda: tuple(one_line(n) for n in reader.attachments), ()),
         notices=tuple(notices),
     )
 
@@ -77,7 +78,7 @@ def open_reader(path: Path, password: str | None) -> Any:
     except (UnreadablePDF, MemoryError):
         raise
     except Exception as exc:  # hostile bytes make pypdf raise far more than its own errors
-        raise UnreadablePDF(f"{path.name}: {type(exc).__name__}: {_one_line(str(exc))}") from exc
+        raise UnreadablePDF(f"{path.name}: {type(exc).__name__}: {one_line(str(exc))}") from exc
 
 
 def page_texts(reader: Any, path: Path) -> list[tuple[str, bool]]:
@@ -87,7 +88,7 @@ def page_texts(reader: Any, path: Path) -> list[tuple[str, bool]]:
     except MemoryError:
         raise
     except Exception as exc:  # as in open_reader
-        raise UnreadablePDF(f"{path.name}: {type(exc).__name__}: {_one_line(str(exc))}") from exc
+        raise UnreadablePDF(f"{path.name}: {type(exc).__name__}: {one_line(str(exc))}") from exc
 
 
 def write_decrypted(path: Path, password: str | None, file: IO[bytes]) -> None:
@@ -100,12 +101,12 @@ def write_decrypted(path: Path, password: str | None, file: IO[bytes]) -> None:
     except MemoryError:
         raise
     except Exception as exc:  # as in open_reader
-        raise UnreadablePDF(f"{path.name}: {type(exc).__name__}: {_one_line(str(exc))}") from exc
+        raise UnreadablePDF(f"{path.name}: {type(exc).__name__}: {one_line(str(exc))}") from exc
 
 
 def clean_title(title: str) -> str:
     """Return a metadata title in one line, "" where it is a number, a file name or a program's placeholder."""
-    line = _one_line(title)
+    line = one_line(title)
     return "" if _MEANINGLESS.fullmatch(line) else line
 
 
@@ -113,14 +114,10 @@ def _title(reader: Any) -> str:
     return str((reader.metadata.title if reader.metadata else "") or "")
 
 
-def _one_line(text: str) -> str:
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
-
-
 def _labels(reader: Any) -> tuple[str, ...]:
     if "/PageLabels" not in reader.root_object:
         return ()
-    return tuple(_one_line(label) for label in reader.page_labels)
+    return tuple(one_line(label) for label in reader.page_labels)
 
 
 def _outline(reader: Any) -> tuple[tuple[int, str, int], ...]:
@@ -134,7 +131,7 @@ def _outline(reader: Any) -> tuple[tuple[int, str, int], ...]:
                 walk(item, level + 1)
                 continue
             number = reader.get_destination_page_number(item)
-            title = _one_line(str(item.title or ""))
+            title = one_line(str(item.title or ""))
             if title and number is not None and number >= 0:
                 entries.append((level, title, number + 1))
 
