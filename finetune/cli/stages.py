@@ -92,10 +92,8 @@ def _print_result(folder: Path, *, as_json: bool = False) -> None:
 
 def run_both(args: argparse.Namespace) -> int:
     """Check both data sets, train SFT, then DPO from it; nothing is trained when a data set has no usable row."""
-    from finetune.runs.claim import same_settings
-    from finetune.runs.manifest import MANIFEST_FILE, runs_folder
-    from finetune.train.complete import complete
     from finetune.train.run import train
+    from finetune.train.stages import train_unless_finished
 
     recipes = {
         name: read_recipe(file) if file else {} for name, file in (("sft", args.sft_recipe), ("dpo", args.dpo_recipe))
@@ -109,15 +107,8 @@ def run_both(args: argparse.Namespace) -> int:
     dpo = build(recipe, _assignments(args.set, "dpo"), own)
     for config in (sft, dpo):
         _check_data(config, model=sft.model)
-    folders = []
-    for config in (sft, dpo):
-        folder = runs_folder() / config.name
-        if args.resume and (folder / MANIFEST_FILE).is_file():
-            same_settings(complete(config), folder)
-            say(f"{config.name}: already finished")
-        else:
-            train(config, command=command_line(), resume=args.resume and folder.is_dir(), say=say)
-        folders.append(folder)
+    start = train_unless_finished if args.resume else train
+    folders = [start(config, command=command_line(), say=say) for config in (sft, dpo)]
     if args.json:
         print_json({"runs": [{"run": folder.name, "folder": str(folder)} for folder in folders]})
     else:

@@ -1,12 +1,15 @@
 """The stages of training as Python functions: what `quire finetune sft` and `quire finetune dpo` do."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from finetune.config import TrainConfig, build
 from finetune.recipes import read_recipe
+from finetune.runs.claim import same_settings
+from finetune.runs.manifest import MANIFEST_FILE, runs_folder
+from finetune.train.complete import complete
 from finetune.train.context import Say
 from finetune.train.run import train
 from quire import UsageError
@@ -29,6 +32,19 @@ def dpo(settings: Mapping[str, Any], *, recipe: str = "", resume: bool = False, 
     `settings` are as for `sft`, usually with the SFT run to continue: `{"parent": "my-sft", "data": ["pairs.jsonl"]}`.
     """
     return train(stage_config("dpo", settings, recipe=recipe), resume=resume, say=say)
+
+
+def train_unless_finished(config: TrainConfig, *, command: Sequence[str], say: Say) -> Path:
+    """Train or resume a run and return its folder; a finished run is used as it is.
+
+    Raises UsageError when the run was started with other settings.
+    """
+    folder = runs_folder() / config.name
+    if not (folder / MANIFEST_FILE).is_file():
+        return train(config, command=command, resume=folder.is_dir(), say=say)
+    same_settings(complete(config), folder)
+    say(f"{config.name}: already finished")
+    return folder
 
 
 def stage_config(stage: str, settings: Mapping[str, Any], *, recipe: str = "") -> TrainConfig:

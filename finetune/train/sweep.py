@@ -12,27 +12,17 @@ from pathlib import Path
 from typing import Any
 
 from finetune.config import TrainConfig, build
-from finetune.runs.claim import same_settings
-from finetune.runs.manifest import MANIFEST_FILE, find_run, read_manifest, runs_folder
-from finetune.train.complete import complete
+from finetune.runs.manifest import find_run, read_manifest, runs_folder
 from finetune.train.context import Say
 from finetune.train.metrics import read_metrics
-from finetune.train.run import train
+from finetune.train.stages import train_unless_finished
 from quire import UsageError
 
 logger = logging.getLogger(__name__)
 
 VARIABLE_SETTINGS = (
-    "beta",
-    "loss",
-    "learning_rate",
-    "optimizer",
-    "schedule",
-    "method",
-    "parent",
-    "rank",
-    "label_smoothing",
-)
+    "beta", "loss", "learning_rate", "optimizer", "schedule", "method", "parent", "rank", "label_smoothing",
+)  # fmt: skip
 
 
 def parse_variations(items: Sequence[str]) -> dict[str, list[Any]]:
@@ -47,7 +37,7 @@ def parse_variations(items: Sequence[str]) -> dict[str, list[Any]]:
             )
         found[name] = [_number(value.strip()) for value in values.split(",") if value.strip()]
         if not found[name]:
-            raise UsageError(f"{item!r} names no value", "write SETTING=A,B")
+            raise UsageError(f"{item!r} has no values", "write SETTING=A,B")
     return found
 
 
@@ -93,16 +83,18 @@ def sweep(
     configs = combinations(base, variations, name=name)
     rows = []
     for number, config in enumerate(configs, start=1):
-        folder = runs_folder() / config.name
         values = ", ".join(f"{key} {getattr(config, key)}" for key in variations)
-        if (folder / MANIFEST_FILE).is_file():
-            same_settings(complete(config), folder)
-            say(f"{number}/{len(configs)} {values}: already finished")
-        else:
-            say(f"{number}/{len(configs)} {values}")
-            train(config, command=command, resume=folder.is_dir(), say=say)
+        say(f"{number}/{len(configs)} {values}")
+        folder = train_unless_finished(config, command=command, say=say)
         rows.append(_row(folder, variations))
-    return _write(runs_folder() / name, rows, list(variations), base.stage)
+    _rank(rows, base.stage)
+    table = {"best": rows[0]["run"], "varied": list(variations), "runs": rows}
+    folder = runs_folder() / name
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "sweep.json").write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8")
+    (folder / "sweep.md").write_text(to_markdown(table), encoding="utf-8")
+    _plot(folder / "sweep.png", rows, list(variations))
+    return table
 
 
 def _row(folder: Path, variations: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
@@ -127,8 +119,8 @@ def _best_eval(folder: Path) -> float | None:
     return min(found) if found else None
 
 
-def _write(folder: Path, rows: list[dict[str, Any]], varied: list[str], stage: str) -> dict[str, Any]:
-    """Rank the runs and write the table: by held-out accuracy, then margin, for pairs; otherwise by held-out loss."""
+def _rank(rows: list[dict[str, Any]], stage: str) -> None:
+    """Sort the runs, best first: pairs by held-out accuracy, then margin; otherwise by held-out loss."""
     losses_differ = len({row.get("loss") for row in rows}) > 1
     if stage == "dpo" and all(row["accuracy"] is not None for row in rows):
         rows.sort(key=lambda row: (-row["accuracy"], -(row["margin"] or 0.0) if losses_differ else row["eval_loss"]))
@@ -139,12 +131,6 @@ def _write(folder: Path, rows: list[dict[str, Any]], varied: list[str], stage: s
         row["rank"] = rank
         if row.get("sft_eval_loss") is not None:
             row["sft_rank"] = by_sft.index(row["sft_eval_loss"]) + 1
-    table = {"best": rows[0]["run"], "varied": varied, "runs": rows}
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "sweep.json").write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8")
-    (folder / "sweep.md").write_text(to_markdown(table), encoding="utf-8")
-    _plot(folder / "sweep.png", rows, varied)
-    return table
 
 
 def to_markdown(table: Mapping[str, Any]) -> str:
