@@ -4,7 +4,6 @@ They are Qwen2 and Phi models of two layers with random weights. Their sizes are
 needs multiples of 64 and K-quants multiples of 256.
 """
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -114,5 +113,4 @@ def make_tiny(
     folder.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    (folder / "tiny.json").write_text(json.dumps({"kind": kind, "seed": seed}) + "\n", encoding="utf-8")
     return folder

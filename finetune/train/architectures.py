@@ -21,7 +21,6 @@ class Shape:
     """The sizes of a decoder, from which its parameter counts follow exactly."""
 
     name: str
-    repo: str
     architecture: str
     hidden: int
     intermediate: int
@@ -30,7 +29,6 @@ class Shape:
     kv_heads: int
     vocab: int
     tied: bool
-    context: int
 
     @property
     def linears(self) -> dict[str, tuple[int, int]]:
@@ -154,7 +152,6 @@ def _from_config(config: dict[str, Any], model: str) -> Shape:
     heads = int(config["num_attention_heads"])
     return Shape(
         name=Path(model).name,
-        repo=model,
         architecture=kind,
         hidden=int(config["hidden_size"]),
         intermediate=int(config["intermediate_size"]),
@@ -163,5 +160,4 @@ def _from_config(config: dict[str, Any], model: str) -> Shape:
         kv_heads=int(config.get("num_key_value_heads") or heads),
         vocab=int(config["vocab_size"]),
         tied=bool(config.get("tie_word_embeddings", False)),
-        context=int(config.get("max_position_embeddings", 2048)),
     )
