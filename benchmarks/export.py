@@ -29,19 +29,19 @@ RANK = 16
 STEPS = {
     "merge (ours)": """
 from pathlib import Path
-from finetune.merge import merge
-merge("bench", Path(ROOT) / "merged", onto=ONTO, measure=False)
+from finetune.export.merge import merge
+merge("bench", Path(ROOT) / "merged", base=BASE, measure=False)
 """,
     "GGUF F16 (ours)": """
 from pathlib import Path
-from finetune.gguf import write_gguf
-from finetune.template import load
+from finetune.export.gguf import write_gguf
+from finetune.templates.template import load
 write_gguf(Path(ROOT) / "merged", Path(ROOT) / "f16.gguf", template=load(Path(ROOT) / "merged"))
 """,
     "GGUF Q8_0 (ours)": """
 from pathlib import Path
-from finetune.gguf import write_gguf
-from finetune.template import load
+from finetune.export.gguf import write_gguf
+from finetune.templates.template import load
 write_gguf(Path(ROOT) / "merged", Path(ROOT) / "q8.gguf", template=load(Path(ROOT) / "merged"), kind="Q8_0")
 """,
     "load, merge, save (plain)": """
@@ -133,9 +133,9 @@ def write_random(root: Path, shape: dict[str, int]) -> None:
     )
 
 
-def measure(code: str, root: Path, onto: str) -> dict[str, Any]:
+def measure(code: str, root: Path, base: str) -> dict[str, Any]:
     """Run a step in a process of its own: seconds and peak memory in bytes."""
-    full = f"ROOT = {str(root)!r}\nONTO = {onto!r}\n{code}\n{TAIL}"
+    full = f"ROOT = {str(root)!r}\nBASE = {base!r}\n{code}\n{TAIL}"
     started = time.perf_counter()
     done = subprocess.run(
         [sys.executable, "-c", full],
@@ -171,11 +171,11 @@ def main() -> int:
             if "llama.cpp" in name and "LLAMA_CPP" not in os.environ:
                 found[name] = {"failed": "not measured: LLAMA_CPP names no checkout"}
             elif name == "merge (ours)":
-                for onto in ("original", "dequantised"):
+                for base in ("full-precision", "dequantized"):
                     shutil.rmtree(root / "merged", ignore_errors=True)
-                    found[f"merge onto {onto} (ours)"] = measure(code, root, onto)
+                    found[f"merge into {base} (ours)"] = measure(code, root, base)
             else:
-                found[name] = measure(code, root, "original")
+                found[name] = measure(code, root, "full-precision")
     finally:
         shutil.rmtree(root, ignore_errors=True)
     print(f"{'step (' + args.shape + ')':<34} {'seconds':>8} {'peak GB':>8}")

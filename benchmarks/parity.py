@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from finetune.errors import OllamaFailed
-from finetune.export import parity
 from finetune.export.gguf import KINDS, write_gguf
-from finetune.export.handover import compare_tag, merged_folder, reference_of
+from finetune.export.handover import compare_tag, merged_folder
 from finetune.export.modelfile import modelfile_for
 from finetune.export.ollama import Ollama
+from finetune.export.parity import compare
+from finetune.export.reference import compute_reference
 
 HEAD = ("run", "type", "positions", "same first choice", "mean KL", "worst KL", "greedy equal", "ended", "passed")
 
@@ -25,12 +26,12 @@ HEAD = ("run", "type", "positions", "same first choice", "mean KL", "worst KL", 
 def rows_of(run: str, folder: Path) -> list[dict[str, Any]]:
     """Measure every type for one run."""
     found = []
-    with merged_folder(run, onto="dequantised", base="", merged=None, say=lambda line: None) as merged:
-        ref = reference_of(run, merged)
+    with merged_folder(run, base="dequantized", base_folder="", merged=None, progress=lambda line: None) as merged:
+        ref = compute_reference(run, merged)
         modelfile = modelfile_for(ref.template, context_length=int(ref.config["max_position_embeddings"]))
         for kind in KINDS:
             path = write_gguf(merged, folder / f"{run}-{kind}.gguf", template=ref.template, kind=kind)
-            found.append(parity.compare(ref, path, kind=kind, modelfile=modelfile))
+            found.append(compare(ref, path, kind=kind, modelfile=modelfile))
         server, tag = Ollama(), f"quire-parity-{run}"
         try:
             for kind in ("Q4_K_M", "Q4_K_S"):

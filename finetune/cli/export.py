@@ -1,13 +1,13 @@
-"""The commands of handing a model on: merge, gguf, ollama, push, pull, doctor; each parses, calls one function, prints."""
+"""The export commands: merge, gguf, ollama, push, pull, doctor."""
 
 import argparse
-import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from finetune.errors import OllamaFailed
-from quire import UsageError
+from quire import UsageError, print_json
 
 _EXAMPLES = {
     "merge": "quire finetune merge my-run --out my-model",
@@ -20,69 +20,74 @@ _EXAMPLES = {
 }
 
 
+_BASES = {"dequantised": "dequantized", "original": "full-precision"}  # what --onto means to `merge`
+
+
 def register(subparsers: Any) -> None:
     """Add the parsers of the export commands."""
-    merge = _parser(subparsers, "merge", "fold a run's adapter into its base: a model folder")
+    merge = _parser(subparsers, "merge", "merge a run's adapter into its base model and write a model folder")
     _source(merge)
-    merge.add_argument("--out", metavar="FOLDER", required=True)
+    merge.add_argument("--out", metavar="FOLDER", required=True, help="a new folder")
     merge.add_argument(
-        "--dtype", choices=("float32", "float16", "bfloat16"), default="", help="default: the base's own"
+        "--dtype", choices=("float32", "float16", "bfloat16"), default="", help="default: that of the base"
     )
-    merge.add_argument("--no-measure", action="store_true", help="skip the cost on held-out text")
+    merge.add_argument("--no-measure", action="store_true", help="do not measure the cost on held-out text")
     merge.set_defaults(run=run_merge)
 
-    gguf = _parser(subparsers, "gguf", "write a run as one GGUF file that passed the gate")
+    gguf = _parser(subparsers, "gguf", "write a run as one GGUF file, checked for parity with the trained model")
     _source(gguf)
     _settings(gguf)
-    gguf.add_argument("--out", metavar="FILE", required=True)
+    gguf.add_argument("--out", metavar="FILE", required=True, help="a new file; its Modelfile is written beside it")
     gguf.add_argument("--type", default="", choices=("F32", "F16", "BF16", "Q8_0"), help="default F16")
-    gguf.add_argument("--merged", metavar="FOLDER", help="a folder that `merge` wrote, to save doing it again")
+    gguf.add_argument("--merged", metavar="FOLDER", help="a folder written by `merge`, to save merging again")
     gguf.add_argument(
-        "--adapter-only", action="store_true", help="write the LoRA as a GGUF adapter for the base's GGUF"
+        "--adapter-only",
+        action="store_true",
+        help="write only the LoRA adapter, for use with the base model's own GGUF",
     )
     gguf.set_defaults(run=run_gguf)
 
-    ollama = _parser(subparsers, "ollama", "hand a run to Ollama as a tag; list, show and remove our tags")
+    ollama = _parser(subparsers, "ollama", "create a model in Ollama from a run; list, show and remove such models")
     _source(ollama, optional=True)
     _settings(ollama)
     ollama.add_argument("--tag", metavar="NAME", help="name of the model in Ollama")
     ollama.add_argument(
-        "-q", "--quantize", default="", metavar="TYPE", help="q8_0, q4_K_M or q4_K_S (default: none, F16)"
+        "-q", "--quantize", default="", metavar="TYPE", help="q8_0, q4_K_M or q4_K_S (default: F16, not quantized)"
     )
-    ollama.add_argument(
-        "--replace", action="store_true", help="put it in place of a model that quire did not hand over"
-    )
-    ollama.add_argument("--host", default="", help="address of Ollama (default: OLLAMA_HOST)")
-    ollama.add_argument("--list", action="store_true", dest="list_tags", help="list the tags that were handed over")
-    ollama.add_argument("--show", metavar="TAG", help="show a tag's record and what Ollama says of it")
-    ollama.add_argument("--remove", metavar="TAG", help="remove a tag from Ollama, and its record")
+    ollama.add_argument("--replace", action="store_true", help="replace a model of that name that quire did not create")
+    _host(ollama)
+    ollama.add_argument("--list", action="store_true", dest="list_tags", help="list the models that quire created")
+    ollama.add_argument("--show", metavar="TAG", help="show a model's record and what Ollama reports about it")
+    ollama.add_argument("--remove", metavar="TAG", help="remove a model from Ollama, and its record")
     ollama.set_defaults(run=run_ollama)
 
     push = _parser(
-        subparsers, "push", "put an adapter, merged model or GGUF, with a model card, on the hub or in a folder"
+        subparsers, "push", "push an adapter, merged model or GGUF, with a model card, to the hub or a folder"
     )
-    push.add_argument("finetune_run", metavar="RUN")
+    push.add_argument("finetune_run", metavar="RUN", help="a finished run, by name or folder")
     push.add_argument("to", metavar="REPO", help="a hub repository (me/name), or file:FOLDER")
-    push.add_argument("--what", choices=("adapter", "merged", "gguf"), default="adapter")
-    push.add_argument("--path", metavar="PATH", help="merged folder or GGUF file made before (default: made now)")
-    push.add_argument("--base", default="", metavar="FOLDER", help="where the base model is now")
+    push.add_argument("--what", choices=("adapter", "merged", "gguf"), default="adapter", help="default: adapter")
+    push.add_argument("--path", metavar="PATH", help="an existing merged folder or GGUF file (default: made now)")
+    _base_folder(push)
     push.add_argument("--public", action="store_true", help="make a new repository public (default: private)")
-    push.add_argument("--json", action="store_true")
+    _json(push)
     push.set_defaults(run=run_push)
 
-    pull = _parser(subparsers, "pull", "fetch what was pushed, checked against its list of hashes")
+    pull = _parser(subparsers, "pull", "download what was pushed and check it against its hashes")
     pull.add_argument("source", metavar="REPO", help="a hub repository, or file:FOLDER")
-    pull.add_argument("--out", metavar="FOLDER", required=True)
+    pull.add_argument("--out", metavar="FOLDER", required=True, help="a new folder")
     pull.add_argument("--revision", default="", help="commit or tag (default: the newest)")
-    pull.add_argument("--json", action="store_true")
+    _json(pull)
     pull.set_defaults(run=run_pull)
 
-    doctor = _parser(subparsers, "doctor", "walk from a run to its tag and say where meaning is lost")
-    doctor.add_argument("finetune_run", metavar="RUN")
-    doctor.add_argument("--gguf", metavar="FILE", help="look at this GGUF file instead of writing one")
-    doctor.add_argument("--base", default="", metavar="FOLDER", help="where the base model is now")
-    doctor.add_argument("--host", default="", help="address of Ollama (default: OLLAMA_HOST)")
-    doctor.add_argument("--json", action="store_true")
+    doctor = _parser(
+        subparsers, "doctor", "check every step from a run to its models in Ollama and report where answers changed"
+    )
+    doctor.add_argument("finetune_run", metavar="RUN", help="a run, by name or folder")
+    doctor.add_argument("--gguf", metavar="FILE", help="check this GGUF file instead of writing one")
+    _base_folder(doctor)
+    _host(doctor)
+    _json(doctor)
     doctor.set_defaults(run=run_doctor)
 
 
@@ -103,27 +108,39 @@ def _source(parser: argparse.ArgumentParser, *, optional: bool = False) -> None:
     )
     parser.add_argument(
         "--onto",
-        choices=("dequantised", "original"),
+        choices=tuple(_BASES),
         default="dequantised",
-        help="QLoRA: merge onto the 4-bit base as it was trained (default), or onto the original",
+        help="base of a QLoRA merge: the 4-bit base of the training, dequantized (default), or the full-precision one",
     )
-    parser.add_argument("--base", default="", metavar="FOLDER", help="where the base model is now")
+    _base_folder(parser)
+    _json(parser)
+
+
+def _base_folder(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--base", default="", metavar="FOLDER", help="the base model's folder, if it has moved")
+
+
+def _json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def _host(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--host", default="", help="address of Ollama (default: OLLAMA_HOST)")
 
 
 def _settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--num-ctx", type=int, default=4096, help="tokens of context (default 4096, at most the model's)"
+        "--num-ctx", type=int, default=4096, help="context in tokens (default 4096; capped at the model's own)"
     )
-    parser.add_argument("--system", default="", help="system prompt written with the model")
+    parser.add_argument("--system", default="", help="system prompt stored with the model")
 
 
-def _say(line: str) -> None:
+def _progress(line: str) -> None:
     print(line, file=sys.stderr)
 
 
 def quiet() -> None:
-    """Keep third parties' progress bars off a pipe, and their deprecations and probes off the terminal."""
+    """Silence the libraries: no warnings and probes, and no progress bars on a pipe."""
     import logging
     import warnings
 
@@ -140,61 +157,66 @@ def quiet() -> None:
 
 
 def _print(args: argparse.Namespace, values: dict[str, Any], text: str) -> int:
-    print(json.dumps(values, ensure_ascii=False) if args.json else text)
+    if args.json:
+        print_json(values)
+    else:
+        print(text)
     return 0
 
 
 def run_merge(args: argparse.Namespace) -> int:
-    """Merge a run and print what it cost."""
+    """Merge a run and print the cost on held-out text."""
     quiet()
     from finetune.export.merge import merge
 
     report = merge(
         args.finetune_run,
         Path(args.out).expanduser(),
-        onto=args.onto,
-        base=args.base,
+        base=_BASES[args.onto],
+        base_folder=args.base,
         dtype=args.dtype,
         measure=not args.no_measure,
-        say=_say,
+        progress=_progress,
     )
-    lines = [f"{args.out}: {report.merged} weights merged, onto the {report.onto} base, stored as {report.dtype}"]
+    lines = [f"{args.out}: {report.merged} weights merged into the {report.base} base, stored as {report.dtype}"]
     for name, cost in report.held_out.items():
         lines.append(f"  {name:<9} {cost['nll']:.4f} nats a token, KL to the trained model {cost['kl']:.2g}")
     return _print(args, {"folder": str(args.out), **report.to_dict()}, "\n".join(lines))
 
 
 def run_gguf(args: argparse.Namespace) -> int:
-    """Write a GGUF file and print the gate's figures."""
+    """Write a GGUF file and print the figures of the parity check."""
     quiet()
     out = Path(args.out).expanduser()
     if args.adapter_only:
         idle = [flag for flag in ("type", "merged", "system") if getattr(args, flag)]
         if idle:
-            raise UsageError(f"an adapter has no --{', --'.join(idle)}", "leave it out, or leave out --adapter-only")
+            raise UsageError(f"an adapter takes no --{', --'.join(idle)}", "leave it out, or leave out --adapter-only")
+        from finetune.export.lora import find_base
         from finetune.export.lora_gguf import write_adapter_gguf
-        from finetune.export.merge import base_folder
         from finetune.runs.manifest import find_run, read_manifest
 
         manifest = read_manifest(args.finetune_run)
         adapter = find_run(args.finetune_run) / manifest.adapter
-        write_adapter_gguf(adapter, base_folder(manifest, args.base), out)
-        return _print(args, {"file": str(out)}, f"{out}: a LoRA adapter for the base model's own GGUF (not compared)")
-    from finetune.export.handover import export_gguf
+        write_adapter_gguf(adapter, find_base(manifest, args.base), out)
+        return _print(
+            args, {"file": str(out)}, f"{out}: a LoRA adapter for the base model's own GGUF (not checked for parity)"
+        )
+    from finetune.export.handover import to_gguf
     from finetune.export.modelfile import check_system
 
     check_system(args.system)
     modelfile = _free_modelfile(out)
-    found = export_gguf(
+    found = to_gguf(
         args.finetune_run,
         out,
         kind=args.type or "F16",
-        onto=args.onto,
-        base=args.base,
+        base=_BASES[args.onto],
+        base_folder=args.base,
         merged=Path(args.merged).expanduser() if args.merged else None,
         num_ctx=args.num_ctx,
         system=args.system,
-        say=_say,
+        progress=_progress,
     )
     modelfile.write_text(found.modelfile.to_text(f"./{out.name}"), encoding="utf-8")
     values = {"file": str(out), "bytes": out.stat().st_size, "parity": found.parity.to_dict()}
@@ -202,14 +224,12 @@ def run_gguf(args: argparse.Namespace) -> int:
 
 
 def _free_modelfile(out: Path) -> Path:
-    """Give the place of the Modelfile beside a GGUF file; one that speaks of another file is not written over."""
+    """Return the path of a GGUF file's Modelfile; raises AlreadyExists for a Modelfile of another file."""
     from finetune.errors import AlreadyExists
 
     path = out.with_suffix(".Modelfile")
     if path.is_file() and not path.read_text(encoding="utf-8", errors="replace").startswith(f"FROM ./{out.name}\n"):
-        raise AlreadyExists(
-            f"{path} is there already and is not that of {out.name}", "give another --out, or remove it"
-        )
+        raise AlreadyExists(f"{path} already exists and belongs to another file", "choose another --out, or remove it")
     return path
 
 
@@ -222,89 +242,95 @@ def _figures(found: dict[str, Any]) -> str:
 
 
 def run_ollama(args: argparse.Namespace) -> int:
-    """Hand a run over, or list, show or remove tags."""
-    from finetune.export import ollama as ollama_tags
-
+    """Create a model in Ollama from a run, or list, show or remove such models."""
     chosen = [bool(args.finetune_run), args.list_tags, bool(args.show), bool(args.remove)]
     if sum(chosen) != 1:
-        raise UsageError("give one of RUN, --list, --show TAG and --remove TAG", "see quire finetune ollama --help")
+        raise UsageError(
+            "pass exactly one of RUN, --list, --show TAG and --remove TAG", "see quire finetune ollama --help"
+        )
     if args.list_tags:
         return _list(args)
     if args.show:
         return _show(args)
     if args.remove:
-        tag = ollama_tags.full_tag(args.remove)
-        if not ollama_tags.record_path(tag).is_file():
-            raise UsageError(f"{tag} was not handed over by quire", "`ollama rm` removes other models")
-        ollama_tags.Ollama(args.host).remove(tag)
-        ollama_tags.record_path(tag).unlink()
-        return _print(args, {"removed": tag}, f"{tag} is removed")
+        return _remove(args)
     if not args.tag:
-        raise UsageError("no tag is named", "add --tag NAME")
-    from dataclasses import asdict
-
-    from finetune.export.handover import hand_over
-
+        raise UsageError("the model in Ollama needs a name", "add --tag NAME")
     quiet()
+    from finetune.export.handover import to_ollama
 
-    record = hand_over(
+    record = to_ollama(
         args.finetune_run,
         args.tag,
         quantize=args.quantize,
-        onto=args.onto,
-        base=args.base,
+        base=_BASES[args.onto],
+        base_folder=args.base,
         num_ctx=args.num_ctx,
         system=args.system,
         host=args.host,
         replace=args.replace,
-        say=_say,
+        progress=_progress,
     )
     text = f"{record.tag}: {record.quantization}\n{_figures(record.parity)}\n  quire ask --model ollama:{record.tag} 'What ...?'"
     return _print(args, asdict(record), text)
 
 
-def _list(args: argparse.Namespace) -> int:
-    from finetune.export import ollama as ollama_tags
+def _remove(args: argparse.Namespace) -> int:
+    from finetune.export.ollama import Ollama
+    from finetune.export.tags import full_tag, record_path
 
-    records = ollama_tags.read_records()
+    tag = full_tag(args.remove)
+    path = record_path(tag)
+    if not path.is_file():
+        raise UsageError(f"quire did not create {tag}", "remove other models with `ollama rm`")
+    Ollama(args.host).remove(tag)
+    path.unlink()
+    return _print(args, {"removed": tag}, f"removed {tag}")
+
+
+def _list(args: argparse.Namespace) -> int:
+    from finetune.export.ollama import Ollama
+    from finetune.export.tags import read_records
+
+    records = read_records()
     try:
-        there = set(ollama_tags.Ollama(args.host).tags())
+        present = set(Ollama(args.host).digests())
     except OllamaFailed as exc:
-        there = None
-        _say(f"{exc.message}: whether it still has them is not known")
+        present = None
+        _progress(f"{exc.message}: models that it no longer has are not marked")
     for record in records:
-        record["in_ollama"] = None if there is None else record["tag"] in there
+        record["in_ollama"] = None if present is None else record["tag"] in present
     lines = [
         record.get("problem")
         or f"{record['tag']:<32} {record['quantization']:<7} {record['date']:<26} from {record['base']}"
         + ("  (no longer in Ollama)" if record["in_ollama"] is False else "")
         for record in records
     ]
-    return _print(args, {"tags": records}, "\n".join(map(str, lines)) or "no tag was handed over yet")
+    return _print(args, {"tags": records}, "\n".join(map(str, lines)) or "quire has created no model in Ollama yet")
 
 
 def _show(args: argparse.Namespace) -> int:
-    from finetune.export import ollama as ollama_tags
+    from finetune.export.ollama import Ollama
+    from finetune.export.tags import full_tag, read_records, record_path
 
-    tag = ollama_tags.full_tag(args.show)
-    path = ollama_tags.record_path(tag)
-    if not path.is_file():
-        raise UsageError(f"{tag} was not handed over by quire", "`quire finetune ollama --list` tells which were")
-    record = next(r for r in ollama_tags.read_records() if ollama_tags.full_tag(str(r["tag"])) == tag)
+    tag = full_tag(args.show)
+    if not record_path(tag).is_file():
+        raise UsageError(f"quire did not create {tag}", "list its models with `quire finetune ollama --list`")
+    record = next(r for r in read_records() if full_tag(str(r["tag"])) == tag)
     if "problem" in record:
-        raise UsageError(record["problem"], "remove the file, and hand the run over again")
-    server = ollama_tags.Ollama(args.host)
-    has = server.tags().get(tag)
-    if has is None:
-        raise OllamaFailed(f"{tag} is no longer in Ollama at {server.address}", "hand the run over again")
-    shown = server.show(tag)
-    told = {key: shown.get(key) for key in ("details", "capabilities", "parameters", "template")}
-    changed = bool(record.get("digest")) and has.get("digest") != record["digest"]
-    return _print(args, {**record, "ollama": told, "changed": changed}, _described(record, told, changed))
+        raise UsageError(record["problem"], "remove the file, and export the run again")
+    server = Ollama(args.host)
+    digest = server.digests().get(tag)
+    if digest is None:
+        raise OllamaFailed(f"{tag} is no longer in Ollama at {server.address}", "export the run again")
+    response = server.show(tag)
+    shown = {key: response.get(key) for key in ("details", "capabilities", "parameters", "template")}
+    changed = bool(record.get("digest")) and digest != record["digest"]
+    return _print(args, {**record, "ollama": shown, "changed": changed}, _described(record, shown, changed))
 
 
-def _described(record: dict[str, Any], told: dict[str, Any], changed: bool) -> str:
-    details = told["details"] or {}
+def _described(record: dict[str, Any], shown: dict[str, Any], changed: bool) -> str:
+    details = shown["details"] or {}
     lines = [
         f"{record['tag']}: {details.get('family')}, {details.get('parameter_size')}, {record['quantization']}",
         f"  base        {record['base']}",
@@ -314,11 +340,11 @@ def _described(record: dict[str, Any], told: dict[str, Any], changed: bool) -> s
         f"  template    {record.get('template')}",
     ]
     if record.get("parity"):
-        lines.append(f"  gate      {_figures(record['parity'])}")
-    lines += [f"  parameter   {' '.join(line.split())}" for line in str(told["parameters"] or "").splitlines()]
+        lines.append(f"  parity      {_figures(record['parity']).strip()}")
+    lines += [f"  parameter   {' '.join(line.split())}" for line in str(shown["parameters"] or "").splitlines()]
     if changed:
-        lines.append("  it was changed in Ollama since it was handed over: hand the run over again")
-    return "\n".join([*lines, "  TEMPLATE in Ollama:", str(told["template"])])
+        lines.append("  it was changed in Ollama since then: export the run again")
+    return "\n".join([*lines, "  TEMPLATE in Ollama:", str(shown["template"])])
 
 
 def run_push(args: argparse.Namespace) -> int:
@@ -331,28 +357,30 @@ def run_push(args: argparse.Namespace) -> int:
         args.to,
         what=args.what,
         path=Path(args.path).expanduser() if args.path else None,
-        base=args.base,
+        base_folder=args.base,
         private=not args.public,
-        say=_say,
+        progress=_progress,
     )
     return _print(args, {"pushed": where, "what": args.what}, where)
 
 
 def run_pull(args: argparse.Namespace) -> int:
-    """Pull into a folder and print it."""
+    """Pull into a folder and print its path."""
     quiet()
     from finetune.export.hub import pull
 
-    folder = pull(args.source, Path(args.out).expanduser(), revision=args.revision, say=_say)
+    folder = pull(args.source, Path(args.out).expanduser(), revision=args.revision, progress=_progress)
     return _print(args, {"folder": str(folder)}, str(folder))
 
 
 def run_doctor(args: argparse.Namespace) -> int:
-    """Walk the chain; exit code 1 when meaning is lost anywhere."""
+    """Check every step; exit code 1 when any is wrong."""
     quiet()
     from finetune.export.doctor import examine
 
-    checks = examine(args.finetune_run, gguf=Path(args.gguf) if args.gguf else None, base=args.base, host=args.host)
+    checks = examine(
+        args.finetune_run, gguf=Path(args.gguf) if args.gguf else None, base_folder=args.base, host=args.host
+    )
     lines = [f"{check.mark:<5} {check.step:<10} {check.sentence}" for check in checks]
     _print(args, {"checks": [check.to_dict() for check in checks]}, "\n".join(lines))
     return 1 if any(check.mark == "wrong" for check in checks) else 0

@@ -18,13 +18,13 @@ Say = Callable[[str], None]
 
 def export_and_ask(run: Path, folder: Path, question: str, say: Say) -> dict[str, Any]:
     """Export a run to GGUF and, where it answers, to Ollama; ask both, directly and through the assistant."""
-    from finetune.export.handover import export_gguf, hand_over
+    from finetune.export.handover import to_gguf, to_ollama
     from finetune.export.ollama import Ollama
 
     started = time.perf_counter()
     path = folder / "models" / f"{run.name}.gguf"
     path.unlink(missing_ok=True)
-    exported = export_gguf(run, path, say=say)
+    exported = to_gguf(run, path, progress=say)
     found: dict[str, Any] = {
         "run": run.name,
         "gguf": str(path),
@@ -39,7 +39,7 @@ def export_and_ask(run: Path, folder: Path, question: str, say: Say) -> dict[str
         say(f"Ollama is skipped: {exc.message}")
     else:
         tag = f"quire-demo-{run.name}"
-        hand_over(run, tag, replace=True, say=say)  # the tag may be from an earlier demonstration
+        to_ollama(run, tag, replace=True, progress=say)  # the tag may be from an earlier demonstration
         found["ollama_answer"] = server.chat(tag, [{"role": "user", "content": question}])["message"]["content"]
         found["ask_ollama"] = ask(question, f"ollama:{tag}")
     return {**found, "seconds": round(time.perf_counter() - started, 1)}
@@ -51,7 +51,7 @@ def generate(path: Path, question: str) -> str:
 
     with Engine(path) as engine:
         prompt = engine.render([{"role": "user", "content": question}])
-        return engine.write(engine.tokens(prompt), max_tokens=32).text
+        return engine.generate(engine.tokens(prompt), max_tokens=32).text
 
 
 def ask(question: str, model: str) -> dict[str, Any]:

@@ -8,15 +8,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from finetune.export.vocabulary import QWEN2_SPLIT
 from quire import UsageError
 
 KINDS = ("qwen2", "phi")
 # The special tokens of the real vocabularies that templates use.
 _SPECIAL_TOKENS = {"qwen2": ("<|endoftext|>", "<|im_start|>", "<|im_end|>"), "phi": ("<|endoftext|>",)}
-# How Qwen2 splits text before byte pairs are merged; phi-2 splits as GPT-2 does.
-_QWEN2_SPLIT = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
 _CORPUS = (
     "Below is an instruction that describes a task. Write a response that appropriately completes the request.",
     "system user assistant Instruct: Output: ### Instruction: ### Input: ### Response:",
@@ -35,7 +32,7 @@ def make_tokenizer(kind: str, corpus: Iterable[str] = _CORPUS, *, vocab: int = 5
     if kind == "qwen2":
         tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
             [
-                pre_tokenizers.Split(Regex(_QWEN2_SPLIT), behavior="isolated"),
+                pre_tokenizers.Split(Regex(QWEN2_SPLIT), behavior="isolated"),
                 pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
             ]
         )

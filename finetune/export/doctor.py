@@ -1,4 +1,4 @@
-"""The chain from a run to its tag, link by link: where is meaning lost, and what mends it; nothing is changed."""
+"""A check of every step from a run to its models in Ollama, to find where an answer changed; nothing is modified."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -6,14 +6,19 @@ from pathlib import Path
 from typing import Literal
 
 from finetune.errors import ExportError, OllamaFailed
-from finetune.export import parity
-from finetune.export.gguf import kind_of, write_gguf
-from finetune.export.handover import compare_tag, reference_of
-from finetune.export.merge import NEAR, base_folder, check_base, held_out_cost, merge, read_adapter
+from finetune.export.gguf import write_gguf
+from finetune.export.gguf_header import kind_of
+from finetune.export.handover import compare_tag
+from finetune.export.held_out import held_out_cost
+from finetune.export.lora import check_base, find_base, read_adapter
+from finetune.export.merge import MAX_MERGE_KL, merge
 from finetune.export.modelfile import modelfile_for
-from finetune.export.ollama import Ollama, read_records
-from finetune.export.safetensors_io import tensors_of
-from finetune.runs.manifest import RunManifest, find_run, read_manifest
+from finetune.export.ollama import Ollama
+from finetune.export.parity import STEPS, Parity, compare, difference
+from finetune.export.reference import CONVERSATIONS, compute_reference
+from finetune.export.safetensors_io import list_tensors
+from finetune.export.tags import read_records
+from finetune.runs.manifest import RunManifest, find_run, hash_files, read_manifest
 from finetune.runs.scratch import scratch_folder
 from finetune.templates.find import load_template
 from quire import QuireError
@@ -21,21 +26,21 @@ from quire import QuireError
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One link of the chain."""
+    """The result of one step."""
 
     step: str
     mark: Literal["ok", "note", "wrong"]
     sentence: str
 
     def to_dict(self) -> dict[str, str]:
-        """Give the check as plain values."""
+        """Return the check as plain values."""
         return asdict(self)
 
 
-def examine(run: str | Path, *, gguf: Path | None = None, base: str = "", host: str = "") -> list[Check]:
-    """Look at run, base, template, merge, GGUF and tags, in this order; stops where the next link cannot be looked at.
+def examine(run: str | Path, *, gguf: Path | None = None, base_folder: str = "", host: str = "") -> list[Check]:
+    """Check run, data, template, base, merge, GGUF and models in Ollama, in this order, as far as possible.
 
-    Raises NoSuchRun when there is nothing to look at.
+    `gguf` is a file to check instead of a new one. Raises NoSuchRun.
     """
     folder = find_run(run)
     checks: list[Check] = []
@@ -45,43 +50,41 @@ def examine(run: str | Path, *, gguf: Path | None = None, base: str = "", host: 
             Check("run", "ok", f"{manifest.stage} on {manifest.base} ({manifest.method}), {manifest.created}")
         )
         for step in (_data, _template, _base):
-            checks += step(folder, manifest, base)
+            checks += step(folder, manifest, base_folder)
         if any(check.mark == "wrong" for check in checks):
             return checks
-        checks += _weights(folder, manifest, base, gguf, host)
+        checks += _weights(folder, manifest, base_folder, gguf, host)
     except QuireError as exc:
         checks.append(Check("run" if not checks else "chain", "wrong", f"{exc.message} ({exc.hint})"))
     return checks
 
 
-def _data(folder: Path, manifest: RunManifest, base: str) -> Iterator[Check]:
-    del folder, base
-    from finetune.runs.manifest import hash_files
-
+def _data(folder: Path, manifest: RunManifest, base_folder: str) -> Iterator[Check]:
+    del folder, base_folder
     now = hash_files(manifest.data)
     changed = [name for name, digest in manifest.data.items() if now[name] != digest]
     if changed:
-        yield Check("data", "note", f"no longer what was trained on: {', '.join(changed)}")
+        yield Check("data", "note", f"changed since the training: {', '.join(changed)}")
     else:
         yield Check("data", "ok", f"{len(manifest.data)} files, unchanged")
 
 
-def _template(folder: Path, manifest: RunManifest, base: str) -> Iterator[Check]:
-    del base
+def _template(folder: Path, manifest: RunManifest, base_folder: str) -> Iterator[Check]:
+    del base_folder
     from finetune.train.load import load_tokenizer
 
     adapter = folder / manifest.adapter
     template, tokenizer = load_template(adapter), load_tokenizer(str(adapter))
     ids = template.token_ids(tokenizer)  # raises for a token that the model does not have
-    for messages in parity.CONVERSATIONS:
-        wanted = template.render(messages, add_generation_prompt=True)
+    for messages in CONVERSATIONS:
+        expected = template.render(messages, add_generation_prompt=True)
         plain = [{"role": m.role, "content": m.content} for m in messages]
-        has = tokenizer.apply_chat_template(plain, tokenize=False, add_generation_prompt=True)
-        if has != wanted:
+        actual = tokenizer.apply_chat_template(plain, tokenize=False, add_generation_prompt=True)
+        if actual != expected:
             yield Check(
                 "template",
                 "wrong",
-                f"the stored Jinja {parity.difference(str(has), wanted)}: train again or push template.json",
+                f"the stored chat template {difference(str(actual), expected)}: train again",
             )
             return
     yield Check(
@@ -89,45 +92,45 @@ def _template(folder: Path, manifest: RunManifest, base: str) -> Iterator[Check]
     )
 
 
-def _base(folder: Path, manifest: RunManifest, base: str) -> Iterator[Check]:
+def _base(folder: Path, manifest: RunManifest, base_folder: str) -> Iterator[Check]:
     adapter = folder / manifest.adapter
     if manifest.method == "full":
-        yield Check("base", "ok", "the run holds whole weights")
+        yield Check("base", "ok", "the run contains all weights")
         return
-    weights = base_folder(manifest, base)
+    weights = find_base(manifest, base_folder)
     pairs = read_adapter(adapter)
-    check_base(pairs, tensors_of(weights), adapter, weights)
+    check_base(pairs, list_tensors(weights), adapter, weights)
     idle = [name for name, pair in pairs.items() if not pair.b.read().any()]
     if len(idle) == len(pairs):
-        yield Check("adapter", "wrong", "every matrix is still as it began: nothing was learnt; look at metrics.jsonl")
+        yield Check("adapter", "wrong", "no matrix changed: nothing was learned; see metrics.jsonl")
     else:
         yield Check(
             "adapter", "ok", f"fits {len(pairs)} weights of {weights}, {len(pairs) - len(idle)} of them changed"
         )
 
 
-def _weights(folder: Path, manifest: RunManifest, base: str, gguf: Path | None, host: str) -> Iterator[Check]:
+def _weights(folder: Path, manifest: RunManifest, base_folder: str, gguf: Path | None, host: str) -> Iterator[Check]:
     with scratch_folder() as scratch:
         merged = scratch / "model"
-        merge(folder, merged, base=base, dtype="float32", measure=False)
-        yield from _merge_cost(folder, manifest, merged, base)
-        ref = reference_of(folder, merged)
+        merge(folder, merged, base_folder=base_folder, dtype="float32", measure=False)
+        yield from _merge_cost(folder, manifest, merged, base_folder)
+        ref = compute_reference(folder, merged)
         if not any(case.ended for case in ref.cases):
             yield Check(
-                "stop", "wrong", "the trained model never ends an answer itself: train longer, or look at the loss mask"
+                "stop", "wrong", "the trained model never generates its end token: train longer, or check the loss mask"
             )
         path = gguf
         if path is None:
             path = scratch / "model.gguf"
             write_gguf(merged, path, template=ref.template)
         modelfile = modelfile_for(ref.template, context_length=int(ref.config["max_position_embeddings"]))
-        yield from _steps("gguf", parity.compare(ref, path, kind=kind_of(path)))
+        yield from _steps("gguf", compare(ref, path, kind=kind_of(path)))
         yield from _tags(folder, host, lambda server, tag, kind: compare_tag(server, tag, ref, kind, modelfile))
 
 
-def _merge_cost(folder: Path, manifest: RunManifest, merged: Path, base: str) -> Iterator[Check]:
+def _merge_cost(folder: Path, manifest: RunManifest, merged: Path, base_folder: str) -> Iterator[Check]:
     try:
-        cost = held_out_cost(folder, manifest, merged, base=base)
+        cost = held_out_cost(folder, manifest, merged, base_folder=base_folder)
     except ExportError as exc:
         yield Check("merge", "note", f"not measured: {exc.message}")
         return
@@ -137,32 +140,34 @@ def _merge_cost(folder: Path, manifest: RunManifest, merged: Path, base: str) ->
     kl = cost["merged"]["kl"]
     sentence = f"{cost['merged']['nll']:.4f} nats a token, trained {cost['trained']['nll']:.4f}, KL {kl:.2g}"
     if "original" in cost:
-        sentence += f"; onto the original base KL {cost['original']['kl']:.2g}"
-    yield Check("merge", "ok" if kl < NEAR else "wrong", sentence)
+        sentence += f"; into the full-precision base KL {cost['original']['kl']:.2g}"
+    yield Check("merge", "ok" if kl < MAX_MERGE_KL else "wrong", sentence)
 
 
-def _steps(where: str, found: parity.Parity) -> Iterator[Check]:
-    for step in parity.STEPS:
+def _steps(where: str, found: Parity) -> Iterator[Check]:
+    for step in STEPS:
         if step in found.differences:
-            yield Check(f"{where}", "wrong", f"{step}: {found.differences[step]}")
+            yield Check(where, "wrong", f"{step}: {found.differences[step]}")
     if found.passed:
-        yield Check(where, "ok", f"{found.kind}: first choice equal at {found.top1:.1%}, KL {found.mean_kl:.2g}")
+        yield Check(
+            where, "ok", f"{found.kind}: same first choice at {found.top1:.1%} of positions, KL {found.mean_kl:.2g}"
+        )
 
 
-def _tags(folder: Path, host: str, compare: Callable[[Ollama, str, str], parity.Parity]) -> Iterator[Check]:
+def _tags(folder: Path, host: str, compare: Callable[[Ollama, str, str], Parity]) -> Iterator[Check]:
     records = [r for r in read_records() if r.get("run") == str(folder)]
     if not records:
-        yield Check("ollama", "note", "no tag was handed over from this run")
+        yield Check("ollama", "note", "no model of this run was exported to Ollama")
         return
     server = Ollama(host)
     for record in records:
         tag = str(record["tag"])
         try:
-            has = server.tags().get(tag)
-            if has is None:
-                yield Check("ollama", "wrong", f"{tag} is no longer in Ollama: hand it over again")
-            elif record.get("digest") and has.get("digest") != record["digest"]:
-                yield Check("ollama", "wrong", f"{tag} was changed since it was handed over: hand it over again")
+            digest = server.digests().get(tag)
+            if digest is None:
+                yield Check("ollama", "wrong", f"{tag} is no longer in Ollama: export it again")
+            elif record.get("digest") and digest != record["digest"]:
+                yield Check("ollama", "wrong", f"{tag} was changed since it was exported: export it again")
             else:
                 yield from _steps(tag, compare(server, tag, str(record["quantization"])))
         except OllamaFailed as exc:

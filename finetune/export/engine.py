@@ -1,4 +1,4 @@
-"""A GGUF file opened by llama.cpp in this process, for measuring: its tokens, its rendering, its probabilities; not for chat."""
+"""A GGUF file run by llama.cpp in this process, to measure it: tokens, rendered prompts, log-probabilities."""
 
 import json
 import os
@@ -16,21 +16,21 @@ from numpy.typing import NDArray
 from finetune.errors import ExportError, MissingLibrary
 from quire import install_extra
 
-SECONDS = 600.0  # a request of a large model on a slow processor
-TOP = 2048  # probabilities asked for a position; the rest of the vocabulary is one remainder
+REQUEST_TIMEOUT_SECONDS = 600.0  # enough for a large model on a slow CPU
+TOP = 2048  # log-probabilities requested for each position
 
 
 @dataclass(frozen=True, slots=True)
-class Spread:
-    """What a model expects next: its likeliest tokens by falling log-probability."""
+class NextTokenLogProbs:
+    """The most likely next tokens with their log-probabilities, most likely first."""
 
     ids: NDArray[np.int64]
     log_probs: NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
-    """Greedy tokens after a prompt, and whether the model ended them itself."""
+class Generation:
+    """Greedy tokens after a prompt, and whether the model ended them with its end token."""
 
     ids: list[int]
     text: str
@@ -38,20 +38,22 @@ class Written:
 
 
 class Engine:
-    """One llama.cpp server of this process; use it in a `with` statement, which frees the model."""
+    """A llama.cpp server inside this process; leaving its `with` block frees the model."""
 
     def __init__(self, path: Path, *, context: int = 2048, threads: int = 0, lora: Path | None = None) -> None:
         try:
             import xllamacpp
         except ImportError as exc:
-            raise MissingLibrary("running a GGUF needs xllamacpp, not installed here", install_extra("gguf")) from exc
+            raise MissingLibrary(
+                "running a GGUF needs xllamacpp, which is not installed", install_extra("gguf")
+            ) from exc
         params = xllamacpp.CommonParams()
         params.model.path = str(path)
         params.n_ctx = context
-        params.n_parallel = 1  # slots would divide the context
+        params.n_parallel = 1  # parallel slots would share the context
         params.warmup = False
         params.verbosity = -1
-        params.no_extra_bufts = True  # repacked weights crash on AMX processors (llama.cpp#20824)
+        params.no_extra_bufts = True  # repacked weights crash on AMX CPUs (llama.cpp#20824)
         params.cpuparams.n_threads = threads or int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
         if lora is not None:
             adapter = xllamacpp.CommonAdapterLoraInfo()
@@ -75,34 +77,34 @@ class Engine:
         self._server = None
 
     def tokens(self, text: str, *, special: bool = True) -> list[int]:
-        """Cut a text into tokens; with `special`, names of control tokens become those tokens."""
+        """Return the token ids of a text; with `special`, names of control tokens become those tokens."""
         body = {"content": text, "parse_special": special, "add_special": False}
         return [int(token) for token in self._post("/tokenize", body)["tokens"]]
 
     def render(self, messages: Sequence[dict[str, str]]) -> str:
-        """Render a prompt with the chat template inside the file."""
+        """Return the prompt that the chat template inside the file renders."""
         return str(self._post("/apply-template", {"messages": list(messages)})["prompt"])
 
-    def spread(self, ids: Sequence[int], top: int = TOP) -> Spread:
-        """Say what the model expects after these tokens; earlier calls with the same beginning are not computed again."""
+    def next_token_log_probs(self, ids: Sequence[int], top: int = TOP) -> NextTokenLogProbs:
+        """Return the log-probabilities after these tokens; a prefix shared with the previous call is not recomputed."""
         body = {
             "prompt": list(ids),
             "n_predict": 1,
             "n_probs": top,
             "temperature": -1,
             "cache_prompt": True,
-            # half of a character would be held back, and its probabilities with it: a whole one is written instead;
-            # the probabilities told are those before this
+            # llama.cpp holds back half a character, with its log-probabilities; so it is made to generate this letter,
+            # and still reports the log-probabilities before the bias
             "logit_bias": [[self._letter, 1000.0]],
         }
         answer = self._post("/completion", body)["completion_probabilities"][0]["top_logprobs"]
-        return Spread(
+        return NextTokenLogProbs(
             np.array([entry["id"] for entry in answer], dtype=np.int64),
             np.array([entry["logprob"] for entry in answer], dtype=np.float64),
         )
 
-    def write(self, ids: Sequence[int], *, max_tokens: int) -> Written:
-        """Write greedily after these tokens until the file's own end of turn, or `max_tokens`."""
+    def generate(self, ids: Sequence[int], *, max_tokens: int) -> Generation:
+        """Generate greedily after these tokens until the file's own end token, or `max_tokens`."""
         body = {
             "prompt": list(ids),
             "n_predict": max_tokens,
@@ -112,7 +114,7 @@ class Engine:
             "return_tokens": True,
         }
         answer = self._post("/completion", body)
-        return Written(
+        return Generation(
             [int(t) for t in answer["tokens"]], str(answer["content"]), answer["stop_type"] in ("eos", "word")
         )
 
@@ -123,11 +125,11 @@ class Engine:
         )
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
-            with opener.open(request, timeout=SECONDS) as answer:
+            with opener.open(request, timeout=REQUEST_TIMEOUT_SECONDS) as answer:
                 found: dict[str, Any] = json.loads(answer.read())
         except urllib.error.HTTPError as exc:
             text = exc.read().decode(errors="replace")[:300]
             raise ExportError(
-                f"llama.cpp refused {path} for {self.path}: {text}", "is the prompt longer than the context?"
+                f"llama.cpp rejected {path} for {self.path}: {text}", "check that the prompt fits into the context"
             ) from exc
         return found

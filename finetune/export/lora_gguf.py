@@ -1,4 +1,4 @@
-"""A LoRA adapter written as GGUF: the second way to hand a run on, on top of a base that is there already."""
+"""A LoRA adapter written as GGUF, for use on top of a base model's own GGUF file."""
 
 from pathlib import Path
 from typing import Any
@@ -6,37 +6,34 @@ from typing import Any
 import numpy as np
 
 from finetune.errors import AlreadyExists, UnsupportedModel
-from finetune.export.gguf import ALIGNMENT, NAMES, add_template_keys, read_config
-from finetune.export.merge import check_base, read_adapter
-from finetune.export.safetensors_io import tensors_of
+from finetune.export.gguf import ALIGNMENT, ARCHITECTURE, NAMES, add_template_keys, read_config
+from finetune.export.lora import check_base, read_adapter
+from finetune.export.safetensors_io import list_tensors
 from finetune.templates.find import load_template
 
 
 def write_adapter_gguf(adapter: Path, base: Path, out: Path) -> Path:
-    """Write a PEFT adapter for the base model in `base` and give the path.
+    """Write a PEFT adapter for the base model in the folder `base` and return the path.
 
-    llama.cpp scales by alpha / rank, so the file's alpha is chosen to give the adapter's own scale. Raises AlreadyExists,
-    UnsupportedModel, or WrongBase for a base that the adapter does not fit.
+    Raises AlreadyExists, UnsupportedModel, or WrongBase for a base that the adapter does not fit.
     """
     from gguf import GGMLQuantizationType, GGUFWriter
 
     if out.exists():
-        raise AlreadyExists(f"{out} is there already", "give another --out, or remove it")
+        raise AlreadyExists(f"{out} already exists", "choose another --out, or remove it")
     config = read_config(base)
     pairs = read_adapter(adapter)
-    check_base(pairs, tensors_of(base), adapter, base)
+    check_base(pairs, list_tensors(base), adapter, base)
     if not pairs:
-        raise UnsupportedModel(f"{adapter} holds no LoRA matrices", "give the adapter of a finished run")
+        raise UnsupportedModel(f"{adapter} contains no LoRA matrices", "pass the adapter of a finished run")
     rank = next(iter(pairs.values())).a.shape[0]
     scale = next(iter(pairs.values())).scale
     part = out.with_name(out.name + ".part")
     try:
-        writer: Any = GGUFWriter(
-            part, {"Qwen2ForCausalLM": "qwen2", "PhiForCausalLM": "phi2"}[config["architectures"][0]]
-        )
+        writer: Any = GGUFWriter(part, ARCHITECTURE[config["architectures"][0]])
         writer.add_type("adapter")
         writer.add_string("adapter.type", "lora")
-        writer.add_float32("adapter.lora.alpha", scale * rank)
+        writer.add_float32("adapter.lora.alpha", scale * rank)  # llama.cpp scales by alpha / rank
         writer.add_file_type(0)
         add_template_keys(writer, load_template(adapter), "")
         tensors = []

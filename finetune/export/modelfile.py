@@ -1,4 +1,4 @@
-"""What Ollama is told beside the weights: TEMPLATE, stops, context, sampling and system prompt, as Modelfile and as request."""
+"""The settings of a model in Ollama: template, stops, context, sampling and system prompt."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,26 +8,26 @@ from finetune.templates.languages import to_go
 from finetune.templates.template import Template
 from quire import UsageError
 
-CONTEXT = 4096  # tokens; enough for a question with its passages, and Ollama's own choice on a processor
-LEAST_CONTEXT = 256  # Ollama drops the beginning of what does not fit, without a word
-# Greedy by default: an assistant that cites should say the same twice, and 0.8 with a 1.1 penalty is what people
-# complain of ("worse in Ollama").
+CONTEXT = 4096  # tokens; enough for a question with its passages, and Ollama's default on a CPU
+MIN_CONTEXT = 256  # tokens; Ollama silently drops the beginning of a longer prompt
+# Greedy: an assistant that cites should repeat its answer. Ollama's defaults, 0.8 with a penalty of 1.1, make many
+# tuned models look worse than they are.
 SAMPLING: dict[str, float] = {"temperature": 0.0, "repeat_penalty": 1.0}
 
 
 @dataclass(frozen=True, slots=True)
 class Modelfile:
-    """The settings of one tag."""
+    """The settings of one model in Ollama."""
 
     template: str  # Go
     stops: tuple[str, ...]
     num_ctx: int = CONTEXT  # tokens
-    num_predict: int = 1024  # tokens; an answer that never ends must end
+    num_predict: int = 1024  # tokens; a limit for answers that never end
     system: str = ""
     sampling: dict[str, float] = field(default_factory=lambda: dict(SAMPLING))
 
     def parameters(self) -> dict[str, Any]:
-        """Give the parameters as Ollama's API takes them."""
+        """Return the parameters in the form of Ollama's API."""
         return {
             "num_ctx": self.num_ctx,
             "num_predict": self.num_predict,
@@ -36,9 +36,9 @@ class Modelfile:
         }
 
     def to_text(self, weights: str) -> str:
-        """Write a Modelfile whose FROM is `weights`, for people who create the tag by hand.
+        """Return the text of a Modelfile with `FROM weights`, for `ollama create`.
 
-        Raises UsageError for a system prompt that Ollama's own reader would cut.
+        Raises UsageError for a system prompt that Ollama would truncate.
         """
         check_system(self.system)
         lines = [f"FROM {weights}", f'TEMPLATE """{self.template}"""']
@@ -51,29 +51,29 @@ class Modelfile:
 
 
 def check_system(system: str) -> None:
-    """Raise UsageError for a system prompt that Ollama's reader of Modelfiles would cut."""
+    """Raise UsageError for a system prompt that Ollama would truncate when it reads a Modelfile."""
     if any(line.rstrip().endswith('"""') for line in system.splitlines()[:-1]):
         raise UsageError(
-            'a line of the system prompt ends with """, where Ollama stops reading a Modelfile', "write it another way"
+            'a line of the system prompt ends with """, and Ollama would end the prompt there', "reword that line"
         )
 
 
 def _quoted(text: str) -> str:
     if "\n" in text:
         return f'"""{text}"""'
-    return f'"{text}"'  # Ollama takes what stands between the outer two, and knows no backslash
+    return f'"{text}"'  # Ollama reads to the last quote of the line and has no escapes
 
 
 def check_context(num_ctx: int) -> None:
-    """Raise UsageError for a context that holds no question."""
-    if num_ctx < LEAST_CONTEXT:
-        raise UsageError(f"a context of {num_ctx} tokens holds no question", f"use {LEAST_CONTEXT} or more: --num-ctx")
+    """Raise UsageError for a context too small for a question."""
+    if num_ctx < MIN_CONTEXT:
+        raise UsageError(f"a context of {num_ctx} tokens is too small", f"use --num-ctx {MIN_CONTEXT} or more")
 
 
 def modelfile_for(template: Template, *, context_length: int, num_ctx: int = CONTEXT, system: str = "") -> Modelfile:
-    """Derive the settings of a tag from the template that the run was trained with.
+    """Return the settings that follow from the template of training.
 
-    `context_length` is the longest text that the model was made for; `num_ctx` never goes beyond it.
+    `context_length` is the model's own limit in tokens, which caps `num_ctx`.
     """
     check_context(num_ctx)
     return Modelfile(to_go(template), stops_of(template), min(num_ctx, context_length), system=system)

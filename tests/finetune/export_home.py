@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from finetune.data.records import Conversation
-from finetune.export.parity import Reference
+from finetune.export.reference import Reference
 from finetune.templates.template import Template
 
 TEMPLATES = {"qwen2": "chatml", "phi": "phi-2"}
@@ -32,8 +32,8 @@ def make_tuned(kind: str, home: Path, base: str, conversations: list[Conversatio
     import json
 
     from finetune.config import build
-    from finetune.export.handover import reference_of
     from finetune.export.merge import merge
+    from finetune.export.reference import compute_reference
     from finetune.templates.builtin import get_template
     from finetune.train.run import train
 
@@ -63,7 +63,7 @@ def make_tuned(kind: str, home: Path, base: str, conversations: list[Conversatio
     )
     merged = home / f"{kind}-merged"
     merge(run, merged, dtype="float32", measure=False)
-    return Tuned(kind, home, run, Path(base), merged, get_template(TEMPLATES[kind]), reference_of(run, merged))
+    return Tuned(kind, home, run, Path(base), merged, get_template(TEMPLATES[kind]), compute_reference(run, merged))
 
 
 @pytest.fixture(scope="session")

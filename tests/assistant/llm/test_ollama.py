@@ -165,16 +165,17 @@ def test_ollama_models_on_trial_are_neither_listed_nor_the_default(ollama, gguf,
     config = AssistantConfig(home=tmp_path, ollama_host=ollama.base)
     with trial_tag(Ollama(ollama.base), "animals:latest") as trial:
         ollama.create(trial, gguf)  # the newest
-        assert trial in Ollama(ollama.base).tags()
+        assert trial in Ollama(ollama.base).digests()
         assert {entry.name for entry in list_models(config)} == {"ollama:tiny:latest", "quotes"}
         assert choose_model(config) == ("ollama:tiny:latest", "")
-    assert trial not in Ollama(ollama.base).tags()
+    assert trial not in Ollama(ollama.base).digests()
 
 
 @needs_ollama
 @pytest.mark.server
 def test_ollama_offers_a_tag_that_was_handed_over_while_the_assistant_runs(ollama, gguf, tmp_path, monkeypatch):
-    from finetune.export.ollama import Ollama, TagRecord, write_record
+    from finetune.export.ollama import Ollama
+    from finetune.export.tags import TagRecord, write_record
 
     monkeypatch.setenv("QUIRE_HOME", str(tmp_path))
     agent = make_agent(ollama, tmp_path)

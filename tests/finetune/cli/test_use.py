@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from finetune.cli import main
-from finetune.export.merge import held_out_rows
+from finetune.export.held_out import held_out_rows
 from finetune.runs.manifest import read_manifest
 from finetune.train.metrics import read_metrics
 from tests.finetune.cli.conftest import FLAGS

@@ -23,7 +23,7 @@ def test_everything_comes_from_the_template_of_training() -> None:
 
 def test_a_system_prompt_that_ollama_would_cut_is_refused() -> None:
     assert '"""Say """ or "no""""' in Modelfile("", (), system='Say """ or "no"').to_text("./m.gguf")
-    with pytest.raises(UsageError, match="stops reading"):
+    with pytest.raises(UsageError, match="would end the prompt there"):
         Modelfile("", (), system='Quote """\nlike this').to_text("./m.gguf")
 
 

@@ -19,39 +19,13 @@ import httpx
 import pytest
 
 from finetune.errors import AlreadyExists, OllamaFailed, OllamaTooOld, ParityFailed
-from finetune.export import parity
 from finetune.export.gguf import write_gguf
-from finetune.export.handover import hand_over, verify
+from finetune.export.handover import check_served, to_ollama
 from finetune.export.modelfile import modelfile_for
-from finetune.export.ollama import Ollama, TagRecord, address, full_tag, read_records, record_path, write_record
+from finetune.export.ollama import Ollama, ollama_address
+from finetune.export.tags import record_path
 from quire import UsageError
 from tests.finetune.export_home import Tuned
-
-
-@pytest.mark.parametrize(
-    ("given", "full"), [("mine", "mine:latest"), ("mine:v2", "mine:v2"), ("me/mine", "me/mine:latest")]
-)
-def test_tags_are_written_in_full(given: str, full: str) -> None:
-    assert full_tag(given) == full
-
-
-@pytest.mark.parametrize("given", ["", "a b", "../x:1", "a:b:c", "-x"])
-def test_a_name_that_ollama_would_refuse_is_refused_before(given: str) -> None:
-    with pytest.raises(UsageError, match="at most one ':'"):
-        full_tag(given)
-
-
-def test_a_record_comes_back_and_its_file_stays_in_the_folder(home: Path) -> None:
-    record = TagRecord("me/mine:v1", "qwen", {"a.json": "00"}, "/runs/x", "Q4_K_M", {"passed": True})
-    path = write_record(record)
-    assert path == record_path("me/mine:v1") and path.parent == home / "models"
-    assert json.loads(path.read_text())["tag"] == "me/mine:v1"
-    (home / "models" / "broken%3Alatest.json").write_text("{")
-    found = {r["tag"]: r for r in read_records()}
-    assert found["me/mine:v1"]["quantization"] == "Q4_K_M"
-    assert "cannot be read" in found["broken:latest"]["problem"]
-    (home / "models" / "broken%3Alatest.json").write_text('{"tag": "broken:latest"}')
-    assert "lacks base, run" in {r["tag"]: r for r in read_records()}["broken:latest"]["problem"]
 
 
 @pytest.mark.parametrize(
@@ -64,13 +38,13 @@ def test_a_record_comes_back_and_its_file_stays_in_the_folder(home: Path) -> Non
     ],
 )
 def test_addresses_are_read_as_ollama_reads_them(told: str, wanted: str) -> None:
-    assert address(told) == wanted
+    assert ollama_address(told) == wanted
 
 
 @pytest.mark.parametrize("told", ["http://127.0.0.1:70000", "h:port", "http://h:0", "ftp://h", "http://[::1"])
 def test_an_address_that_cannot_be_is_told(told: str) -> None:
     with pytest.raises(UsageError, match="give host:port"):
-        address(told)
+        ollama_address(told)
 
 
 def test_no_server_says_how_to_start_one() -> None:
@@ -174,22 +148,22 @@ def ollama(tmp_path: Path) -> Iterator[Server]:
 @pytest.mark.server
 @pytest.mark.parametrize("quantize", ["", "q8_0", "q4_K_M"])
 def test_ollama_takes_a_run_answers_and_lets_it_go(tuned: Tuned, ollama: Server, quantize: str) -> None:
-    record = hand_over(tuned.run, "tiny", quantize=quantize, host=ollama.host)
+    record = to_ollama(tuned.run, "tiny", quantize=quantize, host=ollama.host)
     server = Ollama(ollama.host)
-    assert list(server.tags()) == ["tiny:latest"]
+    assert list(server.digests()) == ["tiny:latest"]
     assert record.parity["passed"] and record.quantization == (quantize.upper() or "F16")
     assert json.loads(record_path("tiny").read_text())["run"] == str(tuned.run)
     answer = server.chat("tiny", [{"role": "user", "content": "What does the cow say?"}])
     assert answer["message"]["content"].strip() == "The cow says moo."
     assert answer["done_reason"] == "stop"
     server.remove("tiny")
-    assert server.tags() == {}
+    assert server.digests() == {}
     record_path("tiny").unlink()
 
 
 @pytest.mark.server
 def test_ollama_renders_what_training_rendered(tuned: Tuned, ollama: Server, tmp_path: Path) -> None:
-    from finetune.export.parity import CONVERSATIONS
+    from finetune.export.reference import CONVERSATIONS
 
     path = write_gguf(tuned.merged, tmp_path / "m.gguf", template=tuned.template)
     server = Ollama(ollama.host)
@@ -197,7 +171,7 @@ def test_ollama_renders_what_training_rendered(tuned: Tuned, ollama: Server, tmp
     for messages in CONVERSATIONS:
         plain = [{"role": m.role, "content": m.content} for m in messages]
         assert server.render("tiny", plain) == tuned.template.render(messages, add_generation_prompt=True)
-    verify(server, "tiny", tuned.reference)
+    check_served(server, "tiny", tuned.reference)
 
 
 @pytest.mark.server
@@ -207,12 +181,12 @@ def test_ollama_killed_in_mid_create_leaves_no_tag_and_the_second_try_succeeds(t
             ollama.kill()
 
     with pytest.raises(OllamaFailed, match="try again"):
-        hand_over(tuned.run, "tiny", quantize="q4_K_M", host=ollama.host, say=kill_at)
+        to_ollama(tuned.run, "tiny", quantize="q4_K_M", host=ollama.host, progress=kill_at)
     ollama.kill()
     assert not record_path("tiny").exists()
     ollama.start()
-    assert Ollama(ollama.host).tags() == {}
-    assert hand_over(tuned.run, "tiny", quantize="q4_K_M", host=ollama.host).parity["passed"]
+    assert Ollama(ollama.host).digests() == {}
+    assert to_ollama(tuned.run, "tiny", quantize="q4_K_M", host=ollama.host).parity["passed"]
     record_path("tiny").unlink()
 
 
@@ -235,19 +209,19 @@ def qwen2(tuned_models: dict[str, Tuned], monkeypatch: pytest.MonkeyPatch) -> Tu
 def test_ollama_keeps_the_tag_it_had_when_a_later_hand_over_fails(
     tuned_models: dict[str, Tuned], qwen2: Tuned, ollama: Server, monkeypatch: pytest.MonkeyPatch, stop: Any
 ) -> None:
-    record = hand_over(qwen2.run, "tiny", host=ollama.host)
+    record = to_ollama(qwen2.run, "tiny", host=ollama.host)
     kept = record_path("tiny").read_text()
     with monkeypatch.context() as patch:
-        patch.setattr(parity, "compare" if stop is differ else "difference", stop)
-        patch.setattr("finetune.export.handover.verify", stop)
+        for step in ("compare" if stop is differ else "difference", "check_served"):
+            patch.setattr(f"finetune.export.handover.{step}", stop)
         with pytest.raises((ParityFailed, KeyboardInterrupt)):
-            hand_over(tuned_models["phi"].run, "tiny", host=ollama.host)
-    tags = Ollama(ollama.host).tags()
-    assert list(tags) == ["tiny:latest"] and tags["tiny:latest"]["digest"] == record.digest
+            to_ollama(tuned_models["phi"].run, "tiny", host=ollama.host)
+    tags = Ollama(ollama.host).digests()
+    assert list(tags) == ["tiny:latest"] and tags["tiny:latest"] == record.digest
     assert record_path("tiny").read_text() == kept
-    again = hand_over(tuned_models["phi"].run, "tiny", host=ollama.host)
-    tags = Ollama(ollama.host).tags()
-    assert list(tags) == ["tiny:latest"] and tags["tiny:latest"]["digest"] == again.digest != record.digest
+    again = to_ollama(tuned_models["phi"].run, "tiny", host=ollama.host)
+    tags = Ollama(ollama.host).digests()
+    assert list(tags) == ["tiny:latest"] and tags["tiny:latest"] == again.digest != record.digest
     weights = [p for p in (ollama.folder / "blobs").iterdir() if p.stat().st_size > 2**20]
     assert len(weights) == 1  # those of the replaced tag are gone from the disk
     record_path("tiny").unlink()
@@ -257,15 +231,15 @@ def test_ollama_keeps_the_tag_it_had_when_a_later_hand_over_fails(
 @pytest.mark.slow
 def test_ollama_has_no_tag_of_a_command_that_was_killed_in_the_gate(qwen2: Tuned, ollama: Server) -> None:
     code = (
-        "import os, sys\nfrom finetune import handover\n"
-        "handover.verify = lambda *_, **__: os.kill(os.getpid(), 9)\n"
-        "handover.hand_over(sys.argv[1], 'tiny', host=sys.argv[2])"
+        "import os, sys\nfrom finetune.export import handover\n"
+        "handover.check_served = lambda *_, **__: os.kill(os.getpid(), 9)\n"
+        "handover.to_ollama(sys.argv[1], 'tiny', host=sys.argv[2])"
     )
     done = subprocess.run([sys.executable, "-c", code, str(qwen2.run), ollama.host], check=False, timeout=120)
     assert done.returncode == -9
-    assert "tiny:latest" not in Ollama(ollama.host).tags() and not record_path("tiny").exists()
-    hand_over(qwen2.run, "tiny", host=ollama.host)
-    assert list(Ollama(ollama.host).tags()) == ["tiny:latest"]
+    assert "tiny:latest" not in Ollama(ollama.host).digests() and not record_path("tiny").exists()
+    to_ollama(qwen2.run, "tiny", host=ollama.host)
+    assert list(Ollama(ollama.host).digests()) == ["tiny:latest"]
     assert not list(qwen2.home.glob("scratch-*"))
     record_path("tiny").unlink()
 
@@ -275,13 +249,13 @@ def test_ollama_keeps_a_model_of_the_same_name_that_is_not_ours(qwen2: Tuned, ol
     server = Ollama(ollama.host)
     path = write_gguf(qwen2.merged, tmp_path / "m.gguf", template=qwen2.template, kind="Q8_0")
     server.create("theirs", path, modelfile_for(qwen2.template, context_length=2048))
-    before = server.tags()["theirs:latest"]["digest"]
+    before = server.digests()["theirs:latest"]
     said: list[str] = []
-    with pytest.raises(AlreadyExists, match=r"that quire did not hand over.*--replace"):
-        hand_over(qwen2.run, "theirs", host=ollama.host, say=said.append)
-    assert server.tags()["theirs:latest"]["digest"] == before and "merging the adapter into its base" not in said
-    record = hand_over(qwen2.run, "theirs", host=ollama.host, replace=True)
-    assert server.tags()["theirs:latest"]["digest"] == record.digest != before
+    with pytest.raises(AlreadyExists, match=r"that quire did not create.*--replace"):
+        to_ollama(qwen2.run, "theirs", host=ollama.host, progress=said.append)
+    assert server.digests()["theirs:latest"] == before and "merging the adapter into its base" not in said
+    record = to_ollama(qwen2.run, "theirs", host=ollama.host, replace=True)
+    assert server.digests()["theirs:latest"] == record.digest != before
     record_path("theirs").unlink()
 
 
@@ -290,8 +264,8 @@ def test_ollama_that_does_not_end_its_answers_is_caught_as_stop(tuned: Tuned, ol
     path = write_gguf(tuned.base, tmp_path / "m.gguf", template=tuned.template)  # nobody taught it to end
     server = Ollama(ollama.host)
     server.create("tiny", path, modelfile_for(tuned.template, context_length=2048))
-    with pytest.raises(ParityFailed, match=r"stop: . of . answers of Ollama do not end"):
-        verify(server, "tiny", tuned.reference)
+    with pytest.raises(ParityFailed, match=r"stop: . of . answers in Ollama do not end"):
+        check_served(server, "tiny", tuned.reference)
 
 
 @pytest.mark.server
@@ -324,5 +298,5 @@ def test_ollama_compared_by_its_log_probabilities_agrees(tuned: Tuned, ollama: S
 @pytest.mark.server
 def test_ollama_is_not_asked_for_what_it_does_not_make(tuned: Tuned, ollama: Server) -> None:
     with pytest.raises(UsageError, match="Q4_K_M"):
-        hand_over(tuned.run, "tiny", quantize="q5_K_M", host=ollama.host)
-    assert Ollama(ollama.host).tags() == {}
+        to_ollama(tuned.run, "tiny", quantize="q5_K_M", host=ollama.host)
+    assert Ollama(ollama.host).digests() == {}

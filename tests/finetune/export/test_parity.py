@@ -9,7 +9,7 @@ import pytest
 
 from finetune.errors import ParityFailed
 from finetune.export import gguf, parity
-from finetune.export.engine import Spread
+from finetune.export.engine import Engine, NextTokenLogProbs
 from finetune.export.lora_gguf import write_adapter_gguf
 from finetune.export.modelfile import Modelfile, modelfile_for
 from finetune.templates.builtin import get_template
@@ -38,15 +38,15 @@ def test_f16_is_within_the_stated_kl(tuned: Tuned, tmp_path: Path) -> None:
 
 def test_an_adapter_on_the_base_file_says_the_same(tuned: Tuned, tmp_path: Path) -> None:
     # the adapter file meets the original base: the reference is the merge onto that one
-    from finetune.export.handover import reference_of
     from finetune.export.merge import merge
+    from finetune.export.reference import compute_reference
 
-    merge(tuned.run, tmp_path / "original", onto="original", measure=False)
+    merge(tuned.run, tmp_path / "original", base="full-precision", measure=False)
     bare = tmp_path / "bare"
     _whole_base(tuned, bare)
     base = gguf.write_gguf(bare, tmp_path / "base.gguf", template=tuned.template, kind="F32")
     lora = write_adapter_gguf(tuned.run / "adapter", tuned.base, tmp_path / "lora.gguf")
-    ref = reference_of(tuned.run, tmp_path / "original")
+    ref = compute_reference(tuned.run, tmp_path / "original")
     assert parity.compare(ref, base, kind="F32", lora=lora).differences == {}
     assert "weights" in parity.compare(ref, base, kind="F32").differences
 
@@ -78,7 +78,7 @@ def test_a_wrong_template_is_caught_as_template(tuned: Tuned, tmp_path: Path, mo
     found = broken(tuned, tmp_path, monkeypatch, add_chat_template=lambda _: wrong)
     assert list(found.differences) == ["template"]
     with pytest.raises(ParityFailed, match="template: rendered") as failed:
-        parity.require(found, "broken.gguf")
+        parity.require_parity(found, "broken.gguf")
     assert failed.value.steps == ("template",)
 
 
@@ -128,7 +128,7 @@ def test_text_cut_otherwise_is_caught_even_when_the_name_is_right(tuned: Tuned, 
             return {"input_ids": [self.e if i == self.a else self.a if i == self.e else i for i in ids]}
 
     found = parity.compare(replace(tuned.reference, tokenizer=Renumbered()), path, kind="F16")
-    assert "becomes other tokens" in found.differences["tokenizer"]
+    assert "differ from number" in found.differences["tokenizer"]
 
 
 def test_a_wrong_rope_base_is_caught_as_rope(tuned: Tuned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,21 +165,38 @@ def test_the_base_instead_of_the_tuned_model_is_caught(tuned: Tuned, tmp_path: P
     assert {"weights"} <= set(found.differences) <= {"weights", "stop"}
 
 
+def test_a_server_that_tells_only_text_is_compared_as_well(tuned: Tuned, tmp_path: Path) -> None:
+    path = gguf.write_gguf(tuned.merged, tmp_path / "m.gguf", template=tuned.template, kind="F16")
+    ends = tuned.reference.tokenizer.convert_tokens_to_ids(tuned.template.end_token)
+    with Engine(path, context=512) as engine:
+
+        def served(prompt: str) -> list[tuple[str, float]]:
+            found = engine.next_token_log_probs(engine.tokens(prompt), top=20)
+            if found.ids[0] == ends:
+                return []  # as Ollama does where the model ends its answer
+            words = [tuned.reference.tokenizer.decode([int(i)]) for i in found.ids]
+            return list(zip(words, found.log_probs.tolist(), strict=True))
+
+        assert parity.compare_served(tuned.reference, served, kind="F16").differences == {}
+        swapped = parity.compare_served(tuned.reference, lambda prompt: [("x", -0.1), *served(prompt)[1:]], kind="F16")
+    assert "weights" in swapped.differences
+
+
 # -- figures
 
 
 def test_divergence_of_a_spread_from_itself_is_nothing() -> None:
     logs = np.log(np.array([0.5, 0.25, 0.25], np.float32))
-    assert parity.divergence(logs, Spread(np.array([0, 1, 2]), logs.astype(np.float64))) == 0.0
+    assert parity.divergence(logs, NextTokenLogProbs(np.array([0, 1, 2]), logs.astype(np.float64))) == 0.0
 
 
 def test_divergence_is_the_formula() -> None:
     wanted = np.log(np.array([0.5, 0.5], np.float32))
-    has = Spread(np.array([0, 1]), np.log(np.array([0.9, 0.1])))
+    has = NextTokenLogProbs(np.array([0, 1]), np.log(np.array([0.9, 0.1])))
     assert parity.divergence(wanted, has) == pytest.approx(0.5 * np.log(0.5 / 0.9) + 0.5 * np.log(0.5 / 0.1), rel=1e-6)
 
 
 def test_tokens_beyond_the_spread_are_one_remainder() -> None:
     wanted = np.log(np.array([0.6, 0.2, 0.2], np.float32))
-    has = Spread(np.array([0]), np.log(np.array([0.5])))
+    has = NextTokenLogProbs(np.array([0]), np.log(np.array([0.5])))
     assert parity.divergence(wanted, has) == pytest.approx(0.6 * np.log(0.6 / 0.5) + 0.4 * np.log(0.4 / 0.5), rel=1e-5)

@@ -10,14 +10,14 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from finetune.errors import ExportError, UnsupportedModel
-from finetune.export.safetensors_io import ShardWriter, check_space, from_float, plan_shards, tensors_of, to_float
+from finetune.export.safetensors_io import ShardWriter, check_space, from_float, list_tensors, plan_shards, to_float
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
 def test_pieces_put_together_are_the_tensor(tmp_path: Path, dtype: torch.dtype) -> None:
     wanted = torch.randn(37, 64, generator=torch.Generator().manual_seed(1)).to(dtype)
     save_file({"w": wanted, "v": wanted[0].clone()}, tmp_path / "model.safetensors")
-    tensors = tensors_of(tmp_path)
+    tensors = list_tensors(tmp_path)
     pieces = list(tensors["w"].pieces(piece_bytes=10 * 64 * 4))
     assert [len(p) for p in pieces] == [10, 10, 10, 7]
     assert np.array_equal(np.concatenate(pieces), wanted.float().numpy())
@@ -46,26 +46,26 @@ def test_what_the_writer_writes_safetensors_reads(tmp_path: Path) -> None:
 
 
 def test_a_short_write_is_noticed(tmp_path: Path) -> None:
-    with pytest.raises(AssertionError, match="header promises"), ShardWriter(tmp_path / "x", [("a", "F32", (4,))]):
+    with pytest.raises(AssertionError, match="header requires"), ShardWriter(tmp_path / "x", [("a", "F32", (4,))]):
         pass
 
 
 def test_shards_are_filled_up_to_their_size(tmp_path: Path) -> None:
     save_file({f"t{i}": torch.zeros(10, 10) for i in range(5)}, tmp_path / "model.safetensors")
-    shards = plan_shards(tensors_of(tmp_path), "F32", shard_bytes=800)
+    shards = plan_shards(list_tensors(tmp_path), "F32", shard_bytes=800)
     assert [[t.name for t in s] for s in shards] == [["t0", "t1"], ["t2", "t3"], ["t4"]]
 
 
 def test_a_missing_shard_is_named(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"w": "part-2.safetensors"}}))
     with pytest.raises(UnsupportedModel, match=r"lacks part-2\.safetensors"):
-        tensors_of(tmp_path)
+        list_tensors(tmp_path)
 
 
 def test_weights_in_another_type_are_refused_by_name(tmp_path: Path) -> None:
     save_file({"w": torch.zeros(4, dtype=torch.uint8)}, tmp_path / "model.safetensors")
     with pytest.raises(UnsupportedModel, match="w is stored as U8"):
-        tensors_of(tmp_path)
+        list_tensors(tmp_path)
 
 
 @pytest.mark.parametrize("size", [0, 5, 60, -1])
@@ -74,8 +74,8 @@ def test_a_file_that_is_cut_short_is_named(tmp_path: Path, size: int) -> None:
     save_file({"a": torch.zeros(8, 8), "b": torch.zeros(4)}, path)
     data = path.read_bytes()
     path.write_bytes(data[:size])
-    with pytest.raises(ExportError, match=r"model\.safetensors is (cut short|no whole safetensors file).*again"):
-        tensors_of(tmp_path)
+    with pytest.raises(ExportError, match=r"model\.safetensors is (truncated|not a complete safetensors file).*again"):
+        list_tensors(tmp_path)
 
 
 def test_a_disk_without_room_is_told_before_anything_is_written(
@@ -84,5 +84,5 @@ def test_a_disk_without_room_is_told_before_anything_is_written(
     whole = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: whole._replace(free=999_999_999))
     check_space(tmp_path / "new" / "m.gguf", 999_999_999)
-    with pytest.raises(ExportError, match=r"m\.gguf needs 1\.50 GB, and 1\.00 GB are free in .*make room"):
+    with pytest.raises(ExportError, match=r"m\.gguf needs 1\.50 GB, and 1\.00 GB are free in .*free some space"):
         check_space(tmp_path / "new" / "m.gguf", 1_500_000_000)

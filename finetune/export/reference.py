@@ -1,0 +1,164 @@
+"""The trained model's side of the parity check: its answers and log-probabilities on prompts of the run."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from finetune.errors import ExportError, ParityFailed
+from finetune.export.gguf import read_config, stops_of
+from finetune.export.held_out import held_out_rows
+from finetune.export.merge import MAX_MERGE_KL, read_merge_report
+from finetune.runs.manifest import read_manifest
+from finetune.templates.find import load_template
+from finetune.templates.messages import Message
+from finetune.templates.template import Template
+
+MAX_PROMPTS = 12  # each costs one pass of the trained model and some dozens of llama.cpp
+
+# Conversations that different templates render differently.
+CONVERSATIONS: tuple[tuple[Message, ...], ...] = (
+    (Message("user", "What does the cow say?"),),
+    (Message("system", "Answer in one word."), Message("user", "What does the cow say?")),
+    (
+        Message("user", "Hello"),
+        Message("assistant", "Hello to you."),
+        Message("user", 'And "now" what\'s {{ .Next }}?'),
+    ),
+    (
+        Message("system", "Use {{ braces }}, {% tags %} and 'quotes'."),
+        Message("user", "  blanks and\nlines\n"),
+        Message("assistant", "Yes."),
+        Message("user", '{"a": [1, 2]} </s> <b>'),
+    ),
+    (Message("system", ""), Message("user", "No system text.")),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One prompt, the trained model's greedy answer, and its log-probabilities."""
+
+    prompt: list[int]
+    answer: list[int]  # greedy tokens without the end token
+    ended: bool  # with the end token, before the limit of tokens
+    first: int  # position in prompt + answer to which the first row of `log_probs` belongs
+    log_probs: NDArray[np.float32]  # of the next token, [positions, vocabulary]
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """The trained model on all prompts, computed once and compared with any number of files."""
+
+    model: Path
+    template: Template
+    tokenizer: Any
+    config: dict[str, Any]
+    cases: list[Case]
+
+
+def checked_reference(run: str | Path, merged: Path, *, base_folder: str, progress: Callable[[str], None]) -> Reference:
+    """Return the reference on a merged folder after comparing it with base and adapter as they were trained.
+
+    Raises ParityFailed when they diverge: all later steps are compared with the merged model.
+    """
+    full_precision = read_merge_report(run, merged).get("onto") == "original"
+    ref = compute_reference(run, merged)
+    progress("comparing the merged model with the trained one")
+    kl = merge_divergence(run, ref, full_precision=full_precision, base_folder=base_folder)
+    if not kl <= MAX_MERGE_KL:
+        raise ParityFailed(
+            f"the merged model diverges from the trained model:\n  - merge: KL is {kl:.2g} nats a token;"
+            f" the limit is {MAX_MERGE_KL:g}",
+            "merge again from the run; `quire finetune doctor RUN` checks every step",
+            steps=("merge",),
+        )
+    return ref
+
+
+def compute_reference(run: str | Path, merged: Path) -> Reference:
+    """Return the reference on a merged folder and the run's own prompts."""
+    from transformers import AutoTokenizer
+
+    template = load_template(merged)
+    return reference_on(merged, template, parity_prompts(run, template, AutoTokenizer.from_pretrained(merged)))
+
+
+def reference_on(
+    model: Path, template: Template, prompts: Sequence[Sequence[int]], *, max_tokens: int = 32, context: int = 32
+) -> Reference:
+    """Run a merged model in transformers, in fp32, on prompts of token ids.
+
+    Log-probabilities are kept for the last `context` positions of each prompt and for its greedy answer.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    network = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
+    network.eval()
+    ends = [tokenizer.convert_tokens_to_ids(s) for s in stops_of(template) if s in tokenizer.get_vocab()]
+    cases = []
+    for prompt in prompts:
+        ids = torch.tensor([list(prompt)])
+        with torch.no_grad():
+            out = network.generate(
+                input_ids=ids,
+                attention_mask=torch.ones_like(ids),
+                max_new_tokens=max_tokens,
+                do_sample=False,
+                top_k=None,
+                top_p=None,
+                temperature=None,
+                repetition_penalty=1.0,
+                eos_token_id=ends,
+                pad_token_id=ends[0],
+            )
+            ended = int(out[0, -1]) in ends
+            first = max(0, len(prompt) - context)
+            whole = out[:, :-1] if ended else out
+            logits = network(whole).logits[0, first:].float()
+            log_probs = torch.log_softmax(logits, dim=-1).numpy()
+        answer = whole[0, len(prompt) :].tolist()
+        cases.append(Case(list(prompt), answer, ended, first, log_probs))
+    return Reference(model, template, tokenizer, read_config(model), cases)
+
+
+def merge_divergence(run: str | Path, ref: Reference, *, full_precision: bool, base_folder: str = "") -> float:
+    """Return the mean KL in nats of base and adapter against the merged model, at the positions of `ref`.
+
+    `full_precision` is for a QLoRA run that was merged into the full-precision base.
+    """
+    import torch
+
+    from finetune.train.load import load_run
+
+    method = "lora" if full_precision and read_manifest(run).method == "qlora" else ""
+    model = load_run(run, device="cpu", method=method, base=base_folder).model
+    rows: list[float] = []
+    for case in ref.cases:
+        ids = torch.tensor([[*case.prompt, *case.answer]])
+        with torch.no_grad():
+            logs = torch.log_softmax(model(ids).logits[0, case.first :].float(), dim=-1).numpy()
+        if logs.shape != case.log_probs.shape:
+            return float("inf")
+        rows += (np.exp(logs) * (logs - case.log_probs)).sum(axis=-1).tolist()
+    return float(np.mean(rows))
+
+
+def parity_prompts(run: str | Path, template: Template, tokenizer: Any) -> list[list[int]]:
+    """Return prompts as ids: those the run was sampled with, then those of its held-out rows or training rows."""
+    manifest = read_manifest(run)
+    prompts = [template.encode_prompt(tokenizer, (Message("user", p),)) for p in manifest.config.get("prompts") or ()]
+    try:
+        rows = held_out_rows(run, manifest)
+    except (OSError, ExportError):
+        rows = []  # the data has moved; the sampled prompts remain
+    for ids, positions, _ in rows:
+        prompt = ids[: positions[0] + 1] if positions else []
+        if prompt and prompt not in prompts and len(prompts) < MAX_PROMPTS:
+            prompts.append(prompt)
+    return prompts or [template.encode_prompt(tokenizer, c) for c in CONVERSATIONS[:4]]

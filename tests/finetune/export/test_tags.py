@@ -1,0 +1,35 @@
+"""The records of models exported to Ollama."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from finetune.export.tags import TagRecord, full_tag, read_records, record_path, write_record
+from quire import UsageError
+
+
+@pytest.mark.parametrize(
+    ("given", "full"), [("mine", "mine:latest"), ("mine:v2", "mine:v2"), ("me/mine", "me/mine:latest")]
+)
+def test_tags_are_written_in_full(given: str, full: str) -> None:
+    assert full_tag(given) == full
+
+
+@pytest.mark.parametrize("given", ["", "a b", "../x:1", "a:b:c", "-x"])
+def test_a_name_that_ollama_would_refuse_is_refused_before(given: str) -> None:
+    with pytest.raises(UsageError, match="at most one ':'"):
+        full_tag(given)
+
+
+def test_a_record_comes_back_and_its_file_stays_in_the_folder(home: Path) -> None:
+    record = TagRecord("me/mine:v1", "qwen", {"a.json": "00"}, "/runs/x", "Q4_K_M", {"passed": True})
+    path = write_record(record)
+    assert path == record_path("me/mine:v1") and path.parent == home / "models"
+    assert json.loads(path.read_text())["tag"] == "me/mine:v1"
+    (home / "models" / "broken%3Alatest.json").write_text("{")
+    found = {r["tag"]: r for r in read_records()}
+    assert found["me/mine:v1"]["quantization"] == "Q4_K_M"
+    assert "cannot be read" in found["broken:latest"]["problem"]
+    (home / "models" / "broken%3Alatest.json").write_text('{"tag": "broken:latest"}')
+    assert "lacks base, run" in {r["tag"]: r for r in read_records()}["broken:latest"]["problem"]
