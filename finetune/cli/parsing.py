@@ -29,11 +29,6 @@ def add_command(
     return found
 
 
-def add_json(parser: argparse.ArgumentParser) -> None:
-    """Add --json."""
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-
-
 def add_device(parser: argparse.ArgumentParser) -> None:
     """Add --device."""
     parser.add_argument("--device", choices=("auto", "cpu"), default="auto", help="auto (a GPU if there is one) or cpu")

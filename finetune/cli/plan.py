@@ -3,9 +3,9 @@
 import argparse
 from typing import Any
 
-from finetune.cli.parsing import add_command, add_json, add_settings, config_of
+from finetune.cli.parsing import add_command, add_settings, config_of
 from finetune.train.plan import STAGES, Card, detect_card, make_plan, named_card, render
-from quire import UsageError, positive_int, print_json
+from quire import UsageError, add_json_flag, positive_int, print_json
 
 
 def register(subparsers: Any) -> None:
@@ -24,7 +24,7 @@ def register(subparsers: Any) -> None:
     parser.add_argument("--gpu-memory", type=float, metavar="GB", help="memory of the GPU")
     parser.add_argument("--card", metavar="NAME", help="a known GPU, such as t4, rtx4090, a100-80 or h100")
     parser.add_argument("--rows", type=positive_int, default=0, metavar="N", help="rows of data, for tokens and time")
-    add_json(parser)
+    add_json_flag(parser)
 
 
 def run_plan(args: argparse.Namespace) -> int:

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from finetune.cli.parsing import add_command, add_json, add_settings, command_line, config_of, say
+from finetune.cli.parsing import add_command, add_settings, command_line, config_of, say
 from finetune.config import TrainConfig, build
 from finetune.errors import DataError
 from finetune.recipes import read_recipe
 from finetune.train.device import is_main_process
-from quire import UsageError, print_json
+from quire import UsageError, add_json_flag, print_json
 
 
 def register(subparsers: Any) -> None:
@@ -30,7 +30,7 @@ def register(subparsers: Any) -> None:
         parser.add_argument("data", nargs="*", metavar="FILE", help="data files or hub names; the format is detected")
         add_settings(parser)
         parser.add_argument("--resume", action="store_true", help="continue an unfinished run from its last checkpoint")
-        add_json(parser)
+        add_json_flag(parser)
         parser.set_defaults(stage=stage)
 
     both = add_command(
@@ -59,7 +59,7 @@ def register(subparsers: Any) -> None:
         help="one setting of one stage, such as sft.rank=8; may be repeated",
     )
     both.add_argument("--resume", action="store_true", help="skip finished runs and continue unfinished ones")
-    add_json(both)
+    add_json_flag(both)
 
 
 def run_stage(args: argparse.Namespace) -> int:

@@ -3,8 +3,8 @@
 import argparse
 from typing import Any
 
-from finetune.cli.parsing import add_command, add_json, add_settings, command_line, config_of, say
-from quire import print_json
+from finetune.cli.parsing import add_command, add_settings, command_line, config_of, say
+from quire import add_json_flag, print_json
 
 
 def register(subparsers: Any) -> None:
@@ -23,7 +23,7 @@ def register(subparsers: Any) -> None:
     )
     parser.add_argument("--name", required=True, help="name of the sweep: its folder, and the start of its runs' names")
     add_settings(parser, without=("name",))
-    add_json(parser)
+    add_json_flag(parser)
 
 
 def run_sweep(args: argparse.Namespace) -> int:

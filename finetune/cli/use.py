@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from finetune.cli.parsing import add_command, add_device, add_json, say
-from quire import positive_int, print_json
+from finetune.cli.parsing import add_command, add_device, say
+from quire import add_json_flag, positive_int, print_json
 
 
 def register(subparsers: Any) -> None:
@@ -23,7 +23,7 @@ def register(subparsers: Any) -> None:
     score.add_argument("pairs", nargs="+", metavar="PAIRS", help="files or hub names of preference pairs")
     score.add_argument("--batch-size", type=positive_int, default=4, metavar="N", help="pairs a forward pass (4)")
     add_device(score)
-    add_json(score)
+    add_json_flag(score)
 
     compare = add_command(
         subparsers,
@@ -44,7 +44,7 @@ def register(subparsers: Any) -> None:
         "--out", metavar="FOLDER", help="where to write compare.html and compare.json (default: the last run's folder)"
     )
     add_device(compare)
-    add_json(compare)
+    add_json_flag(compare)
 
     generate = add_command(
         subparsers,
@@ -69,7 +69,7 @@ def register(subparsers: Any) -> None:
         )
         one.add_argument("--system", default="", metavar="TEXT", help="system message")
         add_device(one)
-    add_json(generate)
+    add_json_flag(generate)
 
 
 def run_score(args: argparse.Namespace) -> int:

@@ -6,14 +6,12 @@ import sys
 import warnings
 
 from finetune.errors import MissingLibrary
-from quire import install_extra, pip_install
+from quire import pip_install, require_extra
 
 
 def require_libraries() -> None:
     """Raise MissingLibrary, with the install command, when a training library is not installed."""
-    missing = [name for name in ("torch", "transformers", "peft", "trl") if importlib.util.find_spec(name) is None]
-    if missing:
-        raise MissingLibrary(f"training needs {', '.join(missing)}, not installed here", install_extra("finetune"))
+    require_extra("finetune", "torch", "transformers", "peft", "trl", purpose="training", error=MissingLibrary)
 
 
 def require_trackers(trackers: tuple[str, ...]) -> None:
