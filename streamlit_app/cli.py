@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import os
 import socket
 import subprocess
@@ -11,7 +10,7 @@ import sys
 from pathlib import Path
 
 from ingest import IngestError
-from quire import QuireError, UsageError, command_parser, install_extra, print_error
+from quire import command_parser, exit_code, require_extra
 from streamlit_app.settings import AppConfig, check_password_set, is_loopback, load_config
 
 PAGE = Path(__file__).resolve().parent / "app.py"
@@ -20,14 +19,14 @@ PAGE = Path(__file__).resolve().parent / "app.py"
 def main(argv: list[str]) -> int:
     """Serve the page until it is stopped; returns 0, 1 if it cannot start, 2 for wrong usage."""
     args = _parser().parse_args(argv)
-    try:
-        config, _ = load_config(flags={"address": args.address, "port": args.port})
-        check_password_set(config, config.address)
-        _check_installed()
-        _check_port(config, given=args.port is not None)
-    except QuireError as exc:
-        print_error(exc)
-        return 2 if isinstance(exc, UsageError) else 1
+    return exit_code(lambda: _run(args.address, args.port))
+
+
+def _run(address: str | None, port: int | None) -> int:
+    config, _ = load_config(flags={"address": address, "port": port})
+    check_password_set(config, config.address)
+    require_extra("app", "streamlit", purpose="the web page", error=IngestError)
+    _check_port(config, given=port is not None)
     print(f"quire is at {url(config)}   (Ctrl-C stops it)", flush=True)
     if not is_loopback(config.address):
         print(
@@ -93,11 +92,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--address", metavar="A", help="interface to listen on (default 127.0.0.1: this machine only)")
     parser.add_argument("--port", type=int, metavar="N", help="port (default 8501)")
     return parser
-
-
-def _check_installed() -> None:
-    if importlib.util.find_spec("streamlit") is None:
-        raise IngestError("the web page needs streamlit", f"install it: {install_extra('app')}")
 
 
 def _check_port(config: AppConfig, *, given: bool) -> None:

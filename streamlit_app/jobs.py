@@ -123,7 +123,7 @@ class Jobs:
                     f"cannot save {name}: {exc.strerror}", "free some disk space, then add it again"
                 ) from exc
             uploads.append((name, Path(handle.name)))
-        return self._queue(config, folder, tuple(_distinct(uploads)), tuple(dict.fromkeys(links)), None)
+        return self._enqueue(config, folder, tuple(_distinct(uploads)), tuple(dict.fromkeys(links)), None)
 
     def unlock(self, job: Job, config: IngestConfig, name: str, password: str) -> Job:
         """Retry an encrypted file of a finished job with a password; returns the new job."""
@@ -138,17 +138,12 @@ class Jobs:
         links = tuple(link for link in job.links if link == source)
         if not uploads and not links:
             raise IngestError(f"{name} is no longer stored here", "add the file again")
-        return self._queue(config, folder, tuple(uploads), links, password, after=job)
+        return self._enqueue(config, folder, tuple(uploads), links, password, after=job)
 
     def of(self, library: str) -> list[Job]:
         """Return a library's jobs, newest first."""
         with self._lock:
             return [job for job in reversed(self._jobs.values()) if job.library == library]
-
-    def active(self) -> list[Job]:
-        """Return the waiting and running jobs of all libraries."""
-        with self._lock:
-            return [job for job in self._jobs.values() if job.active]
 
     def stop(self, job: Job) -> None:
         """Stop a job after its current step; what is stored so far is kept."""
@@ -162,7 +157,7 @@ class Jobs:
             self._jobs.pop(job.id, None)
         shutil.rmtree(job.folder, ignore_errors=True)
 
-    def _queue(
+    def _enqueue(
         self,
         config: IngestConfig,
         folder: Path,

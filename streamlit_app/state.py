@@ -1,4 +1,4 @@
-"""One visitor's session; the only module that reads and writes Streamlit's session state and the URL."""
+"""One visitor's session; the only module that reads and writes Streamlit's session state and URL."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Makes text from models, people and PDFs safe to show: it is displayed as written, never interpreted."""
+"""Makes text from models, people and PDFs safe to show: displayed as written, never interpreted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The conversation: its turns, the answer that is being generated, and the input for the next question."""
+"""The conversation: its turns, the answer being generated, and the input for the next question."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the page shows while the library is empty: three steps to the first answer, and the system check."""
+"""The start page of an empty library: three steps to the first answer, and the system check."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def draw_first_run(services: Services, session: Session) -> None:
             )
             st.code("ollama pull qwen2.5:3b", language=None)
     with st.container(border=True):
-        st.markdown("**3. Ask a question.** Every answer cites its pages: click a number to see the page.")
+        st.markdown("**3. Ask a question.** Answers cite their pages: click a number to see the page.")
     draw_findings(services)
 
 

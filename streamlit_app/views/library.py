@@ -20,13 +20,8 @@ _DOCUMENTS_PER_PAGE = 20  # each has buttons: drawing a thousand would take seco
 _REDRAW_SECONDS = 0.5  # how often a running ingest is drawn
 _MAX_BARS = 12
 _STAGES = {"embedding": "indexing", "storing": "saving"}  # where the page says it in other words
-_PROGRESS = {  # of a file: where a stage begins, and how far it reaches
-    "waiting": (0.0, 0.0),
-    "reading": (0.05, 0.0),
-    "embedding": (0.2, 0.75),
-    "storing": (0.97, 0.0),
-    "done": (1.0, 0.0),
-}
+# of a file: where a stage begins on its bar, and how far it reaches
+_PROGRESS = {"reading": (0.05, 0.0), "embedding": (0.2, 0.75), "storing": (0.97, 0.0), "done": (1.0, 0.0)}
 _OUTCOMES = {
     "added": (":material/check_circle:", "Added"),
     "replaced": (":material/sync:", "Replaced"),

@@ -47,12 +47,12 @@ def stored_data(config: IngestConfig) -> list[tuple[str, str, str]]:
         "weaviate": f"on the Weaviate server {config.weaviate_url}",
     }[config.store]
     return [
-        ("Copies of the PDFs", f"in {home / 'files'}", "To delete one, remove the document under Library"),
-        ("Passages and vectors", passages, "To delete them, remove the document or the library"),
+        ("Copies of the PDFs", f"in {home / 'files'}", "Deleted with the document"),
+        ("Passages and vectors", passages, "Deleted with the document or the library"),
         (
             "Conversations and ratings",
             f"in {home / 'conversations.sqlite'}",
-            "To delete them, delete the conversation, or all of them under Settings",
+            "Deleted with the conversation, or all at once under Settings",
         ),
-        ("Uploads in progress", f"in {home / 'uploads'}", "They are deleted when the ingest ends"),
+        ("Uploads in progress", f"in {home / 'uploads'}", "Deleted when the ingest ends"),
     ]

@@ -1,4 +1,4 @@
-"""The real page in a real browser: `quire app` in a process of its own, Debian's Chromium driven by Playwright."""
+"""Runs `quire app` in its own process, and Debian's Chromium with Playwright."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ needs_chromium = [
 
 @contextlib.contextmanager
 def app(home: Path, folder: Path, **environ: str) -> Iterator[str]:
-    """Serve the page on a free port of loopback and yield its address; ends the process, and it alone."""
+    """Serve the page on a free port of loopback and yield its URL."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -69,7 +69,7 @@ def app(home: Path, folder: Path, **environ: str) -> Iterator[str]:
 
 @contextlib.contextmanager
 def browser(folder: Path, *, width: int = 1280, height: int = 900, dark: bool = False) -> Iterator[Any]:
-    """Yield a browser context with a profile of its own; fails where anything was asked of another host."""
+    """Yield a browser context with its own profile; fails if any request went to another host."""
     from playwright.sync_api import sync_playwright
 
     foreign: list[str] = []
@@ -88,7 +88,7 @@ def browser(folder: Path, *, width: int = 1280, height: int = 900, dark: bool = 
             yield context
         finally:
             context.close()
-    assert not foreign, f"asked of the internet: {foreign}"
+    assert not foreign, f"requests to the internet: {foreign}"
 
 
 def ask(page: Any, question: str) -> None:
@@ -99,7 +99,7 @@ def ask(page: Any, question: str) -> None:
 
 
 def open_view(page: Any, name: str) -> None:
-    """Open another view by its name above the page."""
+    """Open a view by its name in the control at the top."""
     page.get_by_test_id("stButtonGroup").get_by_text(name, exact=True).click()
 
 

@@ -1,4 +1,4 @@
-"""A home folder with a real library, and the real page on it without a browser."""
+"""A home folder with a real library, and the page on it without a browser."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ pytest.importorskip("streamlit")
 
 from streamlit.testing.v1 import AppTest
 
+from assistant.config import AssistantConfig
 from ingest.config import IngestConfig
 from ingest.pipeline import ingest
+from streamlit_app.services import Services
 from tests.documents import write_facts
 
 APP = Path(__file__).parents[2] / "streamlit_app" / "app.py"
@@ -31,8 +33,8 @@ def full_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def own_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    """No setting of the person who runs the tests reaches them; no Ollama of theirs answers."""
+def clean_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """Hide the settings and the Ollama server of the person who runs the tests."""
     import os
 
     import streamlit as st
@@ -52,7 +54,7 @@ def own_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[No
 
 @pytest.fixture
 def home(full_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home folder of the test's own, with two documents in it."""
+    """The test's own home folder, with two documents."""
     target = tmp_path / "home"
     shutil.copytree(full_home, target)
     monkeypatch.setenv("QUIRE_HOME", str(target))
@@ -62,7 +64,7 @@ def home(full_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
 
 @pytest.fixture
 def empty_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home folder in which nothing was ever put."""
+    """The test's own home folder, empty."""
     target = tmp_path / "empty"
     monkeypatch.setenv("QUIRE_HOME", str(target))
     monkeypatch.setenv("QUIRE_MODEL", "quotes")
@@ -79,3 +81,9 @@ def open_page() -> Callable[[], AppTest]:
         return page
 
     return visit
+
+
+@pytest.fixture
+def services(home: Path) -> Services:
+    """What all visitors share, on a home folder with two documents."""
+    return Services(IngestConfig(home=home), AssistantConfig(home=home, model="quotes"))

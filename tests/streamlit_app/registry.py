@@ -1,4 +1,4 @@
-"""A registry of models on loopback, over TLS as Ollama wants it, that hands its one model out slowly enough to be watched."""
+"""A model registry on loopback, over TLS as Ollama requires, slow enough to watch a download."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PIECE = 64 * 1024  # bytes sent at once
 
 
 class Registry:
-    """Serves `library/tiny:latest`, made of one GGUF file, over `seconds`; `certificate` is what a client must trust."""
+    """Serves `library/tiny:latest` from one GGUF file within `seconds`; clients must trust `certificate`."""
 
     def __init__(self, folder: Path, gguf: Path, *, seconds: float) -> None:
         weights = gguf.read_bytes()
@@ -86,7 +86,7 @@ class Registry:
             handler.send_error(404)
             return
         if body and "/blobs/" in handler.path and "Range" not in handler.headers:
-            # as public registries do: the bytes lie on another host, and Ollama asks for them only there
+            # public registries do this: the data is on another host, and Ollama requests ranges only there
             handler.send_response(307)
             handler.send_header("Location", f"https://localhost:{self._server.server_port}/bytes/{last}")
             handler.send_header("Content-Length", "0")
@@ -106,7 +106,7 @@ class Registry:
 
 
 def openssl() -> str:
-    """Return the path of the program that makes the certificate, "" where there is none."""
+    """Return the path of openssl, which makes the certificate, "" if it is not installed."""
     return shutil.which("openssl") or ""
 
 

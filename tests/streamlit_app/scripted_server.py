@@ -1,4 +1,4 @@
-"""An OpenAI-compatible server on loopback that speaks a script, word by word, and counts the words it sent."""
+"""An OpenAI-compatible server on loopback that answers from a script and counts the words it sends."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ Messages = list[dict[str, Any]]
 
 
 class ScriptedServer:
-    """Answers every chat request with what `script` makes of its messages.
+    """Answers each chat request with the return value of `script` for its messages.
 
-    `silence` is waited before the first word, `pause` before each word. `sent` counts words over all requests, `left`
-    is set once a client hung up before the end. Requests to embed several texts are answered one for each release of
-    `embeddings`, so that an ingest takes as long as a test needs.
+    It waits `silence` seconds before the first word and `pause` seconds before each word. `sent` counts the words of
+    all requests; `left` is set when a client disconnects early. Each release of `embeddings` lets one request for
+    several embeddings through, so that an ingest takes as long as a test needs.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class ScriptedServer:
         self.die()
 
     def die(self) -> None:
-        """Break off what is being said and answer nobody any more."""
+        """Drop the running responses and accept no more requests."""
         self.dying.set()
         self._server.shutdown()
         self._server.server_close()
@@ -79,7 +79,7 @@ class ScriptedServer:
         handler.send_header("Content-Type", "text/event-stream")
         handler.send_header(
             "Transfer-Encoding", "chunked"
-        )  # as real servers send: a torn stream can be told from its end
+        )  # like real servers: a client can tell a broken stream from its end
         handler.end_headers()
         if not self._still_there(handler, self.silence):
             return
@@ -100,7 +100,7 @@ class ScriptedServer:
         _whole(handler, {"data": [{"index": place, "embedding": row} for place, row in enumerate(rows)]})
 
     def _still_there(self, handler: BaseHTTPRequestHandler, seconds: float) -> bool:
-        """Wait, and say whether the client is still on the line: it sends nothing more, so anything to read is its end."""
+        """Wait, and return whether the client is still connected: it sends nothing more, so a readable socket is closed."""
         until = time.monotonic() + seconds
         while True:
             readable, _, _ = select.select([handler.connection], [], [], min(0.01, seconds))

@@ -13,7 +13,7 @@ from tests.streamlit_app.pages import HEART, QUESTION, ask, button, click, label
 from tests.streamlit_app.scripted_server import ScriptedServer
 
 
-def test_a_newcomer_is_led_through_document_model_and_question(empty_home, open_page):
+def test_an_empty_library_shows_three_steps_that_lead_to_the_library(empty_home, open_page):
     page = open_page()
     assert "Three steps to your first answer" in words(page)
     assert page.chat_input[0].disabled
@@ -96,7 +96,7 @@ def test_editing_a_question_drops_what_came_after_it(home, open_page):
     assert len(texts(page)) == 2
 
 
-def test_a_conversation_is_kept_resumed_renamed_and_deleted(home, open_page):
+def test_a_conversation_is_saved_resumed_renamed_and_deleted(home, open_page):
     first = ask(open_page(), QUESTION)
     conversation = first.session_state["quire"].conversation.id
     page = click(open_page(), QUESTION)  # its line at the side
@@ -131,7 +131,7 @@ def test_in_private_mode_nothing_is_saved(home, open_page):
     assert not page.get("feedback"), "an opinion would be written as well"
 
 
-def test_a_thumb_and_a_better_answer_become_feedback_with_all_they_stand_on(home, open_page):
+def test_a_rating_and_a_correction_are_saved_with_question_passages_and_settings(home, open_page):
     page = ask(open_page(), QUESTION)
     turn = page.session_state["quire"].conversation.turns[0]
     page.session_state[f"thumb_{turn.id}"] = 0
@@ -157,7 +157,7 @@ def test_the_sliders_have_the_ranges_of_the_command(home, open_page):
         assert (number.min, number.max) == (control.minimum, control.maximum)
 
 
-def test_sampling_travels_with_the_answer_and_is_reset(home, open_page):
+def test_sampling_is_saved_with_the_answer_and_can_be_reset(home, open_page):
     page = open_page()
     page.slider(key="sampling_temperature").set_value(0.7).run()
     ask(page, QUESTION)
@@ -201,13 +201,13 @@ def test_without_documents_the_quotes_mode_says_that_a_model_is_needed(home, ope
     assert texts(page) == []
 
 
-def test_a_broken_setting_is_said_in_plain_words(home, open_page, monkeypatch):
+def test_an_invalid_setting_is_shown_as_an_error(home, open_page, monkeypatch):
     monkeypatch.setenv("QUIRE_STORE", "chroma")
     page = open_page()
     assert "store is 'chroma'" in words(page) and "sqlite" in words(page)
 
 
-def test_the_operators_log_is_visibly_marked_and_off_by_default(home, open_page, tmp_path: Path):
+def test_the_operators_log_is_announced_and_off_by_default(home, open_page, tmp_path: Path):
     assert "keeps questions and answers" not in words(open_page())
     (home / "quire.toml").write_text(f'[assistant]\nconversation_log = "{tmp_path / "log.jsonl"}"\n')
     page = ask(open_page(), QUESTION)
@@ -242,7 +242,7 @@ def test_privacy_names_the_server_where_passages_and_questions_go(home, open_pag
     assert "passages and questions are sent to the embedding model openai:text-embedding-3-small" in words(page)
 
 
-def test_beyond_this_machine_the_page_wants_a_password_set(home, open_page):
+def test_on_the_network_the_page_needs_a_password(home, open_page):
     from streamlit import config
 
     config.set_option("server.address", "0.0.0.0")
@@ -325,7 +325,7 @@ def test_the_system_prompt_and_the_sliders_reach_the_model(home, open_page, monk
     assert 77 in (sent.get("max_tokens"), sent.get("max_completion_tokens"))
 
 
-def test_over_the_network_nobody_has_this_machine_load_files(home, open_page, monkeypatch):
+def test_visitors_from_the_network_cannot_load_model_files(home, open_page, monkeypatch):
     from streamlit import config
 
     config.set_option("server.address", "0.0.0.0")
@@ -338,7 +338,7 @@ def test_over_the_network_nobody_has_this_machine_load_files(home, open_page, mo
     assert "Model files can only be chosen on the server itself" in words(page)
 
 
-def test_what_is_set_under_advanced_holds_while_it_is_folded_away_and_is_named(home, open_page):
+def test_advanced_settings_apply_while_hidden_and_are_named(home, open_page):
     page = open_page()
     page.toggle(key="advanced").set_value(True).run()
     page.slider(key="sampling_top_k").set_value(7).run()
@@ -359,7 +359,7 @@ def test_what_is_set_under_advanced_holds_while_it_is_folded_away_and_is_named(h
     assert "Changed under Advanced" not in words(page)
 
 
-def test_an_export_bears_the_title_that_the_conversation_was_given(home, open_page):
+def test_an_export_has_the_title_that_the_user_gave(home, open_page):
     page = ask(open_page(), QUESTION)
     page.text_input(key="new_title").set_value("Whales")
     click(page, "Rename")
@@ -370,7 +370,7 @@ def test_an_export_bears_the_title_that_the_conversation_was_given(home, open_pa
     assert page.session_state["quire"].conversation.export()[0].title == "Whales"
 
 
-def test_a_reload_keeps_the_switches_that_say_what_is_kept_and_what_is_asked(home):
+def test_a_reload_keeps_private_mode_and_the_switch_for_documents(home):
     from streamlit.testing.v1 import AppTest
 
     from tests.streamlit_app.conftest import APP
@@ -382,7 +382,7 @@ def test_a_reload_keeps_the_switches_that_say_what_is_kept_and_what_is_asked(hom
     assert page.toggle(key="private").value and not page.toggle(key="use_documents").value
 
 
-def test_an_address_that_names_no_conversation_says_so(home):
+def test_a_url_with_an_unknown_conversation_shows_a_message(home):
     from streamlit.testing.v1 import AppTest
 
     from tests.streamlit_app.conftest import APP

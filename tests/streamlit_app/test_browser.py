@@ -1,4 +1,4 @@
-"""The whole walk in a real browser: from the first run to a refusal, and the places where a page can fail its reader."""
+"""The page in a real browser: from the first run to a refusal, stopping, reloading, scrolling, and layout."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ REFUSAL = "I cannot answer that from these documents."
 
 
 def speak(messages: Messages) -> str:
-    """Answer as a small model would, from what it was sent."""
+    """Answer as a small model would, from the passages in the prompt."""
     question = str(messages[-1]["content"]).rsplit("Question:", 1)[-1]
     if "passages" not in json.dumps(messages):
         return question
@@ -56,7 +56,7 @@ def documents(tmp_path: Path) -> list[Path]:
     ]
 
 
-def test_the_whole_walk(tmp_path: Path, documents: list[Path]) -> None:
+def test_from_the_first_run_to_a_refusal(tmp_path: Path, documents: list[Path]) -> None:
     home = tmp_path / "home"
     with (
         ScriptedServer(speak) as model,
@@ -67,7 +67,7 @@ def test_the_whole_walk(tmp_path: Path, documents: list[Path]) -> None:
         page.goto(url)
         page.get_by_text("Three steps to your first answer").wait_for()
 
-        # two PDFs, one of them encrypted
+        # add two PDFs, one of them encrypted
         page.get_by_role("button", name="Add documents").click()
         page.locator("input[type=file]").set_input_files(documents)
         page.get_by_text("whales.pdf").first.wait_for()
@@ -80,7 +80,7 @@ def test_the_whole_walk(tmp_path: Path, documents: list[Path]) -> None:
         page.get_by_label("Password", exact=True).fill("krill")
         page.get_by_role("button", name="Unlock").click()
         page.get_by_text("default: 2 documents").wait_for()
-        assert not list((home / "uploads").glob("*/*")), "what was uploaded lies there no longer"
+        assert not list((home / "uploads").glob("*/*")), "uploads are deleted"
         assert not [p for p in home.rglob("*") if "whales" in p.name], "names never reach the file system"
 
         # ask, and look at the cited page
@@ -94,12 +94,12 @@ def test_the_whole_walk(tmp_path: Path, documents: list[Path]) -> None:
         picture.wait_for()
         _check_marks(context.request.get(picture.evaluate("i => i.src")).body(), documents[0])
 
-        # the PDF itself, at that page
+        # open the PDF at that page
         link = page.get_by_role("link", name="Open the PDF at page 1").evaluate("a => a.href")
         assert link.endswith(".pdf#page=1") and str(home) not in link
         assert context.request.get(link.split("#")[0]).body() == documents[0].read_bytes()
 
-        # a thumb down with a better answer, and the export of it
+        # rate the answer, correct it, and export the correction
         page.get_by_test_id("stFeedback").get_by_role("radio").nth(1).click()
         page.get_by_role("textbox", name="What should the answer have been?").fill("Robert Stevenson built it [1].")
         page.get_by_role("button", name="Save correction").click()
@@ -127,7 +127,7 @@ def test_the_whole_walk(tmp_path: Path, documents: list[Path]) -> None:
 
 
 def _check_marks(png: bytes, pdf: Path) -> None:
-    """The quoted sentence is marked strongly, the rest of the passage lightly: by PDFium's own boxes of the letters."""
+    """Check that the quote is marked strongly and the rest of the passage lightly, at the letters' boxes."""
     image = Image.open(io.BytesIO(png)).convert("RGB")
     with pypdfium2.PdfDocument(pdf) as document:
         page = document[0]
@@ -135,7 +135,7 @@ def _check_marks(png: bytes, pdf: Path) -> None:
         whole = text.get_text_range()
 
         def yellow(sentence: str) -> float:
-            """Return how far blue falls behind red on the paper within the letters' boxes, 0 for white paper."""
+            """Return how yellow the paper is within the letters' boxes, 0 for white."""
             start = whole.index(sentence)
             found = []
             for place in range(start, start + len(sentence)):
@@ -176,7 +176,7 @@ def test_stop_ends_the_answer_at_the_model(tmp_path: Path, home: Path) -> None:
         before = model.sent
         page.get_by_role("button", name="Stop").click()
         assert model.left.wait(5)
-        # the click takes its way through the browser and the socket, in which a word or two may be said
+        # the click travels through the browser and the socket; a word or two may be sent meanwhile
         assert model.sent <= before + 3
         page.get_by_text("You stopped this answer").wait_for()
         assert answers(page)[-1].startswith("word0 word1")
@@ -185,9 +185,7 @@ def test_stop_ends_the_answer_at_the_model(tmp_path: Path, home: Path) -> None:
         assert model.sent == said
 
 
-def test_a_model_server_that_dies_in_mid_answer_is_said_plainly_and_the_part_is_kept(
-    tmp_path: Path, home: Path
-) -> None:
+def test_when_the_model_server_dies_the_partial_answer_and_the_error_are_shown(tmp_path: Path, home: Path) -> None:
     long = " ".join(f"word{n}" for n in range(2000))
     with (
         ScriptedServer(lambda _: long, pause=0.05) as model,
@@ -202,20 +200,18 @@ def test_a_model_server_that_dies_in_mid_answer_is_said_plainly_and_the_part_is_
         model.die()
         page.get_by_text("This answer is incomplete").wait_for()
         assert answers(page)[-1].startswith("word0 word1 word2")
-        # and a question to a server that is gone
+        # a question to a dead server
         ask(page, "And its tongue?")
         page.get_by_role("button", name="Try again").wait_for()
         assert page.get_by_text("does not answer").count()
         page.reload()
-        page.get_by_text("This answer is incomplete").wait_for()  # the conversation comes back, the part with it
+        page.get_by_text("This answer is incomplete").wait_for()  # the conversation was saved with the partial answer
         assert "Traceback" not in page.content()
 
 
 @pytest.mark.server
 @pytest.mark.skipif(not ollama_binary(), reason="no ollama on the path")
-def test_a_real_ollama_that_is_killed_in_mid_answer_leaves_the_part_and_a_plain_word(
-    tmp_path: Path, home: Path
-) -> None:
+def test_when_a_real_ollama_is_killed_the_partial_answer_and_the_error_are_shown(tmp_path: Path, home: Path) -> None:
     (home / "quire.toml").write_text("[assistant]\nmax_tokens = 6000\nwindow = 16000\ntemperature = 1.0\n")
     server = OllamaServer(tmp_path)
     try:
@@ -240,7 +236,7 @@ def test_a_real_ollama_that_is_killed_in_mid_answer_leaves_the_part_and_a_plain_
 @pytest.mark.server
 @pytest.mark.skipif(not ollama_binary(), reason="no ollama on the path")
 @pytest.mark.skipif(not openssl(), reason="no openssl on the path")
-def test_a_model_is_fetched_by_a_real_ollama_with_progress_and_then_answers(
+def test_a_real_ollama_downloads_a_model_with_progress_and_it_answers(
     tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (home / "quire.toml").write_text("[assistant]\nmax_tokens = 30\nwindow = 4096\n")
@@ -274,7 +270,7 @@ def test_a_model_is_fetched_by_a_real_ollama_with_progress_and_then_answers(
             server.stop()
 
 
-def test_a_long_ingest_goes_on_without_the_tab_and_shows_its_state_on_return(tmp_path: Path) -> None:
+def test_an_ingest_continues_after_its_tab_is_closed_and_shows_its_progress_again(tmp_path: Path) -> None:
     pages = [
         "\n".join(f"Ship {page}, day {day}: the crew saw {day * 37 + page} seals." for day in range(60))
         for page in range(100)
@@ -300,7 +296,7 @@ def test_a_long_ingest_goes_on_without_the_tab_and_shows_its_state_on_return(tmp
         page.get_by_text("long.pdf: indexing").wait_for(timeout=120_000)  # a busy machine reads for a while
         page.close()
 
-        other = context.new_page()  # another tab, another session
+        other = context.new_page()  # another tab has its own session
         other.goto(url)
         open_view(other, "Library")
         other.get_by_text("long.pdf: indexing").wait_for()
@@ -309,7 +305,7 @@ def test_a_long_ingest_goes_on_without_the_tab_and_shows_its_state_on_return(tmp
         other.wait_for_function(
             f"() => Number(document.querySelector('[role=progressbar]').getAttribute('aria-valuenow')) > {first}"
         )
-        # a second tab is not held up by it
+        # the ingest does not delay other tabs
         third = context.new_page()
         started = time.monotonic()
         third.goto(url)
@@ -320,7 +316,7 @@ def test_a_long_ingest_goes_on_without_the_tab_and_shows_its_state_on_return(tmp
         other.get_by_text("default: 1 document").wait_for()
 
 
-def test_a_reload_in_mid_answer_finds_question_answer_and_stop(tmp_path: Path, home: Path) -> None:
+def test_a_reload_during_an_answer_shows_question_answer_and_stop(tmp_path: Path, home: Path) -> None:
     long = " ".join(f"word{n}" for n in range(2000))
     with (
         ScriptedServer(lambda _: long, pause=0.1) as model,
@@ -330,7 +326,7 @@ def test_a_reload_in_mid_answer_finds_question_answer_and_stop(tmp_path: Path, h
         page = context.new_page()
         page.goto(url)
         page.get_by_text("What would you like to know?").wait_for()
-        ask(page, "How heavy is the heart of a blue whale?")  # the first question: nothing is kept of it yet
+        ask(page, "How heavy is the heart of a blue whale?")  # the first question: nothing is saved yet
         page.get_by_text("word5", exact=False).wait_for()
         page.reload()
         page.get_by_text("word9", exact=False).wait_for()
@@ -343,7 +339,7 @@ def test_a_reload_in_mid_answer_finds_question_answer_and_stop(tmp_path: Path, h
         assert len(answers(page)) == 2
 
 
-def test_the_newest_question_and_its_answer_are_in_sight(tmp_path: Path, home: Path) -> None:
+def test_the_newest_question_and_its_answer_are_visible(tmp_path: Path, home: Path) -> None:
     with (
         app(home, tmp_path, QUIRE_MODEL="quotes") as url,
         browser(tmp_path / "profile", height=700) as context,
@@ -352,7 +348,7 @@ def test_the_newest_question_and_its_answer_are_in_sight(tmp_path: Path, home: P
         page.goto(url)
         page.get_by_text("What would you like to know?").wait_for()
         for number in range(1, 5):
-            if number == 4:  # also for whoever had gone up to read
+            if number == 4:  # also if the reader had scrolled up
                 page.mouse.move(700, 300)
                 page.mouse.wheel(0, -5000)
                 page.wait_for_timeout(500)
@@ -367,7 +363,7 @@ def test_the_newest_question_and_its_answer_are_in_sight(tmp_path: Path, home: P
             )
 
 
-def test_an_answer_that_came_at_once_is_shown_from_its_question_on(tmp_path: Path, home: Path) -> None:
+def test_a_quick_answer_is_shown_from_its_question_on(tmp_path: Path, home: Path) -> None:
     with (
         app(home, tmp_path, QUIRE_MODEL="quotes") as url,
         browser(tmp_path / "profile", height=430) as context,
@@ -412,7 +408,7 @@ def test_nothing_is_wider_than_the_window(tmp_path: Path, home: Path, width: int
 
 
 def _check_zoom(page: Any) -> None:
-    """Each step is a share of the room that the page has, whatever the width of the window."""
+    """Check that each zoom step is a percentage of the panel's width, in any window."""
     measure = "image => [image.clientWidth, image.closest('[class*=st-key-page_picture]').clientWidth]"
     for percent, step in ((100, "+"), (150, "+"), (200, "−"), (150, "−"), (100, "−"), (75, "+"), (100, "")):
         image = page.locator(f".st-key-page_picture_{percent} img")
@@ -425,7 +421,7 @@ def _check_zoom(page: Any) -> None:
 
 
 @pytest.mark.parametrize("dark", [False, True])
-def test_words_on_filled_buttons_can_be_read(tmp_path: Path, home: Path, dark: bool) -> None:
+def test_text_on_primary_buttons_has_enough_contrast(tmp_path: Path, home: Path, dark: bool) -> None:
     with (
         app(home, tmp_path, QUIRE_MODEL="quotes") as url,
         browser(tmp_path / "profile", dark=dark) as context,
@@ -443,10 +439,10 @@ def test_words_on_filled_buttons_can_be_read(tmp_path: Path, home: Path, dark: b
 
 
 def _contrast(one: str, other: str) -> float:
-    """Return the contrast of two colours as WCAG 2.2 counts it."""
+    """Return the contrast ratio of two colors by WCAG 2.2."""
 
-    def luminance(colour: str) -> float:
-        parts = [int(number) / 255 for number in re.findall(r"\d+", colour)[:3]]
+    def luminance(color: str) -> float:
+        parts = [int(number) / 255 for number in re.findall(r"\d+", color)[:3]]
         linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
         return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 

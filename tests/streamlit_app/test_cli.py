@@ -15,7 +15,7 @@ from streamlit_app.settings import AppConfig
 from tests.streamlit_app.browsing import ROOT, app
 
 
-def test_the_command_listens_on_loopback_counts_nobody_and_shows_no_stack_traces() -> None:
+def test_the_command_listens_on_loopback_without_statistics_or_stack_traces() -> None:
     words = command(AppConfig())
     options = dict(zip(words[5::2], words[6::2], strict=True))
     assert words[1:4] == ["-m", "streamlit_app.serve", "run"]
@@ -26,11 +26,11 @@ def test_the_command_listens_on_loopback_counts_nobody_and_shows_no_stack_traces
     assert options["--server.maxUploadSize"] == "200"
 
 
-def test_the_password_is_not_among_the_words_that_every_user_can_list() -> None:
+def test_the_password_is_not_on_the_command_line() -> None:
     assert "open sesame" not in " ".join(command(AppConfig(address="0.0.0.0", password="open sesame")))
 
 
-def test_the_packages_are_on_the_path_of_what_is_served() -> None:
+def test_the_page_can_import_the_packages() -> None:
     assert environment(AppConfig())["PYTHONPATH"].split(os.pathsep)[0] == str(ROOT)
 
 
@@ -42,17 +42,17 @@ def test_the_packages_are_on_the_path_of_what_is_served() -> None:
         ("0.0.0.0", f"http://{socket.gethostname()}:8501"),
     ],
 )
-def test_the_address_is_one_that_a_browser_can_open(address: str, expected: str) -> None:
+def test_the_url_can_be_opened_in_a_browser(address: str, expected: str) -> None:
     assert url(AppConfig(address=address, password="long enough")) == expected
 
 
-def test_beyond_this_machine_it_does_not_start_without_a_password(capsys) -> None:
+def test_it_does_not_start_on_the_network_without_a_password(capsys) -> None:
     assert main(["--address", "0.0.0.0"]) == 2
     said = capsys.readouterr().err
     assert "no password is set" in said and "QUIRE_APP_PASSWORD" in said
 
 
-def test_a_taken_port_is_named_with_a_free_one(capsys) -> None:
+def test_a_port_in_use_is_named(capsys) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -72,14 +72,14 @@ def test_help_ends_with_commands_that_work() -> None:
     assert "examples:\n  quire app" in done.stdout
 
 
-def test_the_page_is_served_and_foreign_pages_cannot_open_its_socket(tmp_path) -> None:
+def test_the_page_is_served_and_other_sites_cannot_connect_to_it(tmp_path) -> None:
     named = "https://quire.example"
     with app(tmp_path / "home", tmp_path, QUIRE_MODEL="quotes", QUIRE_APP_ORIGINS=named) as address:
         assert b"<!" in urllib.request.urlopen(address, timeout=20).read(2000)
         said = (tmp_path / "app.log").read_text()
         assert f"quire is at {address}" in said
         host, port = address.removeprefix("http://").split(":")
-        # a page of another site that knows this port: the browser would send its origin along
+        # a page of another site that knows the port: browsers send its origin
         for origin, allowed in (("http://evil.example", False), (named, True), (address, True)):
             with socket.create_connection((host, int(port)), timeout=30) as line:
                 line.sendall(

@@ -1,4 +1,4 @@
-"""docker-compose.yml as far as it can be read without a container engine."""
+"""docker-compose.yml, checked without a container engine."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def test_every_port_is_on_loopback() -> None:
     assert all(port.startswith("127.0.0.1:") for port in ports)
 
 
-def test_every_service_is_checked_and_what_it_keeps_has_a_name() -> None:
+def test_every_service_has_a_health_check_and_named_volumes() -> None:
     for name, service in SERVICES.items():
         assert service["healthcheck"]["test"], name
         assert all(re.match(r"[a-z]+:/", volume) for volume in service["volumes"]), name
@@ -50,7 +50,7 @@ def test_the_image_holds_every_package_that_is_installed() -> None:
     assert copied == ["quire", "ingest", "assistant", "finetune", "streamlit_app"]
 
 
-def test_the_settings_that_the_page_is_given_are_settings_it_knows() -> None:
+def test_the_page_knows_every_setting_that_it_is_given() -> None:
     from assistant.config import ENVIRONMENT as ASSISTANT
     from ingest.config import ENVIRONMENT as INGEST
     from streamlit_app.settings import ENVIRONMENT as APP

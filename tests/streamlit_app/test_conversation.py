@@ -46,7 +46,7 @@ def test_cutting_removes_the_turns_from_the_history_as_well(tmp_path) -> None:
     assert [turn.answer.text for turn in history.turns(conversation.id)] == ["one", "four"]
 
 
-def test_without_a_history_nothing_is_written_and_the_export_still_has_it_all(tmp_path) -> None:
+def test_without_a_history_nothing_is_saved_and_the_export_is_complete(tmp_path) -> None:
     conversation = OpenConversation("default")
     conversation.add(answer("one"), None)
     conversation.cut(5, None)
@@ -55,7 +55,7 @@ def test_without_a_history_nothing_is_written_and_the_export_still_has_it_all(tm
     assert not conversation.saved and list(tmp_path.iterdir()) == []
 
 
-def test_two_answers_at_once_both_arrive(tmp_path) -> None:
+def test_two_answers_at_the_same_time_are_both_added(tmp_path) -> None:
     history = History(tmp_path)
     conversation = OpenConversation("default")
     threads = [threading.Thread(target=conversation.add, args=(answer(str(n)), lambda: history)) for n in range(8)]

@@ -32,7 +32,7 @@ def until(true, seconds: float = 15.0) -> None:
 
 
 @pytest.mark.parametrize("pause", [0.004, 0.02, 0.08])
-def test_after_a_stop_the_server_says_at_most_one_word_more(tmp_path, pause: float) -> None:
+def test_after_a_stop_the_server_sends_at_most_one_more_word(tmp_path, pause: float) -> None:
     kept: list[Answer] = []
     with ScriptedServer(lambda _: LONG, pause=pause) as server:
         generation = begin(server, kept, tmp_path)
@@ -47,7 +47,7 @@ def test_after_a_stop_the_server_says_at_most_one_word_more(tmp_path, pause: flo
     assert len(kept[0].text.split()) <= before + 1
 
 
-def test_a_stop_before_the_first_word_ends_it_at_the_server(tmp_path) -> None:
+def test_a_stop_before_the_first_word_stops_the_server(tmp_path) -> None:
     kept: list[Answer] = []
     with ScriptedServer(lambda _: LONG, silence=20) as server:
         generation = begin(server, kept, tmp_path)
@@ -61,7 +61,7 @@ def test_a_stop_before_the_first_word_ends_it_at_the_server(tmp_path) -> None:
     assert kept[0].text == ""
 
 
-def test_a_server_that_dies_in_mid_answer_leaves_what_it_had_said(tmp_path) -> None:
+def test_when_the_server_dies_the_text_so_far_is_kept(tmp_path) -> None:
     kept: list[Answer] = []
     with ScriptedServer(lambda _: LONG, pause=0.01) as server:
         generation = begin(server, kept, tmp_path)
@@ -100,7 +100,7 @@ def test_a_bug_shows_no_stack_trace_but_is_in_the_log(caplog) -> None:
     assert "secret detail" in caplog.text
 
 
-def test_waiting_returns_at_once_when_there_is_something_newer() -> None:
+def test_wait_returns_at_once_if_there_is_something_newer() -> None:
     generation = Generation("?", lambda: 1 / 0, lambda _: None)
     until(lambda: generation.done)
     started = time.monotonic()

@@ -34,7 +34,7 @@ def dropped(path: Path, name: str = "") -> tuple[str, io.BytesIO]:
     return name or path.name, io.BytesIO(path.read_bytes())
 
 
-def test_every_dropped_file_stands_in_the_report_once(config, tmp_path):
+def test_every_file_is_in_the_report_once(config, tmp_path):
     jobs = Jobs(config.home, lambda _: None)
     good, other = write_facts(tmp_path)
     broken = ("broken.pdf", io.BytesIO(b"no PDF at all"))
@@ -49,7 +49,7 @@ def test_every_dropped_file_stands_in_the_report_once(config, tmp_path):
     assert [line.state for line in again.lines()] == ["unchanged"]
 
 
-def test_names_from_the_sender_never_become_paths(config, tmp_path):
+def test_uploaded_names_never_become_paths(config, tmp_path):
     jobs = Jobs(config.home, lambda _: None)
     good = write_pdf(tmp_path / "good.pdf", FACTS["whales.pdf"])
     before = {p for p in tmp_path.rglob("*")}
@@ -60,7 +60,7 @@ def test_names_from_the_sender_never_become_paths(config, tmp_path):
     assert all(config.home in p.parents or p == config.home for p in new)
 
 
-def test_two_files_of_one_name_become_two_documents(config, tmp_path):
+def test_two_files_with_the_same_name_become_two_documents(config, tmp_path):
     jobs = Jobs(config.home, lambda _: None)
     good, other = write_facts(tmp_path)
     finish(jobs.start(config, [dropped(good, "report.pdf"), dropped(other, "report.pdf")]))
@@ -75,7 +75,7 @@ def test_uploaded_bytes_are_deleted_when_the_ingest_ends(config, tmp_path):
     assert list((config.home / "uploads").iterdir()) == []
 
 
-def test_an_encrypted_file_waits_for_its_password_and_holds_up_no_other(config, tmp_path):
+def test_an_encrypted_file_waits_for_its_password_and_delays_no_other(config, tmp_path):
     jobs = Jobs(config.home, lambda _: None)
     locked = write_pdf(tmp_path / "locked.pdf", FACTS["whales.pdf"], password="krill")
     good = write_pdf(tmp_path / "good.pdf", FACTS["bridges.pdf"])
@@ -83,26 +83,26 @@ def test_an_encrypted_file_waits_for_its_password_and_holds_up_no_other(config, 
     assert {line.name: line.state for line in first.lines()} == {"good.pdf": "added", "locked.pdf": "locked"}
     wrong = finish(jobs.unlock(first, config, "locked.pdf", "plankton"))
     assert [(line.state, "wrong password" in line.text) for line in wrong.lines()] == [("locked", True)]
-    assert [line.name for line in first.lines()] == ["good.pdf"], "it stands in one report only"
+    assert [line.name for line in first.lines()] == ["good.pdf"], "it is in one report only"
     right = finish(jobs.unlock(wrong, config, "locked.pdf", "krill"))
     assert [line.state for line in right.lines()] == ["added"]
     assert list((config.home / "uploads").iterdir()) == []
 
 
-def test_a_library_is_written_by_one_ingest_at_a_time_and_others_go_on(config, tmp_path):
+def test_one_ingest_at_a_time_writes_to_a_library_while_other_libraries_continue(config, tmp_path):
     jobs = Jobs(config.home, lambda _: None)
     good, other = write_facts(tmp_path)
     first = jobs.start(config, [dropped(good)])
     second = jobs.start(config, [dropped(other)])
     elsewhere = jobs.start(replace(config, library="elsewhere"), [dropped(good)])
     assert [job.id for job in jobs.of(config.library)] == [second.id, first.id]
-    assert elsewhere in jobs.active()
+    assert elsewhere.active
     for job in (first, second, elsewhere):
         assert finish(job).status == "done"
     assert first.finished_at <= second.finished_at
 
 
-def test_what_is_stopped_while_it_waits_never_begins(config, tmp_path):
+def test_a_job_that_is_stopped_while_waiting_never_starts(config, tmp_path):
     jobs = Jobs(config.home, lambda _: None)
     good, other = write_facts(tmp_path)
     first = jobs.start(config, [dropped(good)])
@@ -113,7 +113,7 @@ def test_what_is_stopped_while_it_waits_never_begins(config, tmp_path):
     assert (second.status, second.report) == ("stopped", None)
 
 
-def test_a_running_ingest_is_stopped_and_goes_on_when_dropped_again(config, tmp_path):
+def test_a_stopped_ingest_continues_when_its_files_are_added_again(config, tmp_path):
     jobs = Jobs(config.home, lambda _: None)
     files = [write_pdf(tmp_path / f"{n}.pdf", [f"Fact number {n}: the answer is {n * 7}."]) for n in range(12)]
     job = jobs.start(config, [dropped(path) for path in files])
@@ -129,18 +129,18 @@ def test_a_running_ingest_is_stopped_and_goes_on_when_dropped_again(config, tmp_
     assert len(again.lines()) == 12
 
 
-def test_each_job_tells_that_its_library_changed(config, tmp_path):
-    told: list[str] = []
-    jobs = Jobs(config.home, told.append)
+def test_each_job_reports_that_its_library_changed(config, tmp_path):
+    changed: list[str] = []
+    jobs = Jobs(config.home, changed.append)
     finish(jobs.start(config, [dropped(write_facts(tmp_path)[0])]))
     end = time.monotonic() + 5
-    while not told:
+    while not changed:
         assert time.monotonic() < end
         time.sleep(0.01)
-    assert told == ["default"]
+    assert changed == ["default"]
 
 
-def test_an_embedder_that_cannot_be_had_is_said_and_the_next_job_still_runs(config, tmp_path):
+def test_a_missing_embedder_fails_the_job_and_the_next_one_still_runs(config, tmp_path):
     jobs = Jobs(config.home, lambda _: None)
     good = write_facts(tmp_path)[0]
     failed = finish(jobs.start(replace(config, embedder="minilm:/nowhere"), [dropped(good)]))
@@ -148,7 +148,7 @@ def test_an_embedder_that_cannot_be_had_is_said_and_the_next_job_still_runs(conf
     assert finish(jobs.start(config, [dropped(good)])).status == "done"
 
 
-def test_bytes_that_the_disk_does_not_take_are_said(config, tmp_path):
+def test_a_full_disk_is_an_error_with_a_hint(config, tmp_path):
     class Torn(io.BytesIO):
         def read(self, *_: object) -> bytes:
             raise OSError(28, "No space left on device")

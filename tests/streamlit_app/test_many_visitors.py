@@ -1,4 +1,4 @@
-"""Fifty visitors of one real server, each on a socket as a browser opens it: own answers, no errors, memory flat."""
+"""Fifty visitors of one server, each with a socket like a browser's: right answers, flat memory."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ OPENED = "opened in March 1890"
 
 
 class Visitor:
-    """One browser's side of the socket: sends what a browser sends, keeps the texts that it would show."""
+    """The browser's side of a socket: sends its messages and keeps the texts that it would show."""
 
     def __init__(self, socket: Any) -> None:
         self.socket = socket
@@ -33,7 +33,7 @@ class Visitor:
         self.errors: list[str] = []
 
     async def run(self, question: str | None = None) -> list[str]:
-        """Have the page drawn, with a question typed in if there is one; return its texts once it stands still."""
+        """Run the page, with a question if there is one, and return its texts when it is complete."""
         from streamlit.proto.BackMsg_pb2 import BackMsg
 
         message = BackMsg()
@@ -76,7 +76,7 @@ class Visitor:
 
 
 async def visit(url: str, question: str, expected: str, other: str) -> tuple[list[str], float]:
-    """Open the page, ask, leave; return what was wrong and how many seconds the answer took."""
+    """Open the page and ask; return what was wrong and how many seconds the answer took."""
     address = url.replace("http://", "ws://") + "/_stcore/stream"
     async with websockets.connect(
         address, subprotocols=["streamlit"], origin=url, max_size=None, open_timeout=60
@@ -94,7 +94,7 @@ async def visit(url: str, question: str, expected: str, other: str) -> tuple[lis
 
 
 def resident_mb(port: str) -> float:
-    """Return the memory of the process that was started with this port."""
+    """Return the memory of the process that listens on this port."""
     for process in Path("/proc").glob("[0-9]*"):
         try:
             words = (process / "cmdline").read_bytes().split(b"\0")
@@ -113,7 +113,7 @@ def test_fifty_visitors_at_once_get_their_own_answers_and_memory_stays_flat(tmp_
         pairs = [(QUESTION, HEART, OPENED), (BRIDGE, OPENED, HEART)]
         return await asyncio.gather(*(visit(url, *pairs[n % 2]) for n in range(VISITORS)))
 
-    # nothing is kept of these: a list of conversations that grows would be memory that grows rightly
+    # nothing is saved: a growing list of conversations would rightly need more memory
     (home / "quire.toml").write_text("[assistant]\nkeep_conversations = false\n")
     with app(home, tmp_path, QUIRE_MODEL="quotes") as url:
         sizes, seconds = [], []

@@ -1,4 +1,4 @@
-"""The cited page as a picture: marks at their exact place, also on rotated pages and in columns."""
+"""The cited page as an image: marks at their exact place, also on rotated pages and in columns."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_the_quote_is_stronger_than_the_passage_and_each_covers_its_lines(tmp_pa
 
 
 @pytest.mark.parametrize("turn", [0, 90, 180, 270])
-def test_marks_stand_on_the_words_of_a_rotated_page(tmp_path: Path, turn: int) -> None:
+def test_marks_cover_the_words_of_a_rotated_page(tmp_path: Path, turn: int) -> None:
     write_pdf(tmp_path / "a.pdf", ["One line only stands on this page."])
     writer = pypdf.PdfWriter(tmp_path / "a.pdf")
     writer.pages[0].rotate(turn)
@@ -94,14 +94,14 @@ def test_in_two_columns_only_the_column_of_the_quote_is_marked(tmp_path: Path) -
     assert marked[3] - marked[1] < 90
 
 
-def test_scale_is_pixels_a_point(tmp_path: Path) -> None:
+def test_scale_is_pixels_per_point(tmp_path: Path) -> None:
     path = write_pdf(tmp_path / "a.pdf", [SENTENCES])
     small = Image.open(io.BytesIO(marked_page(path, 1, passage=None, quote=None, scale=1))).size
     large = Image.open(io.BytesIO(marked_page(path, 1, passage=None, quote=None, scale=3))).size
     assert (round(large[0] / small[0]), round(large[1] / small[1])) == (3, 3)
 
 
-def test_a_page_that_is_not_there_is_an_error_that_says_how_many_are(tmp_path: Path) -> None:
+def test_a_missing_page_is_an_error_with_the_number_of_pages(tmp_path: Path) -> None:
     path = write_pdf(tmp_path / "a.pdf", [SENTENCES])
     with pytest.raises(UnreadablePDF, match="it has 1"):
         marked_page(path, 9, passage=None, quote=None, scale=1)

@@ -34,7 +34,7 @@ def test_only_loopback_needs_no_password(address: str | None, own: bool) -> None
     check_password_set(AppConfig(password="long enough"), address)
 
 
-def test_a_short_password_and_a_port_that_cannot_be_are_refused() -> None:
+def test_invalid_settings_are_refused_with_a_hint() -> None:
     with pytest.raises(UsageError, match="at least 8"):
         AppConfig(password="short")
     with pytest.raises(UsageError, match="1 to 65535"):

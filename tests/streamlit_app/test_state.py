@@ -18,7 +18,7 @@ def test_a_citation_opens_its_page_with_passage_and_quote() -> None:
     assert ShownPage.of_citation(cited, None).passage is None
 
 
-def test_turning_keeps_the_marks_where_they_belong() -> None:
+def test_turning_the_page_keeps_the_marks_on_their_page() -> None:
     session = Session("default", OpenConversation("default"))
     session.turn_page(3)
     assert session.page is None, "nothing is shown, so nothing is turned"

@@ -32,14 +32,14 @@ def test_an_answer_keeps_every_letter_and_no_tag(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", EVIL)
-def test_a_label_leaves_markdown_nothing_to_read(text: str) -> None:
+def test_a_label_has_no_unescaped_markdown(text: str) -> None:
     shown = label(text)
     assert "\n" not in shown and "\x1b" not in shown
     assert not re.search(r"(?<!\\)[<>\[\]()$:#*_`!|~{}]", shown)
     assert "://" not in shown.replace("\\", "")
 
 
-def test_addresses_in_a_label_are_no_links() -> None:
+def test_urls_in_a_label_do_not_become_links() -> None:
     shown = label("see www.evil.example, https://evil.example, mail me@evil.example").replace("\\", "")
     assert "www." not in shown and "://" not in shown and "me@" not in shown
     assert shown.replace("\u2060", "") == "see www.evil.example, https://evil.example, mail me@evil.example"
@@ -61,11 +61,11 @@ def test_overlapping_spans_lose_no_letter() -> None:
     ("page", "printed", "expected"),
     [(3, "3", "page 3"), (3, "", "page 3"), (3, "iii", "page 3 (printed iii)")],
 )
-def test_a_page_is_said_with_its_printed_label_where_that_differs(page: int, printed: str, expected: str) -> None:
+def test_a_page_is_named_with_its_printed_number_if_that_differs(page: int, printed: str, expected: str) -> None:
     assert page_words(page, printed) == expected
 
 
-def test_sizes_and_times_are_said_as_people_read_them() -> None:
+def test_sizes_and_durations_have_readable_units() -> None:
     assert [size_words(n) for n in (0, 10, 1500, 2_500_000, 4_700_000_000)] == [
         "0 kB",
         "1 kB",
@@ -76,13 +76,13 @@ def test_sizes_and_times_are_said_as_people_read_them() -> None:
     assert [time_words(s) for s in (0.1, 42, 240, 7200)] == ["1 s", "42 s", "4 min", "2.0 h"]
 
 
-def test_a_long_quote_ends_between_words_and_says_that_it_goes_on() -> None:
+def test_a_long_quote_is_cut_between_words_with_an_ellipsis() -> None:
     assert shortened("one  two\nthree", 13) == "one two three"
     assert shortened("one two three", 12) == "one two …"
     assert shortened("onetwothree", 5) == "onetw …"
 
 
-def test_a_notice_behind_a_full_stop_begins_with_a_capital() -> None:
+def test_a_sentence_starts_with_a_capital() -> None:
     assert sentence("the text is mostly not English") == "The text is mostly not English"
     assert sentence("") == ""
 
