@@ -35,7 +35,7 @@ class IngestConfig:
     weaviate_replicas: int = 1  # copies of each shard, given at creation
     weaviate_shards: int = 0  # shards of a collection, given at creation; 0 = the server's choice
     weaviate_consistency: str = "QUORUM"  # ONE | QUORUM | ALL
-    weaviate_linger_seconds: float = 0.0  # how long the embedded server waits for another command after the last
+    weaviate_idle_seconds: float = 0.0  # how long the embedded server waits for another command after the last
     ollama_host: str = ""  # address of Ollama; empty = the usual places are tried
     openai_base_url: str = ""  # OpenAI-compatible endpoint for embeddings
     openai_api_key: str = ""  # its key
@@ -67,7 +67,7 @@ _LEAST: tuple[tuple[str, float, str], ...] = (
     ("link_megabytes", 1, "use at least 1 MB"),
     ("link_seconds", 1, "use at least 1 second"),
     ("weaviate_replicas", 1, "use at least 1"),
-    ("weaviate_linger_seconds", 0, "use 0 to stop it with the last command, or a number of seconds"),
+    ("weaviate_idle_seconds", 0, "use 0 to stop it with the last command, or a number of seconds"),
     ("weaviate_shards", 0, "use 0 for the server's choice, or a number of shards"),
 )
 

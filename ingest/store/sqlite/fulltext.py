@@ -1,4 +1,4 @@
-"""The text index beside a library's file: derived from it, brought in step with it, and made anew when it cannot be read."""
+"""The text index beside a library's file: derived from it, updated with it, and rebuilt if damaged."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from ingest.text.terms import query_terms
 
 logger = logging.getLogger(__name__)
 
-_HEAP = 64_000_000  # bytes the index writer may use; 15 MB is the least tantivy takes
-_PATIENCE = 20.0  # seconds to wait for another process that is writing the index
-_STATE_KEY = -1  # document key of the one entry that says what the index holds
+_HEAP = 64_000_000  # bytes for the index writer; tantivy needs at least 15 MB
+_LOCK_TIMEOUT_SECONDS = 20.0  # for another process that is writing the index
+_STATE_KEY = -1  # document key of the one entry that describes the index
 
 
 @dataclass(frozen=True)
 class Source:
-    """What the library's file holds at one moment, as the index needs it."""
+    """The content of a library's file in one transaction, as the index needs it."""
 
-    library: str  # the library's own random id
-    generation: int  # goes up with every change of the library
+    library: str  # its random id
+    generation: int  # increases with every change of the library
     versions: dict[int, int]  # document key -> generation of its last change
-    passages: Callable[[int], Iterator[tuple[int, str]]]  # document key -> (row, text) of its passages
+    chunks: Callable[[int], Iterator[tuple[int, str]]]  # document key -> (row, text) of its chunks
 
 
 class IndexDamaged(ValueError):
-    """The index's files cannot be read; the index is made anew from the library's file."""
+    """The files of the index cannot be read; it is rebuilt from the library's file."""
 
 
 @contextlib.contextmanager
@@ -40,14 +40,14 @@ def _panics_caught() -> Iterator[None]:
     try:
         yield
     except BaseException as exc:
-        # tantivy's panics on damaged files come as a BaseException of a class that cannot be imported
+        # tantivy panics on damaged files, with a BaseException whose class cannot be imported
         if type(exc).__name__ != "PanicException":
             raise
         raise IndexDamaged(str(exc)) from exc
 
 
 class Fulltext:
-    """BM25 over stemmed terms by tantivy; on a disk that cannot be written the index is kept in memory instead.
+    """BM25 over stemmed terms by tantivy; kept in memory if the disk cannot be written.
 
     One thread at a time calls it; other processes may read and write the same folder.
     """
@@ -60,7 +60,7 @@ class Fulltext:
         self._in_memory = False
 
     def holds(self, library: str, generation: int) -> bool | None:
-        """Say whether the index is in step with the file: True, False where it is behind, None where it is ahead."""
+        """Return True if the index is up to date, False if it is behind the file, None if it is ahead."""
         if not self._is_of(library) or self._generation() < generation:
             self._reload()
         if not self._is_of(library):
@@ -68,21 +68,21 @@ class Fulltext:
         return None if self._generation() > generation else self._generation() == generation
 
     def update(self, source: Source) -> None:
-        """Bring the index in step with the library's file; what is in step already is not indexed again."""
+        """Update the index from the library's file; only changed documents are indexed again."""
         try:
             with _panics_caught():
                 self._write(source)
         except (OSError, ValueError) as exc:
             if self._in_memory:
                 raise
-            # a full or read-only disk, a damaged index, or another process writing for longer than we wait:
-            # whoever asks still gets an answer
+            # A full or read-only disk, a damaged index, or another process that writes for longer than we wait:
+            # the question still gets an answer.
             logger.info("text index %s: %s; it is kept in memory", self._folder, exc)
             self._index, self._searcher, self._state, self._in_memory = None, None, None, True
             self._write(source)
 
     def search(self, query: str, limit: int, documents: Collection[int] | None) -> list[tuple[int, float]]:
-        """Return (row, BM25 score) of the best passages, best first; raises IndexDamaged where the files are."""
+        """Return (row, BM25 score) of the best chunks, best first; raises IndexDamaged."""
         wanted = query_terms(query)
         if self._searcher is None or not wanted or limit <= 0 or (documents is not None and not documents):
             return []
@@ -90,7 +90,7 @@ class Fulltext:
             return self._search(wanted, limit, documents)
 
     def discard(self) -> None:
-        """Throw the index away, so that the next update makes it anew."""
+        """Delete the index, so that the next update rebuilds it."""
         self.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -108,7 +108,7 @@ class Fulltext:
         return sorted(found, key=lambda hit: (-hit[1], hit[0]))
 
     def close(self) -> None:
-        """Let go of the index's files."""
+        """Close the files of the index."""
         self._index = self._searcher = self._state = None
 
     def _write(self, source: Source) -> None:
@@ -116,12 +116,12 @@ class Fulltext:
         writer = self._writer()
         try:
             self._reload()  # another process may have written while we waited for the writer
-            self._bring_in_step(writer, source)
+            self._update_documents(writer, source)
         finally:
             writer.wait_merging_threads()
         self._reload()
 
-    def _bring_in_step(self, writer: Any, source: Source) -> None:
+    def _update_documents(self, writer: Any, source: Source) -> None:
         import tantivy
 
         held: dict[int, int] = {}
@@ -129,16 +129,16 @@ class Fulltext:
             held = {int(key): version for key, version in self._state["versions"].items()}
             if self._generation() > source.generation:
                 return
-        gone = [key for key, version in held.items() if source.versions.get(key) != version]
-        if not held or len(gone) > len(held) // 4:
-            # so many deletions would leave their disk to later merges: start over
+        stale = [key for key, version in held.items() if source.versions.get(key) != version]
+        if not held or len(stale) > len(held) // 4:
+            # so many deletions would free their disk space only at a later merge: start over
             writer.delete_all_documents()
-            held, gone = {}, []
-        for key in gone:
+            held, stale = {}, []
+        for key in stale:
             writer.delete_documents_by_term("document", key)
         for key, version in source.versions.items():
             if held.get(key) != version:
-                for row, text in source.passages(key):
+                for row, text in source.chunks(key):
                     writer.add_document(tantivy.Document(text=text, row=row, document=key))
         state = {"library": source.library, "generation": source.generation, "versions": source.versions}
         writer.delete_documents_by_term("document", _STATE_KEY)
@@ -147,7 +147,7 @@ class Fulltext:
         writer.garbage_collect_files()
 
     def _writer(self) -> Any:
-        deadline = time.monotonic() + _PATIENCE
+        deadline = time.monotonic() + _LOCK_TIMEOUT_SECONDS
         while True:
             try:
                 return self._index.writer(_HEAP, 1)
@@ -169,7 +169,7 @@ class Fulltext:
             with _panics_caught():
                 self._index = tantivy.Index(_schema(), str(self._folder))
         except ValueError as exc:
-            logger.info("text index %s is made anew: %s", self._folder, exc)
+            logger.info("text index %s is rebuilt: %s", self._folder, exc)
             damaged = self._folder.with_name(f"{self._folder.name}.damaged-{time.time_ns()}")
             self._folder.rename(damaged)
             shutil.rmtree(damaged, ignore_errors=True)
@@ -177,7 +177,7 @@ class Fulltext:
             self._index = tantivy.Index(_schema(), str(self._folder))
 
     def _reload(self) -> None:
-        """Look at what was last committed, by whichever process."""
+        """Load the last commit of any process."""
         import tantivy
 
         try:
@@ -210,7 +210,7 @@ def _schema() -> Any:
     import tantivy
 
     builder = tantivy.SchemaBuilder()
-    # positions are left out: no phrase is ever searched
+    # without positions: phrases are never searched
     builder.add_text_field("text", stored=False, tokenizer_name="en_stem", index_option="freq")
     builder.add_integer_field("row", stored=False, fast=True)
     builder.add_integer_field("document", stored=False, indexed=True)

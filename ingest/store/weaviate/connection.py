@@ -1,4 +1,4 @@
-"""A live connection to one Weaviate server: its address, the checks on opening it, and calls that fail within seconds."""
+"""A connection to one Weaviate server: address, checks on opening, and calls that fail within seconds."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from ingest.config import IngestConfig
 from ingest.errors import StoreError, StoreUnreachable
 from quire import UsageError
 
-OLDEST = (1, 38)  # servers before it let a caller past the access rules: CVE-2026-11500
+MIN_VERSION = (1, 38)  # older servers let a caller past the access rules: CVE-2026-11500
 _CONNECT_SECONDS = 5.0
 _QUERY_SECONDS = 30
 _INSERT_SECONDS = 120
-_LOOK_SECONDS = 0.25  # how often a call that takes long asks whether the server is still there
+_POLL_SECONDS = 0.25  # between two checks that the server still answers, during a long call
 _CLOUD = (".weaviate.cloud", ".weaviate.network", ".weaviate.io", ".semi.technology")
 
 Result = TypeVar("Result")
@@ -28,7 +28,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Address:
-    """Where the two sides of a server are."""
+    """The HTTP and gRPC addresses of a server."""
 
     host: str
     port: int
@@ -36,7 +36,7 @@ class Address:
     grpc_host: str
     grpc_port: int
     grpc_secure: bool
-    embedded: bool = False  # ours, which the next command starts again
+    embedded: bool = False  # our own server, which the next command starts again
 
     @property
     def url(self) -> str:
@@ -50,7 +50,7 @@ class Address:
 
 
 def parse_address(url: str, grpc_url: str = "") -> Address:
-    """Return the addresses that WEAVIATE_URL and WEAVIATE_GRPC_URL name; raises UsageError for what cannot be one."""
+    """Return the addresses in WEAVIATE_URL and WEAVIATE_GRPC_URL; raises UsageError for an invalid one."""
     url, grpc_url = url.strip(), grpc_url.strip()
     if "://" not in url:
         url = f"{'https' if url.split(':')[0].endswith(_CLOUD) else 'http'}://{url}"
@@ -60,7 +60,7 @@ def parse_address(url: str, grpc_url: str = "") -> Address:
     if parts.path.rstrip("/") not in ("", "/v1"):
         raise UsageError(
             f"WEAVIATE_URL has the path {parts.path!r}",
-            "Weaviate's client reaches servers at the root only: give the server a host name or port of its own",
+            "Weaviate's client only supports servers at the root path: give the server its own host name or port",
         )
     host, secure = str(parts.hostname), parts.scheme == "https"
     cloud = host.endswith(_CLOUD)
@@ -77,21 +77,21 @@ def parse_address(url: str, grpc_url: str = "") -> Address:
 
 
 class Connection:
-    """One checked connection; safe in several threads. `call` runs what speaks to the server."""
+    """One checked connection; safe in several threads. All requests go through `call`."""
 
     def __init__(self, address: Address, client: Any, leave: Callable[[], None]) -> None:
         self.address, self.client, self._leave = address, client, leave
         self._closed = False
 
     def call(self, step: Callable[[], Result]) -> Result:
-        """Run one request and return its answer; raises StoreUnreachable soon after the server has gone.
+        """Run one request and return its answer; raises StoreUnreachable soon after the server stops answering.
 
-        Weaviate's client repeats a request to a dead server for a minute, a batch for half an hour. The request runs in
-        a thread of its own, and whoever waits for it looks after the server.
+        Weaviate's client retries a request to a dead server for a minute, a batch for half an hour. So the request runs
+        in its own thread, and this one polls the server.
         """
         if self._closed:
             raise StoreError("the library was closed", "open it again")
-        self._check_there()
+        self._check_reachable()
         outcome: list[Result] = []
         failure: list[BaseException] = []
         done = threading.Event()
@@ -105,16 +105,16 @@ class Connection:
                 done.set()
 
         threading.Thread(target=run, daemon=True).start()
-        while not done.wait(_LOOK_SECONDS):
-            self._check_there()
+        while not done.wait(_POLL_SECONDS):
+            self._check_reachable()
         if failure:
             if not isinstance(failure[0], StoreError):
-                self._check_there()  # a server that dies answers in many ways; that it is gone explains them all
+                self._check_reachable()  # a dying server causes many kinds of errors; that it is unreachable explains them all
             raise failure[0] if isinstance(failure[0], StoreError) else self.translate(failure[0]) from failure[0]
         return outcome[0]
 
     def translate(self, exc: BaseException) -> BaseException:
-        """Return the error of ours for one of Weaviate's client, or the same where it is none."""
+        """Return our error for one of Weaviate's client; any other exception is returned as it is."""
         from grpc import RpcError  # type: ignore[import-untyped]
         from httpx import HTTPError
         from weaviate import exceptions as known
@@ -125,63 +125,67 @@ class Connection:
             return _wrong_key(self.address)
         if "vector" in low and "length" in low:
             return StoreError(
-                f"the server refused a vector's length: {text[:300]}",
+                f"the server refused the vector length: {text[:300]}",
                 "use the embedder the library was made with, or `quire docs reindex` to change it",
             )
         if "tenant not active" in low or "tenant is not active" in low:
-            return StoreError(f"the tenant is switched off: {text[:200]}", "switch it on, or ask its administrator")
+            return StoreError(
+                f"the tenant is not active: {text[:200]}", "activate it, or ask the administrator of the server"
+            )
         if "enough weaviate nodes" in low:
             return StoreError(
-                f"the server at {self.address.url} has fewer nodes than replicas are asked for: {text[-120:]}",
-                "set weaviate_replicas to the number of its nodes at most",
+                f"the server at {self.address.url} has fewer nodes than weaviate_replicas: {text[-120:]}",
+                "set weaviate_replicas to at most the number of its nodes",
             )
         if "read-only" in low or "readonly" in low or "no space left" in low:
             return StoreError(
-                f"the server at {self.address.url} takes no writes: {text[:300]}",
+                f"the server at {self.address.url} refuses to write: {text[:300]}",
                 "free disk space on the server's machine",
             )
-        gone = (
+        unreachable = (
             known.WeaviateConnectionError,
             known.WeaviateStartUpError,
             known.WeaviateRetryError,
             known.WeaviateTimeoutError,
             known.WeaviateGRPCUnavailableError,
         )
-        if isinstance(exc, (*gone, RpcError, HTTPError)) or "unavailable" in low or "deadline" in low:
-            return _gone(self.address, text[:200])
+        if isinstance(exc, (*unreachable, RpcError, HTTPError)) or "unavailable" in low or "deadline" in low:
+            return _unreachable(self.address, text[:200])
         if isinstance(exc, known.WeaviateBaseError):
-            return StoreError(f"the server at {self.address.url} refused: {text[:500]}", "its log may say more")
+            return StoreError(
+                f"the server at {self.address.url} refused the request: {text[:500]}", "see the log of the server"
+            )
         return exc
 
     def close(self) -> None:
-        """Close the client and give back the share in an embedded server; calling it twice does nothing."""
+        """Close the client and stop using the embedded server; a second call does nothing."""
         if not self._closed:
             self._closed = True
             self.client.close()
             self._leave()
 
-    def _check_there(self) -> None:
+    def _check_reachable(self) -> None:
         try:
             socket.create_connection((self.address.grpc_host, self.address.grpc_port), _CONNECT_SECONDS).close()
         except OSError as exc:
-            raise _gone(self.address, str(exc)) from exc
+            raise _unreachable(self.address, str(exc)) from exc
 
 
 def connect(config: IngestConfig) -> Connection:
-    """Return a checked connection to the server that the settings name, starting the embedded one where that is set.
+    """Return a checked connection to the server of the settings, starting the embedded one if needed.
 
-    Raises StoreUnreachable, or StoreError for a wrong key, a wrong gRPC port, a server too old, or one of another kind.
+    Raises StoreUnreachable, or StoreError for a wrong key, a wrong gRPC port, an old server, or a server that is not Weaviate.
     """
     if config.store == "weaviate-embedded":
         from ingest.store.weaviate.embedded import join
 
-        joined = join(config.home, linger_seconds=config.weaviate_linger_seconds)
+        joined = join(config.home, idle_seconds=config.weaviate_idle_seconds)
         address = Address("127.0.0.1", joined.http_port, False, "127.0.0.1", joined.grpc_port, False, embedded=True)
         key, leave = joined.api_key, joined.leave
     else:
         if not config.weaviate_url:
             raise UsageError(
-                "no Weaviate server is named",
+                "no Weaviate server is set",
                 "set WEAVIATE_URL=http://localhost:8080, or use QUIRE_STORE=weaviate-embedded or sqlite",
             )
         address = parse_address(config.weaviate_url, config.weaviate_grpc_url)
@@ -196,24 +200,24 @@ def connect(config: IngestConfig) -> Connection:
 
 
 def _usable_key(key: str) -> str:
-    """Return the key without the line end it was pasted with; raises UsageError for what no request can carry."""
+    """Return the key without surrounding white space; raises UsageError if it is not printable ASCII."""
     key = key.strip()
     if not (key.isascii() and key.isprintable()):
         raise UsageError(
-            "WEAVIATE_API_KEY holds letters that no key has", "copy the key again: ASCII only, and in one line"
+            "WEAVIATE_API_KEY holds characters that are not printable ASCII", "copy the key again, on one line"
         )
     return key
 
 
 def _check_server(address: Address, key: str) -> None:
-    """Raise unless a Weaviate that is new enough answers there and takes the key."""
+    """Raise StoreError unless a recent Weaviate answers and accepts the key."""
     import httpx
 
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     try:
         answer = httpx.get(f"{address.url}/v1/meta", headers=headers, timeout=_CONNECT_SECONDS, trust_env=False)
     except httpx.HTTPError as exc:
-        raise _gone(address, str(exc) or type(exc).__name__) from exc
+        raise _unreachable(address, str(exc) or type(exc).__name__) from exc
     if answer.status_code in (401, 403):
         raise _wrong_key(address)
     try:
@@ -221,17 +225,17 @@ def _check_server(address: Address, key: str) -> None:
         numbers = tuple(int(part) for part in version.split("-")[0].split(".")[:2])
     except (httpx.HTTPError, ValueError, KeyError, TypeError) as exc:
         raise StoreError(
-            f"what answers at {address.url} is no Weaviate (status {answer.status_code})", "mend WEAVIATE_URL"
+            f"the server at {address.url} is not Weaviate (status {answer.status_code})", "fix WEAVIATE_URL"
         ) from exc
-    if numbers < OLDEST:
+    if numbers < MIN_VERSION:
         raise StoreError(
-            f"the Weaviate at {address.url} is version {version}, which carries CVE-2026-11500",
-            f"update it to {'.'.join(map(str, OLDEST))} or newer",
+            f"the Weaviate at {address.url} is version {version}, which has CVE-2026-11500",
+            f"update it to {'.'.join(map(str, MIN_VERSION))} or newer",
         )
 
 
 def _check_grpc(address: Address) -> None:
-    """Raise unless a gRPC server that calls itself healthy answers there."""
+    """Raise StoreError unless a gRPC server answers and reports itself as healthy."""
     import grpc
 
     options = [("grpc.default_authority", address.grpc_host)]
@@ -257,9 +261,9 @@ def _client(address: Address, key: str) -> Any:
     import weaviate
     from weaviate.classes.init import AdditionalConfig, Auth, Timeout
 
-    # without a handler Python prints its errors, whole batches long, over ours
+    # without a handler, Python would print its errors, as long as whole batches
     logging.getLogger("weaviate-client").addHandler(logging.NullHandler())
-    with _translated(address):
+    with _translate_errors(address):
         return weaviate.connect_to_custom(
             http_host=address.host,
             http_port=address.port,
@@ -268,7 +272,7 @@ def _client(address: Address, key: str) -> Any:
             grpc_port=address.grpc_port,
             grpc_secure=address.grpc_secure,
             auth_credentials=Auth.api_key(key) if key else None,
-            # its own checks ask a package index for a newer client; ours are done
+            # its checks ask a package index for a newer client; ours were made above
             skip_init_checks=True,
             additional_config=AdditionalConfig(
                 timeout=Timeout(init=_CONNECT_SECONDS, query=_QUERY_SECONDS, insert=_INSERT_SECONDS)
@@ -277,18 +281,18 @@ def _client(address: Address, key: str) -> Any:
 
 
 @contextlib.contextmanager
-def _translated(address: Address) -> Iterator[None]:
+def _translate_errors(address: Address) -> Iterator[None]:
     try:
         yield
     except Exception as exc:
         raise Connection(address, None, _nothing).translate(exc) from exc
 
 
-def _gone(address: Address, reason: str) -> StoreUnreachable:
-    first = "it is started anew:" if address.embedded else "start it or mend WEAVIATE_URL, then"
+def _unreachable(address: Address, reason: str) -> StoreUnreachable:
+    first = "it is started again:" if address.embedded else "start it or fix WEAVIATE_URL, then"
     return StoreUnreachable(
         f"no Weaviate answers at {address.url} (gRPC {address.grpc}): {reason}",
-        f"{first} run the command again; what was stored is kept, and it goes on from there",
+        f"{first} run the command again; stored documents are kept, and it continues from there",
     )
 
 
@@ -303,12 +307,12 @@ def _split(url: str, name: str) -> Any:
     try:
         parts = urlsplit(url if "://" in url else f"//{url}")
         if not parts.hostname or parts.port == 0:
-            raise ValueError("it names no host")
+            raise ValueError("it has no host")
     except ValueError as exc:
         raise UsageError(f"{name} is {url!r}: {exc}", "use HOST:PORT or http://HOST:PORT") from exc
     if "@" in parts.netloc:
-        # the words themselves are not repeated: they may be a password
-        raise UsageError(f"{name} holds a user or password", "leave it out: the key goes into WEAVIATE_API_KEY")
+        # not repeated here: it may be a password
+        raise UsageError(f"{name} holds a user or password", "remove it, and set WEAVIATE_API_KEY")
     return parts
 
 
@@ -321,5 +325,5 @@ def _nothing() -> None:
 
 
 def wait_a_moment(attempt: int) -> None:
-    """Sleep before the next try of something that failed: 0.1, 0.2, 0.4 seconds and so on, two at most."""
+    """Sleep before the next attempt: 0.1, 0.2, 0.4 seconds and so on, at most 2."""
     time.sleep(min(2.0, 0.1 * 2**attempt))

@@ -1,4 +1,4 @@
-"""A Weaviate server of our own: a pinned version as a child process that several processes share and that ends after the last."""
+"""The embedded Weaviate server: a pinned version that several processes share while they run."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from typing import IO, Any
 
 from ingest.errors import StoreError, StoreUnreachable
 
-VERSION = "1.39.0"  # the newest that was tested; before 1.38 carry CVE-2026-11500
-_START_SECONDS = 90.0  # three on a quiet machine; a large library reads its logs first
-_SIZES = "about 60 MB to fetch, 190 MB on disk"
+VERSION = "1.39.0"  # the newest version tested; versions before 1.38 have CVE-2026-11500
+_START_SECONDS = 90.0  # 3 s on an idle machine; a large library reads its logs first
+_SIZES = "About 60 MB to download, 190 MB on disk"
 
 
 @dataclass(frozen=True)
 class Joined:
-    """A running server and our share in it; `leave` gives the share back, and after the last has left the server stops."""
+    """A running server in use; call `leave` when done. The server stops after its last user."""
 
     http_port: int
     grpc_port: int
@@ -39,14 +39,14 @@ class Joined:
 
 
 def binary_path() -> Path:
-    """Return where Weaviate's client keeps the binary of our version, whether it is there or not."""
+    """Return the path at which Weaviate's client keeps the binary of our version; it may not exist."""
     folder = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache" / "weaviate-embedded"
     tag = f"v{VERSION}"
     return Path(folder) / f"weaviate-{tag}-{hashlib.sha256(tag.encode()).hexdigest()}"
 
 
 def download_offer() -> str | None:
-    """Return the sentence that offers the download with its size and source; None where the binary is there."""
+    """Return the sentence that offers the download, with size and source; None if the binary exists."""
     path = binary_path()
     if path.is_file():
         return None
@@ -54,7 +54,7 @@ def download_offer() -> str | None:
 
 
 def download_binary(url: str = "") -> Path:
-    """Fetch the binary and return its path; call it only when the person agreed. Raises StoreError where that fails."""
+    """Download the binary and return its path; raises StoreError. Call it only with the user's consent."""
     import httpx
 
     url, path = url or _download_url(), binary_path()
@@ -70,8 +70,8 @@ def download_binary(url: str = "") -> Path:
         binary.replace(path)
     except (httpx.HTTPError, OSError, EOFError, KeyError, tarfile.TarError, zipfile.BadZipFile, zlib.error) as exc:
         raise StoreError(
-            f"Weaviate {VERSION} could not be fetched from {url}: {exc}",
-            f"fetch it by hand, unpack it as {path} and make it executable; or use QUIRE_STORE=sqlite",
+            f"Weaviate {VERSION} could not be downloaded from {url}: {exc}",
+            f"download it by hand, unpack it to {path} and make it executable; or use QUIRE_STORE=sqlite",
         ) from exc
     finally:
         archive.unlink(missing_ok=True)
@@ -79,68 +79,68 @@ def download_binary(url: str = "") -> Path:
     return path
 
 
-def join(home: Path, *, linger_seconds: float = 0.0) -> Joined:
-    """Return a share in the server of this home folder, starting it where none runs.
+def join(home: Path, *, idle_seconds: float = 0.0) -> Joined:
+    """Use the server of this home folder, starting it if it does not run.
 
-    A server that is started here waits that long for the next user after the last has left.
-    Raises StoreError where the binary is absent or this platform has none, StoreUnreachable where it does not start.
+    A server that is started here stops when it was idle for `idle_seconds`. Raises StoreError if the binary is missing
+    or does not exist for this platform, and StoreUnreachable if the server does not start.
     """
     if sys.platform == "win32":
         raise StoreError("Weaviate has no embedded server for Windows", "run a server and set WEAVIATE_URL")
     if not binary_path().is_file():
         raise StoreError(
             f"{download_offer()}",
-            "`quire ingest --yes` agrees to the download; or use QUIRE_STORE=sqlite, which needs nothing",
+            "`quire ingest --yes` downloads it; or use QUIRE_STORE=sqlite, which needs no server",
         )
     folder = home / "weaviate"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     users = (folder / "users.lock").open("a")
     try:
-        _lock(users, exclusive=False)  # waits while a keeper is stopping its server
-        os.utime(users.fileno())  # the keeper sees a use that is shorter than the time between its looks
+        _lock(users, exclusive=False)  # waits while a supervisor is stopping its server
+        os.utime(users.fileno())  # so that the supervisor sees a use shorter than its polling interval
         with (folder / "start.lock").open("a") as start:
             _lock(start, exclusive=True)
-            info = _running(folder) or _started(folder, linger_seconds)
+            info = _running(folder) or _started(folder, idle_seconds)
     except BaseException:
         users.close()
         raise
     return Joined(info["http"], info["grpc"], info["api_key"], info["server"], users.close)
 
 
-def _started(folder: Path, linger_seconds: float) -> dict[str, Any]:
-    log, script = folder / "log.txt", Path(__file__).with_name("keeper.py")
+def _started(folder: Path, idle_seconds: float) -> dict[str, Any]:
+    log, script = folder / "log.txt", Path(__file__).with_name("supervisor.py")
     with os.fdopen(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as output:
-        # -I: the script's folder holds modules named like libraries
-        keeper = subprocess.Popen(
-            [sys.executable, "-I", str(script), str(folder), str(binary_path()), str(linger_seconds)],
+        # -I: modules in the script's folder have names of libraries
+        supervisor = subprocess.Popen(
+            [sys.executable, "-I", str(script), str(folder), str(binary_path()), str(idle_seconds)],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             cwd=folder,
-            start_new_session=True,  # Ctrl-C ends us, not the server under others
+            start_new_session=True,  # Ctrl-C ends this process, not the server that others use
         )
-    # the server mostly waits for its own clocks: meanwhile the client is read, which takes a second or two
+    # the server mostly waits for its own timers; importing the client takes a second or two, so do it now
     threading.Thread(target=importlib.import_module, args=("weaviate",), daemon=True).start()
     deadline = time.monotonic() + _START_SECONDS
-    while keeper.poll() is None and time.monotonic() < deadline:
+    while supervisor.poll() is None and time.monotonic() < deadline:
         info = _running(folder)
-        if info is not None and info["keeper"] == keeper.pid:
-            # it may outlive us; where it does not, this takes note of its end
-            threading.Thread(target=keeper.wait, daemon=True).start()
+        if info is not None and info["keeper"] == supervisor.pid:
+            # reaps the supervisor if it ends before this process
+            threading.Thread(target=supervisor.wait, daemon=True).start()
             return info
         time.sleep(0.05)
-    if keeper.poll() is None:
-        keeper.terminate()
-        keeper.wait()
+    if supervisor.poll() is None:
+        supervisor.terminate()
+        supervisor.wait()
     lines = log.read_text(errors="replace").strip().splitlines()
     raise StoreUnreachable(
-        f"the embedded Weaviate did not start: {lines[-1][:300] if lines else 'it said nothing'}",
+        f"the embedded Weaviate did not start: {lines[-1][:300] if lines else 'it printed nothing'}",
         f"its log is {log}; move {folder / 'data'} away if it is damaged",
     )
 
 
 def _running(folder: Path) -> dict[str, Any] | None:
-    """Return what `server.json` says if that server is ready and takes our key."""
+    """Return the content of `server.json` if that server is ready and accepts our key."""
     try:
         info: dict[str, Any] = json.loads((folder / "server.json").read_text())
         for path in ("/v1/.well-known/ready", "/v1/meta"):
@@ -168,13 +168,13 @@ def _lock(file: IO[str], *, exclusive: bool) -> None:
             if time.monotonic() > deadline:
                 raise StoreUnreachable(
                     f"{file.name} has been locked by another process for {_START_SECONDS:.0f} s",
-                    "a server is starting or stopping and does not finish: end the other quire processes",
+                    "a server does not finish starting or stopping: end the other quire processes",
                 ) from None
             time.sleep(0.05)
 
 
 def _download_url() -> str:
-    """Return the address of the release for this machine, put together as Weaviate's client does."""
+    """Return the download address of the release for this machine, built as Weaviate's client does."""
     from weaviate.embedded import GITHUB_RELEASE_DOWNLOAD_URL
 
     if platform.system() == "Darwin":
@@ -184,7 +184,7 @@ def _download_url() -> str:
 
 
 def _unpack(archive: Path, target: Path, *, zipped: bool) -> None:
-    """Write the archive's member `weaviate` to the target, and nothing else of it anywhere."""
+    """Write only the archive's member `weaviate` to the target."""
     if zipped:
         with zipfile.ZipFile(archive) as opened:
             target.write_bytes(opened.read("weaviate"))
@@ -192,7 +192,7 @@ def _unpack(archive: Path, target: Path, *, zipped: bool) -> None:
     with tarfile.open(archive) as opened:
         member = opened.extractfile("weaviate")
         if member is None:
-            raise KeyError("weaviate is no file in the archive")
+            raise KeyError("weaviate is not a file in the archive")
         with target.open("wb") as file:
             while piece := member.read(1 << 20):
                 file.write(piece)

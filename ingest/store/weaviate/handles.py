@@ -20,9 +20,11 @@ class Handles:
         self.connection, self.config, self.library = connection, config, library
 
     def records(self) -> Any:
+        """Return the collection of records."""
         return self._collection(records_name(self.library))
 
     def passages(self, generation: int) -> Any:
+        """Return the collection of passages of an embedding generation."""
         return self._collection(passages_name(self.library, generation))
 
     def _collection(self, name: str) -> Any:
@@ -34,13 +36,14 @@ class Handles:
         return collection.with_consistency_level(ConsistencyLevel(self.config.weaviate_consistency))
 
     def create_passages(self, generation: int) -> None:
+        """Create the collection of passages of a generation, with the set tenant."""
         client = self.connection.client
         self.call(lambda: create_passages(client, self.config, self.library, generation))
         if self.config.tenant:
             self.call(lambda: add_tenant(client, passages_name(self.library, generation), self.config.tenant))
 
     def drop_passages(self, generation: int) -> None:
-        """Delete the passages of an generation; with tenants only our own, and the collection with the last."""
+        """Delete the passages of a generation; of the set tenant only, and the collection with its last tenant."""
         client, name, tenant = self.connection.client, passages_name(self.library, generation), self.config.tenant
 
         def drop() -> None:
@@ -56,4 +59,5 @@ class Handles:
         self.call(drop)
 
     def call(self, step: Callable[[], Item]) -> Item:
+        """Run one request; see `Connection.call`."""
         return self.connection.call(step)

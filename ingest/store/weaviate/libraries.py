@@ -20,13 +20,13 @@ from ingest.store.weaviate.schema import (
     records_name,
 )
 from ingest.store.weaviate.store import WeaviateStore
-from ingest.store.weaviate.tenants import add_tenant, remove_share, tenant_states
+from ingest.store.weaviate.tenants import add_tenant, remove_tenant_data, tenant_states
 
 
 def open_collection(config: IngestConfig, name: str, *, create: bool) -> WeaviateStore:
-    """Open the library of that name on the server that is set; raises StoreError where it is absent (without `create`)."""
+    """Open a library on the configured server; raises StoreError if it is missing and `create` is not set."""
     check_tenant(config.tenant)
-    base_name(name)  # raises for what cannot be a name
+    base_name(name)  # raises UsageError for an invalid name
     connection = connect(config)
     try:
         client = connection.client
@@ -47,7 +47,7 @@ def open_collection(config: IngestConfig, name: str, *, create: bool) -> Weaviat
 
 
 def list_collections(config: IngestConfig) -> list[LibrarySummary]:
-    """Return the libraries of the server by name; of those kept by tenants the set tenant's share, or that of all."""
+    """Return the libraries of the server by name, with the numbers of the set tenant, or of all tenants."""
     connection = connect(config)
     try:
         names = connection.call(lambda: libraries_of(connection.client))
@@ -57,17 +57,17 @@ def list_collections(config: IngestConfig) -> list[LibrarySummary]:
 
 
 def remove_collection(config: IngestConfig, name: str) -> None:
-    """Remove a library from the server, or only the set tenant's share of it; raises StoreError where there is none."""
+    """Remove a library, or only the data of the set tenant; raises StoreError if it is missing."""
     connection = connect(config)
     try:
         client = connection.client
         if not connection.call(lambda: client.collections.exists(records_name(name))):
             raise absent(name)
         if config.tenant:
-            connection.call(lambda: remove_share(client, name, config.tenant))
+            connection.call(lambda: remove_tenant_data(client, name, config.tenant))
             return
         collections = connection.call(lambda: collections_of(client, name))
-        # the records last: a removal that is killed leaves a library that can be removed again
+        # records last: a library whose removal was interrupted can be removed again
         for one in sorted(collections, key=lambda collection: collection == records_name(name)):
             connection.call(partial(client.collections.delete, one))
     finally:
@@ -80,23 +80,24 @@ def _enter_tenant(connection: Connection, tenant: str, library: str, *, create: 
         return
     if not create:
         raise StoreError(
-            f"library {library!r} has no tenant {tenant!r}", "`quire ingest --tenant` makes it with its first document"
+            f"library {library!r} has no tenant {tenant!r}",
+            "`quire ingest --tenant` creates it with its first document",
         )
     connection.call(lambda: add_tenant(client, records_name(library), tenant))
 
 
 def _summary(connection: Connection, config: IngestConfig, library: str) -> LibrarySummary:
-    client, documents, passages, asleep = connection.client, 0, 0, 0
+    client, documents, passages, inactive = connection.client, 0, 0, 0
     try:
         states = connection.call(lambda: tenant_states(client, library))
         if states is None:
-            shares = [""]
+            tenants = [""]
         elif config.tenant:
-            shares = [config.tenant] if config.tenant in states else []
-        else:  # counting a share would bring it into memory
-            shares = [tenant for tenant, active in states.items() if active]
-            asleep = len(states) - len(shares)
-        for tenant in shares:
+            tenants = [config.tenant] if config.tenant in states else []
+        else:  # counting an inactive tenant would load it into memory
+            tenants = [tenant for tenant, active in states.items() if active]
+            inactive = len(states) - len(tenants)
+        for tenant in tenants:
             store = WeaviateStore(connection, replace(config, tenant=tenant), library)
             found = store.documents()
             documents, passages = documents + len(found), passages + sum(one.chunks for one in found)
@@ -104,12 +105,12 @@ def _summary(connection: Connection, config: IngestConfig, library: str) -> Libr
         raise
     except StoreError as exc:
         return LibrarySummary(library, 0, 0, config.store, 0, problem=str(exc))
-    note = f"tenants not in memory, and not counted: {asleep}" if asleep else ""
+    note = f"tenants not in memory, not counted: {inactive}" if inactive else ""
     return LibrarySummary(library, documents, passages, config.store, _bytes(config, library), note=note)
 
 
 def _bytes(config: IngestConfig, library: str) -> int:
-    """Return what the library takes on this disk where the server is our own; a server elsewhere does not tell: 0."""
+    """Return the disk space of a library of the embedded server in bytes; 0 for other servers."""
     if config.store != "weaviate-embedded":
         return 0
     start = base_name(library).lower()

@@ -21,10 +21,12 @@ class Records:
         self._handles = handles
 
     def root(self) -> Root | None:
+        """Return the record of the library, None before the first document."""
         found = self._handles.call(lambda: self._handles.records().query.fetch_object_by_id(object_uuid("library", "")))
         return to_root(found.properties) if found is not None else None
 
     def insert_root(self, identity: Identity) -> None:
+        """Insert the record of the library; one that another process inserted stays."""
         from weaviate.exceptions import UnexpectedStatusCodeError
 
         try:
@@ -34,18 +36,20 @@ class Records:
                 raise
 
     def write_root(self, root: Root) -> None:
+        """Replace the record of the library."""
         self._handles.call(
             lambda: self._handles.records().data.replace(uuid=object_uuid("library", ""), properties=from_root(root))
         )
 
     def document(self, document_id: str) -> Record | None:
+        """Return the record of a document, None if there is none."""
         found = self._handles.call(
             lambda: self._handles.records().query.fetch_object_by_id(object_uuid("document", document_id))
         )
         return to_record(found.properties) if found is not None else None
 
     def documents(self, document_ids: set[str]) -> tuple[dict[str, Record], Root | None]:
-        """Return the records of these documents and the library's own, as they are now."""
+        """Return the present records of these documents, and that of the library."""
         wanted = [object_uuid("library", ""), *(object_uuid("document", one) for one in document_ids)]
         records: dict[str, Record] = {}
         root = None
@@ -61,17 +65,21 @@ class Records:
         return records, root
 
     def all_documents(self) -> list[Record]:
+        """Return the records of all documents."""
         return [to_record(one.properties) for one in self.all() if one.properties["kind"] == "document"]
 
     def all(self) -> list[Any]:
+        """Return all objects of the collection of records."""
         return self._handles.call(lambda: list(self._handles.records().iterator(cache_size=500)))
 
     def write_document(self, document: Document, version: str) -> None:
+        """Insert or replace the record of a document."""
         payload = {"document": asdict(document), "version": version, "written": uuid.uuid4().hex}
         values = {"kind": "document", "key": document.id, "payload": json.dumps(payload)}
         self.upsert(values, object_uuid("document", document.id))
 
     def upsert(self, values: dict[str, str], key: str) -> None:
+        """Insert or replace one object; raises StoreError."""
         from weaviate.classes.data import DataObject
 
         result = self._handles.call(

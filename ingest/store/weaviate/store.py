@@ -1,8 +1,8 @@
-"""A library on a Weaviate server, its own or shared: the same contract as in a file, kept by versions that flip at once.
+"""A library on a Weaviate server, with versions in place of transactions.
 
-Every passage carries the version of its document it belongs to; the document's record says which version counts. A new
-version is written and counted unseen, then the record is replaced, then the old passages are deleted. Readers check the
-records of what they found, so that no answer mixes versions.
+Each passage has the version of its document, and the document's record names the current version. A new version is
+written and counted first, then the record is replaced, then the old passages are deleted. Readers check the records of
+what they found, so that no result mixes versions.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _MAX_REREADS = 40  # while documents are being replaced
 
 
 class WeaviateStore:
-    """A library on a server; open it with `open_collection`. Safe in several threads, processes and machines at once."""
+    """A library on a server; open it with `open_collection`. Safe in several threads, processes and machines."""
 
     def __init__(self, connection: Connection, config: IngestConfig, library: str) -> None:
         self._library = library
@@ -53,22 +53,22 @@ class WeaviateStore:
     # records
 
     def identity(self) -> Identity | None:
-        """Return what the library was made with, None while it is empty and new."""
+        """Return the embedder and chunking of the library, None before the first document."""
         self._root = self._records.root()
         return self._root.identity if self._root else None
 
     def set_identity(self, identity: Identity) -> None:
-        """Record what the library is made with; raise IdentityMismatch where another is recorded."""
+        """Record the embedder and chunking; raises IdentityMismatch if others are recorded."""
         stored = self.identity()
         if stored is None:
             self._handles.create_passages(1)
             self._handles.call(lambda: self._records.insert_root(identity))
-            stored = self.identity()  # of two that come at once, one is first
+            stored = self.identity()  # of two processes, one was first
         if stored is not None and stored != identity:
             raise identity_mismatch(self._library, stored, identity)
 
     def put(self, document: Document, chunks: Sequence[Chunk], vectors: Vectors) -> None:
-        """Store a document whole, in one step replacing what was stored under its id; vectors are float32 [n, dimension]."""
+        """Store a document in one step, replacing its earlier version; vectors are float32 [n, dimension]."""
         root = self._need_root()
         data = unit_vectors(vectors, len(chunks), root.identity.dimension)
         record = replace(document, chunks=len(chunks))
@@ -80,17 +80,17 @@ class WeaviateStore:
         self._records.write_document(record, version)
         if self._records.root() != root:
             raise StoreError(
-                f"library {self._library!r} was embedded anew while {record.name} was stored", "run the command again"
+                f"library {self._library!r} was re-embedded while {record.name} was stored", "run the command again"
             )
         self._writer.delete_versions(root.generation, document.id, keep=version)
 
     def remove(self, document_id: str) -> int:
-        """Remove a document with all passages and return how many passages went."""
+        """Remove a document and return the number of its chunks."""
         root, record = self._need_root(), self._records.document(document_id)
         if record is None:
             raise self._unknown(document_id)
         removed = self.count(document_id)
-        # the note outlives a kill: whoever opens the library for writing next finishes the removal
+        # if this process is killed, the next one that opens the library for writing finishes the removal
         self._records.upsert(
             {"kind": "removed", "key": document_id, "payload": ""}, object_uuid("removed", document_id)
         )
@@ -99,7 +99,7 @@ class WeaviateStore:
         return removed
 
     def rename(self, document_id: str, name: str) -> None:
-        """Change the display name of a document on its record, from which all its passages take it when read."""
+        """Change the display name in a document's record, from which its chunks get it when they are read."""
         record = self._records.document(document_id)
         if record is None:
             raise self._unknown(document_id)
@@ -110,7 +110,7 @@ class WeaviateStore:
         return sorted((r.document for r in self._records.all_documents()), key=lambda d: (d.name, d.id))
 
     def count(self, document_id: str | None = None) -> int:
-        """Return the number of passages the server holds, of one document or of all."""
+        """Return the number of chunks on the server, of one document or of all."""
         root = self._records.root()
         if root is None:
             return 0
@@ -123,14 +123,14 @@ class WeaviateStore:
     # search
 
     def search_text(self, query: str, *, limit: int, documents: Sequence[str] | None = None) -> list[Hit]:
-        """Return passages by BM25 over any words of the query; `documents` are document ids, None means all."""
+        """Return chunks by BM25 over any words of the query; `documents` are document ids, None means all."""
         from weaviate.classes.query import MetadataQuery
 
         words = " ".join(query_terms(query))
         if not words or not self._searchable(limit, documents):
             return []
 
-        def leg(generation: int, many: int) -> list[Any]:
+        def run_query(generation: int, many: int) -> list[Any]:
             found = self._handles.passages(generation).query.bm25(
                 query=words,
                 query_properties=["terms"],
@@ -141,10 +141,10 @@ class WeaviateStore:
             )
             return list(found.objects)
 
-        return self._hits(leg, limit, lambda found: float(found.metadata.score or 0.0))
+        return self._hits(run_query, limit, lambda found: float(found.metadata.score or 0.0))
 
     def search_vector(self, vector: Vectors, *, limit: int, documents: Sequence[str] | None = None) -> list[Hit]:
-        """Return passages by cosine to a float32 [dimension] vector, nearly exact (HNSW)."""
+        """Return chunks by cosine to a float32 [dimension] vector, approximately (HNSW)."""
         from weaviate.classes.query import MetadataQuery
 
         root = self._root or self._records.root()
@@ -152,10 +152,10 @@ class WeaviateStore:
             return []
         given = np.asarray(vector, dtype=np.float32)
         if len(given) != root.identity.dimension:
-            self._root = root = self._need_root()  # embedded anew meanwhile?
+            self._root = root = self._need_root()  # perhaps re-embedded in the meantime
         unit = unit_vectors(given[None, :], 1, root.identity.dimension)[0].tolist()
 
-        def leg(generation: int, many: int) -> list[Any]:
+        def run_query(generation: int, many: int) -> list[Any]:
             found = self._handles.passages(generation).query.near_vector(
                 unit,
                 limit=many,
@@ -165,10 +165,10 @@ class WeaviateStore:
             )
             return list(found.objects)
 
-        return self._hits(leg, limit, lambda found: 1.0 - float(found.metadata.distance or 0.0))
+        return self._hits(run_query, limit, lambda found: 1.0 - float(found.metadata.distance or 0.0))
 
     def page_chunks(self, pages: Sequence[tuple[str, int]]) -> dict[tuple[str, int], list[Chunk]]:
-        """Return all passages of the given (document id, page) pairs, in order of their place."""
+        """Return all chunks of the given (document id, page) pairs, in reading order."""
         from weaviate.classes.query import Filter
 
         found: dict[tuple[str, int], list[Chunk]] = {}
@@ -180,28 +180,30 @@ class WeaviateStore:
                 ]
             )
 
-            def leg(generation: int, many: int, wanted: Any = wanted) -> list[Any]:
+            def run_query(generation: int, many: int, wanted: Any = wanted) -> list[Any]:
                 found = self._handles.passages(generation).query.fetch_objects(
                     filters=wanted, limit=many, return_properties=RETURNED
                 )
                 return list(found.objects)
 
-            for one, record in sorted(self._live(leg, MAX_RESULTS), key=lambda pair: pair[0].properties["position"]):
+            for one, record in sorted(
+                self._live(run_query, MAX_RESULTS), key=lambda pair: pair[0].properties["position"]
+            ):
                 chunk = to_chunk(one.properties, record.document)
                 found.setdefault((chunk.document_id, chunk.page), []).append(chunk)
         return found
 
     def scan(self, document_id: str | None = None) -> Iterator[tuple[Chunk, Vectors]]:
-        """Yield every passage with its vector, document by document in order of place."""
+        """Yield every chunk with its vector, document by document in reading order."""
         order = [document_id] if document_id is not None else [document.id for document in self.documents()]
         for one in order:
             yield from self._scan_document(one)
 
     def replace_vectors(self, identity: Identity, batches: Iterator[tuple[list[str], Vectors]]) -> None:
-        """Re-embed: swap all vectors and the identity in one step; batches are (chunk ids, float32 [n, dimension])."""
+        """Replace all vectors and the identity in one step; batches are (chunk ids, float32 [n, dimension])."""
         root = self._need_root()
         before = {r.document.id: r for r in self._records.all_documents()}
-        self._handles.drop_passages(root.generation + 1)  # of an attempt that broke off
+        self._handles.drop_passages(root.generation + 1)  # of an interrupted attempt
         self._handles.create_passages(root.generation + 1)
         try:
             for ids, vectors in batches:
@@ -212,15 +214,15 @@ class WeaviateStore:
             after = {r.document.id: r for r in self._records.all_documents()}
             if {k: r.version for k, r in after.items()} != {k: r.version for k, r in before.items()}:
                 raise StoreError(
-                    f"library {self._library!r} was changed while it was embedded anew; the old vectors stay",
+                    f"library {self._library!r} changed while it was re-embedded; the old vectors are kept",
                     "run `quire docs reindex` again",
                 )
             for record in after.values():
                 held = self._writer.count(root.generation + 1, [record.version])
                 if held != record.document.chunks:
                     raise StoreError(
-                        f"new vectors came for {held} of {record.document.chunks} passages of {record.document.name}; "
-                        "the old ones stay",
+                        f"new vectors for only {held} of {record.document.chunks} chunks of {record.document.name}; "
+                        "the old vectors are kept",
                         "run `quire docs reindex` again",
                     )
             self._records.write_root(Root(identity, root.generation + 1))
@@ -231,7 +233,7 @@ class WeaviateStore:
         self._handles.drop_passages(root.generation)
 
     def close(self) -> None:
-        """Release the connection; calling it twice does nothing."""
+        """Close the connection; a second call does nothing."""
         self._handles.connection.close()
 
     def __enter__(self) -> WeaviateStore:
@@ -241,7 +243,7 @@ class WeaviateStore:
         self.close()
 
     def finish_removals(self) -> None:
-        """Delete what a removal that was killed left behind."""
+        """Finish removals that were interrupted."""
         root = self._records.root()
         for one in self._records.all():
             if one.properties["kind"] == "removed" and root is not None:
@@ -249,19 +251,19 @@ class WeaviateStore:
 
     # reading
 
-    def _hits(self, leg: Callable[[int, int], list[Any]], limit: int, score: Callable[[Any], float]) -> list[Hit]:
+    def _hits(self, run_query: Callable[[int, int], list[Any]], limit: int, score: Callable[[Any], float]) -> list[Hit]:
         found = [
             (score(one), one.properties["document_id"], one.properties["position"], one, record)
-            for one, record in self._live(leg, limit)
+            for one, record in self._live(run_query, limit)
         ]
         found.sort(key=lambda row: (-row[0], row[1], row[2]))
         return [Hit(to_chunk(one.properties, record.document), points) for points, _, _, one, record in found]
 
-    def _live(self, leg: Callable[[int, int], list[Any]], limit: int) -> list[tuple[Any, Record]]:
-        """Return what a query finds of versions that count, each with its document's record, best first.
+    def _live(self, run_query: Callable[[int, int], list[Any]], limit: int) -> list[tuple[Any, Record]]:
+        """Return what a query finds of current versions, each with its document's record, best first.
 
-        Passages of other versions are there while a document is being replaced, or after a writer was killed. They are
-        left out, and the query is made again until two in a row saw the same state: the answer is of one moment.
+        Passages of other versions exist while a document is being replaced, and after a writer was killed. They are
+        left out, and the query is repeated until two in a row see the same state.
         """
         root = self._root or self._records.root()
         many, before = min(limit, MAX_RESULTS), None
@@ -270,33 +272,33 @@ class WeaviateStore:
                 return []
             try:
                 generation = root.generation
-                objects = self._handles.call(partial(leg, generation, many))
+                objects = self._handles.call(partial(run_query, generation, many))
             except StoreError:
                 current = self._records.root()
                 if current == root:
                     raise
-                self._root = root = current  # embedded anew: the passages stand elsewhere now
+                self._root = root = current  # re-embedded: the passages are in another collection now
                 continue
             records, current = self._records.documents({one.properties["document_id"] for one in objects})
             if current != root:
                 self._root = root = current
                 continue
-            live, dead = [], set()
+            live, outdated = [], set()
             for one in objects:
                 record = records.get(one.properties["document_id"])
                 if record is not None and record.version == one.properties["version"]:
                     live.append((one, record))
                 else:
-                    dead.add((one.properties["document_id"], one.properties["version"]))
-            state = (dead, {key: record.written for key, record in records.items()})
+                    outdated.add((one.properties["document_id"], one.properties["version"]))
+            state = (outdated, {key: record.written for key, record in records.items()})
             enough = len(live) >= limit or len(objects) < many or many == MAX_RESULTS
-            if enough and (not dead or state == before):
+            if enough and (not outdated or state == before):
                 return live[:limit]
             before = state
             if not enough:
                 many = min(MAX_RESULTS, many * 2)
         raise StoreError(
-            f"documents of library {self._library!r} were replaced faster than they could be read", "ask again"
+            f"documents of library {self._library!r} were replaced faster than they could be read", "try again"
         )
 
     def _scan_document(self, document_id: str) -> Iterator[tuple[Chunk, Vectors]]:
@@ -319,7 +321,7 @@ class WeaviateStore:
                     f"{record.document.name}: the server holds {len(objects)} of {total} passages",
                     "ingest the document again",
                 )
-            wait_a_moment(attempt)  # it was replaced while we read
+            wait_a_moment(attempt)  # it was replaced while it was read
 
     def _window(self, generation: int, record: Record, start: int) -> list[Any]:
         from weaviate.classes.query import Filter

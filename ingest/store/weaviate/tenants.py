@@ -1,4 +1,4 @@
-"""The tenants of a Weaviate library: one share of it for each user or team, which no other tenant's search can reach."""
+"""The tenants of a Weaviate library: each user or team has its own data, hidden from the others."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ingest.store.weaviate.schema import absent, check_tenant, collections_of, r
 
 
 def list_tenants(config: IngestConfig, library: str) -> dict[str, bool] | None:
-    """Return {tenant: whether it is in memory} by name, None for a library made without tenants; StoreError for no library."""
+    """Return {tenant: whether it is in memory}, None for a library without tenants; raises StoreError."""
     connection = connect(config)
     try:
         return connection.call(lambda: tenant_states(connection.client, library))
@@ -20,7 +20,7 @@ def list_tenants(config: IngestConfig, library: str) -> dict[str, bool] | None:
 
 
 def deactivate_tenant(config: IngestConfig, library: str, tenant: str) -> None:
-    """Take a tenant's share out of the server's memory; its next use brings it back. Raises StoreError for an unknown one."""
+    """Unload a tenant from the server's memory until its next use; raises StoreError for an unknown one."""
     check_tenant(tenant)
     connection = connect(config)
     client = connection.client
@@ -38,25 +38,15 @@ def deactivate_tenant(config: IngestConfig, library: str, tenant: str) -> None:
         connection.close()
 
 
-def remove_tenant(config: IngestConfig, library: str, tenant: str) -> None:
-    """Remove a tenant with all its documents for good. Raises StoreError for an unknown one."""
-    check_tenant(tenant)
-    connection = connect(config)
-    try:
-        connection.call(lambda: remove_share(connection.client, library, tenant))
-    finally:
-        connection.close()
-
-
 def add_tenant(client: Any, collection: str, tenant: str) -> None:
-    """Make a tenant in one collection; one that is there is left as it is."""
+    """Create a tenant in one collection unless it exists."""
     tenants = client.collections.use(collection).tenants
     if not tenants.exists(tenant):
         tenants.create([tenant])
 
 
 def tenant_states(client: Any, library: str) -> dict[str, bool] | None:
-    """Return {tenant: whether it is in memory} by name, None where the library was made without; wakes none."""
+    """Return {tenant: whether it is in memory}, None without tenants; does not load any of them."""
     if not client.collections.exists(records_name(library)):
         raise absent(library)
     collection = client.collections.use(records_name(library))
@@ -66,8 +56,8 @@ def tenant_states(client: Any, library: str) -> dict[str, bool] | None:
     return {name: str(getattr(one.activity_status, "value", "")).upper() == "ACTIVE" for name, one in found}
 
 
-def remove_share(client: Any, library: str, tenant: str) -> None:
-    """Remove one tenant's share of a library, its records last."""
+def remove_tenant_data(client: Any, library: str, tenant: str) -> None:
+    """Remove one tenant's data from a library, its records last; raises StoreError for an unknown one."""
     _must_have(client, library, tenant)
     for name in sorted(collections_of(client, library), key=lambda one: one == records_name(library)):
         client.collections.use(name).tenants.remove([tenant])
@@ -75,4 +65,4 @@ def remove_share(client: Any, library: str, tenant: str) -> None:
 
 def _must_have(client: Any, library: str, tenant: str) -> None:
     if tenant not in (tenant_states(client, library) or ()):
-        raise StoreError(f"library {library!r} has no tenant {tenant!r}", "list the tenants to see their names")
+        raise StoreError(f"library {library!r} has no tenant {tenant!r}", "`quire libraries tenants NAME` lists them")

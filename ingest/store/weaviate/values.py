@@ -42,7 +42,7 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class Root:
-    """The library's own record: its identity and which collection of passages counts."""
+    """The record of the library: its identity and its current embedding generation."""
 
     identity: Identity
     generation: int
@@ -50,7 +50,7 @@ class Root:
 
 @dataclass(frozen=True)
 class Record:
-    """A document's record and the version of it that counts; `written` is another with every writing."""
+    """The record of a document and its current version; `written` changes with every write."""
 
     document: Document
     version: str
@@ -59,7 +59,7 @@ class Record:
 
 @dataclass(frozen=True)
 class PassageObject:
-    """One passage as it is sent."""
+    """One passage as it is sent to the server."""
 
     uuid: str
     properties: dict[str, Any]
@@ -71,7 +71,7 @@ def object_uuid(kind: str, key: str) -> str:
 
 
 def version_of(document: Document, chunks: Sequence[Chunk], vectors: Vectors) -> str:
-    """Return what names exactly this content: writing the same again after a kill writes the same objects."""
+    """Return a hash of this content, so that writing it again after a kill writes the same objects."""
     digest = hashlib.sha256()
     for part in (document.id, document.sha256, document.source, document.title):
         digest.update(part.encode("utf-8", "surrogatepass") + b"\0")
@@ -108,7 +108,7 @@ def passage_objects(document: Document, version: str, chunks: Sequence[Chunk], v
 
 
 def batches_of(objects: Sequence[PassageObject]) -> Iterator[list[PassageObject]]:
-    """Yield the objects in batches bounded in number and in bytes."""
+    """Yield the objects in batches, limited in number and in bytes."""
     batch: list[PassageObject] = []
     size = 0
     for one in objects:

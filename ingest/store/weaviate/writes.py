@@ -32,9 +32,9 @@ class PassageWriter:
     ) -> str:
         """Write all passages of a version, have the server count them, and return the version's name.
 
-        A server that was killed may come back with objects that its indexes have lost, or count twice; writing the same
-        objects again does not mend that, as it finds them unchanged. So what an earlier attempt left is deleted by id
-        first, and where the count is still wrong, everything is written anew under another name, which no index knows.
+        After a kill a server may have objects that its indexes lost or count twice. Writing the same objects again does
+        not repair that, since the server finds them unchanged. So the objects of an earlier attempt are deleted by id
+        first; if the count is still wrong, all are written again under another version, which no index knows.
         """
         version = content
         for attempt in range(_ATTEMPTS):
@@ -60,7 +60,7 @@ class PassageWriter:
         return self._handles.call(lambda: any(data.exists(one.uuid) for one in some))
 
     def _delete_objects(self, generation: int, objects: Sequence[PassageObject]) -> None:
-        """Delete one by one: a search for them would go through the very indexes that may have lost them."""
+        """Delete by id: a query would use the very indexes that may have lost the objects."""
         data = self._handles.passages(generation).data
 
         def delete(part: Sequence[PassageObject]) -> None:
@@ -71,7 +71,7 @@ class PassageWriter:
                 outcome.result()
 
     def _insert(self, generation: int, objects: Sequence[PassageObject], document: str) -> None:
-        """Write objects in bounded batches, a few at once, and those that the server refuses again."""
+        """Write objects in bounded batches, some in parallel, and retry those that the server refuses."""
         batches = list(batches_of(objects))
         if not batches:
             return
@@ -86,18 +86,18 @@ class PassageWriter:
             if not left:
                 return
             if "length" in reason and "vector" in reason:
-                break  # will not get better
+                break  # a retry would not help
             wait_a_moment(attempt)
         error = self._handles.connection.translate(RuntimeError(reason))
         if isinstance(error, StoreError):
             raise error
         raise StoreError(
             f"{document}: the server refused {len(left)} of {len(batch)} passages: {reason[:300]}",
-            "run the command again; its log may say more",
+            "run the command again; see also the log of the server",
         )
 
     def _try_batch(self, generation: int, batch: list[PassageObject]) -> tuple[list[PassageObject], str]:
-        """Send one batch; return the objects that were refused and why."""
+        """Send one batch; return the refused objects and the reason."""
         from weaviate.classes.data import DataObject
         from weaviate.exceptions import WeaviateInsertManyAllFailedError
 
@@ -113,7 +113,7 @@ class PassageWriter:
         return self._handles.call(send)
 
     def _verify(self, generation: int, document: Document, version: str) -> None:
-        """Raise unless the server counts as many passages of this version as the document has."""
+        """Raise StoreError unless the server counts as many passages of this version as the document has."""
         held = 0
         for attempt in range(_ATTEMPTS):
             held = self.count(generation, [version]) if document.chunks else 0
@@ -122,10 +122,11 @@ class PassageWriter:
             wait_a_moment(attempt)
         raise StoreError(
             f"{document.name}: the server counts {held} of {document.chunks} passages, so it was not added",
-            "run the command again; if it stays, look at the server's log",
+            "run the command again; if it happens again, see the log of the server",
         )
 
     def count(self, generation: int, versions: Sequence[str]) -> int:
+        """Return the number of passages of these versions, as the server counts them."""
         from weaviate.classes.query import Filter
 
         where = Filter.by_property("version").contains_any(list(versions))
@@ -135,12 +136,13 @@ class PassageWriter:
         return int(found.total_count or 0)
 
     def delete_versions(self, generation: int, document_id: str, *, keep: str) -> None:
+        """Delete all versions of a document but `keep`."""
         from weaviate.classes.query import Filter
 
         where = Filter.by_property("document_id").equal(document_id)
         if keep:
             where = where & Filter.by_property("version").not_equal(keep)
-        while True:  # one call deletes at most 10,000
+        while True:  # one call deletes at most 10,000 objects
             result = self._handles.call(lambda: self._handles.passages(generation).data.delete_many(where=where))
             if result.failed:
                 raise StoreError(
@@ -152,6 +154,7 @@ class PassageWriter:
     def copy_with_vectors(
         self, source: int, target: int, records: dict[str, Record], vectors: dict[str, Vectors]
     ) -> None:
+        """Copy passages by chunk id from one generation to another, with new vectors."""
         from weaviate.classes.query import Filter
 
         for part in parts_of(list(vectors), 500):

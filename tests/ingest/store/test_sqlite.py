@@ -78,7 +78,7 @@ def test_two_names_never_share_a_file_even_where_case_does_not_count(one, other)
 
 @pytest.mark.parametrize("name", ["", " ", "a\0b", "a\nb", "\x1b[31m", "\udcff", "x" * 201])
 def test_a_name_that_cannot_be_is_refused(config, name):
-    with pytest.raises(UsageError, match="1 to 200 characters"):
+    with pytest.raises(UsageError, match="1 to 200 printable characters"):
         open_store(config, library=name, create=True)
 
 
@@ -96,7 +96,7 @@ def test_a_renamed_file_is_not_taken_for_another_library(config, store):
     store.close()
     path = library_path(config.home, "default")
     path.rename(library_path(config.home, "other"))
-    with pytest.raises(StoreError, match="give it its old name"):
+    with pytest.raises(StoreError, match="rename the file back to its old name"):
         open_store(config, library="other", create=False)
 
 
@@ -105,9 +105,9 @@ def test_a_newer_schema_is_refused_by_name(config, store):
     with sqlite3.connect(library_path(config.home, "default")) as connection:
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
     connection.close()
-    with pytest.raises(SchemaTooNew, match="newer quire"):
+    with pytest.raises(SchemaTooNew, match="newer version"):
         open_store(config, create=False)
-    assert "newer quire" in libraries(config)[0].problem
+    assert "newer version" in libraries(config)[0].problem
 
 
 def test_a_file_that_is_no_library_is_one_clear_error_and_is_listed_with_it(config):

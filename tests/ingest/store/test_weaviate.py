@@ -30,7 +30,7 @@ from ingest.store.opening import libraries, open_store, remove_library
 from ingest.store.weaviate import embedded
 from ingest.store.weaviate.connection import Address, parse_address
 from ingest.store.weaviate.schema import base_name, passages_name, records_name
-from ingest.store.weaviate.tenants import deactivate_tenant, list_tenants, remove_tenant
+from ingest.store.weaviate.tenants import deactivate_tenant, list_tenants
 from quire import UsageError
 from tests.documents import write_facts
 from tests.ingest.store_examples import IDENTITY, embed, make_document, make_varied
@@ -246,7 +246,7 @@ def test_weaviate_refusing_a_vector_length_is_explained(store, config):
 def test_a_weaviate_library_of_a_newer_quire_is_refused(store, config):
     description = json.dumps({"quire": "library", "schema": 99, "library": config.library})
     store._connection.client.collections.use(records_name(config.library)).config.update(description=description)
-    with pytest.raises(SchemaTooNew, match="newer quire"):
+    with pytest.raises(SchemaTooNew, match="newer version"):
         open_store(config, create=False)
 
 
@@ -559,17 +559,17 @@ def test_a_weaviate_tenant_is_switched_off_comes_back_by_use_and_is_removed_alon
     assert (summary.documents, summary.passages, summary.note) == (1, 2, "tenants not in memory, and not counted: 1")
     assert list_tenants(config, config.library) == {"team-a": False, "team_b": True}  # looking woke none
     assert tenants[0].count() == 2
-    remove_tenant(config, config.library, "team-a")
+    remove_library(replace(config, tenant="team-a"), config.library)
     assert list(list_tenants(config, config.library)) == ["team_b"]
     assert tenants[1].count() == 2
     with pytest.raises(StoreError, match="no tenant 'team-a'"):
         open_store(replace(config, tenant="team-a"), create=False)
     with pytest.raises(StoreError, match="no tenant 'team-a'"):
-        remove_tenant(config, config.library, "team-a")
+        remove_library(replace(config, tenant="team-a"), config.library)
 
 
 @server
-def test_removing_a_weaviate_library_as_a_tenant_takes_its_share_only(tenants, config):
+def test_removing_a_weaviate_library_as_a_tenant_removes_its_data_only(tenants, config):
     remove_library(replace(config, tenant="team-a"), config.library)
     assert list(list_tenants(config, config.library)) == ["team_b"]
 
@@ -641,7 +641,7 @@ def finish(process):
 
 @server
 def test_the_embedded_weaviate_is_shared_guarded_and_stopped_soon_after_the_last_to_leave(embedded_config):
-    config = replace(embedded_config, weaviate_linger_seconds=1)
+    config = replace(embedded_config, weaviate_idle_seconds=1)
     store = open_store(config, create=True)
     store.set_identity(IDENTITY)
     info = server_info(config)
@@ -678,7 +678,7 @@ def test_the_embedded_weaviate_is_shared_guarded_and_stopped_soon_after_the_last
 
 @server
 def test_a_waiting_embedded_weaviate_is_joined_by_the_next_command_and_goes_with_its_folder(embedded_config):
-    config = replace(embedded_config, weaviate_linger_seconds=600)
+    config = replace(embedded_config, weaviate_idle_seconds=600)
     open_store(config, create=True).close()
     info = server_info(config)
     time.sleep(0.5)
@@ -726,14 +726,14 @@ def test_a_killed_user_of_the_embedded_weaviate_leaves_no_orphan(embedded_config
 
 
 @server
-def test_a_killed_keeper_of_the_embedded_weaviate_does_not_block_the_next_start(embedded_config):
+def test_a_killed_supervisor_of_the_embedded_weaviate_does_not_block_the_next_start(embedded_config):
     config = embedded_config
     store = open_store(config, create=True)
     store.set_identity(IDENTITY)
     store.put(*make_document("/docs/a.pdf", "apple"))
     info = server_info(config)
     os.kill(info["keeper"], signal.SIGKILL)
-    wait_until(lambda: not alive(info["server"]))  # Linux ends it with its keeper
+    wait_until(lambda: not alive(info["server"]))  # Linux ends it with its supervisor
     started = time.monotonic()
     with pytest.raises(StoreUnreachable, match="it is started anew: run the command again"):
         store.search_text("apple", limit=1)

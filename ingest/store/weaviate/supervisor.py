@@ -1,8 +1,8 @@
-"""The process that keeps one Weaviate server running for as long as anyone uses it, and a moment longer for the next.
+"""The supervisor process of an embedded Weaviate server: starts it, and stops it when it is idle.
 
-It is started as a script with the folder, the server's binary and how many seconds it waits for a next user, imports
-nothing but the standard library, and ends when no process has held the shared lock on `users.lock` for that long: a lock
-falls with its process, however that ends.
+It runs as a script with the folder, the server's binary and the idle seconds as arguments, and imports only the
+standard library. It ends when no process has held the shared lock on `users.lock` for the idle seconds. The system
+releases a lock when its process ends, even after kill -9.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ import time
 from pathlib import Path
 from typing import Any
 
-STOP_SECONDS = 20.0  # a server that is asked to stop writes its logs out first
-_LOOK_SECONDS = 0.1  # how often the lock is tried
+STOP_SECONDS = 20.0  # the server writes its logs before it stops
+_POLL_SECONDS = 0.1  # between two tries of the lock
 
 
-def main(folder: Path, binary: Path, linger_seconds: float) -> int:
-    """Start the server, say where it is in `server.json`, wait for the last user to leave and for no other, stop it."""
-    signal.signal(signal.SIGTERM, _leave)
+def main(folder: Path, binary: Path, idle_seconds: float) -> int:
+    """Start the server, write its address to `server.json`, wait until it is idle, and stop it."""
+    signal.signal(signal.SIGTERM, _exit)
     _end_stale(folder, binary)
     process = _start(folder, binary)
     try:
         with (folder / "users.lock").open("a") as users:
-            _wait_for_the_last(process, users, folder, linger_seconds)
+            _wait_until_idle(process, users, folder, idle_seconds)
             _stop(process)
-            # the lock is held until the file is gone: whoever joins now finds no server and starts one
+            # The lock is held until the file is deleted: a process that joins now finds no server and starts one.
             if _names_us(folder):
                 (folder / "server.json").unlink(missing_ok=True)
     finally:
@@ -41,21 +41,21 @@ def main(folder: Path, binary: Path, linger_seconds: float) -> int:
     return 0
 
 
-def _leave(*_: object) -> None:
+def _exit(*_: object) -> None:
     raise SystemExit(0)
 
 
-def _wait_for_the_last(process: subprocess.Popen[bytes], users: Any, folder: Path, linger_seconds: float) -> None:
-    """Return when the server has ended, or with the lock held once nobody has used it for so long."""
+def _wait_until_idle(process: subprocess.Popen[bytes], users: Any, folder: Path, idle_seconds: float) -> None:
+    """Return when the server has ended, or holding the lock after nobody has used it for `idle_seconds`."""
     last_use, joined = time.monotonic(), 0
     while process.poll() is None:
         alone, seen = _alone(users), os.fstat(users.fileno()).st_mtime_ns
-        if not alone or seen != joined:  # a short use may fall between two looks, but it leaves its time
+        if not alone or seen != joined:  # a short use may fall between two polls, but it changes the file time
             last_use, joined = time.monotonic(), seen
-        elif time.monotonic() - last_use >= linger_seconds or not _names_us(folder):
+        elif time.monotonic() - last_use >= idle_seconds or not _names_us(folder):
             return
         fcntl.flock(users, fcntl.LOCK_UN)
-        time.sleep(_LOOK_SECONDS)
+        time.sleep(_POLL_SECONDS)
 
 
 def _alone(users: Any) -> bool:
@@ -67,7 +67,7 @@ def _alone(users: Any) -> bool:
 
 
 def _names_us(folder: Path) -> bool:
-    """Say whether a next user would find this server: not where the home folder was removed meanwhile."""
+    """Return whether `server.json` still names this server; the home folder may have been removed."""
     try:
         return bool(json.loads((folder / "server.json").read_text())["keeper"] == os.getpid())
     except (OSError, ValueError, KeyError):
@@ -79,7 +79,7 @@ def _start(folder: Path, binary: Path) -> subprocess.Popen[bytes]:
     key, password = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
     environment = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "LANG") if name in os.environ} | {
         "PERSISTENCE_DATA_PATH": str(folder / "data"),
-        "CLUSTER_HOSTNAME": "quire",  # belongs to the data folder: raft knows its node by it
+        "CLUSTER_HOSTNAME": "quire",  # raft identifies the node of this data folder by it
         "CLUSTER_IN_LOCALHOST": "true",
         "CLUSTER_BIND_ADDR": "127.0.0.1",
         "CLUSTER_GOSSIP_BIND_PORT": str(gossip),
@@ -87,9 +87,9 @@ def _start(folder: Path, binary: Path) -> subprocess.Popen[bytes]:
         "RAFT_PORT": str(raft),
         "RAFT_INTERNAL_RPC_PORT": str(raft + 1),
         "RAFT_BOOTSTRAP_EXPECT": "1",
-        # a lone node elects itself when it has heard of no other for one to two seconds, not five to ten
+        # a single node elects itself after one to two seconds without others, instead of five to ten
         "RAFT_TIMEOUTS_MULTIPLIER": "1",
-        # gRPC and the data port listen on all interfaces, and no option changes that: keys guard them
+        # gRPC and the data port always listen on all interfaces, so keys protect them
         "GRPC_PORT": str(grpc),
         "AUTHENTICATION_ANONYMOUS_ACCESS_ENABLED": "false",
         "AUTHENTICATION_APIKEY_ENABLED": "true",
@@ -107,7 +107,7 @@ def _start(folder: Path, binary: Path) -> subprocess.Popen[bytes]:
     }
     command = [str(binary), "--host", "127.0.0.1", "--port", str(http), "--scheme", "http"]
     command += ["--read-timeout=600s", "--write-timeout=600s"]
-    process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, preexec_fn=_die_with_keeper)
+    process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, preexec_fn=_die_with_supervisor)
     info = {"keeper": os.getpid(), "server": process.pid, "http": http, "grpc": grpc, "api_key": key}
     draft = folder / "server.json.new"
     draft.unlink(missing_ok=True)
@@ -117,8 +117,8 @@ def _start(folder: Path, binary: Path) -> subprocess.Popen[bytes]:
     return process
 
 
-def _die_with_keeper() -> None:
-    """Ask Linux to end the server if this process is killed; elsewhere the next keeper ends it."""
+def _die_with_supervisor() -> None:
+    """Have Linux end the server if this process is killed; elsewhere the next supervisor ends it."""
     if sys.platform == "linux":
         import ctypes
 
@@ -136,7 +136,7 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 
 
 def _end_stale(folder: Path, binary: Path) -> None:
-    """End the keeper and the server that `server.json` still names, if they are what it says."""
+    """End the supervisor and the server that `server.json` names, if these processes still are those."""
     try:
         info = json.loads((folder / "server.json").read_text())
     except (OSError, ValueError):
@@ -157,7 +157,7 @@ def _end(pid: int, part: str) -> None:
 
 
 def _command_line(pid: int) -> str:
-    """Return the command of a running process, empty where there is none (a zombie has none)."""
+    """Return the command line of a running process, empty if it does not run (a zombie has none)."""
     if Path("/proc/self/cmdline").exists():
         with contextlib.suppress(OSError):
             return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
@@ -167,7 +167,7 @@ def _command_line(pid: int) -> str:
 
 
 def _free_ports() -> tuple[int, int, int, int]:
-    """Return free ports for HTTP and gRPC, and the first of two pairs of neighbours for gossip and raft."""
+    """Return free ports for HTTP and gRPC, and the first of two adjacent ports each for gossip and raft."""
     taken: list[socket.socket] = []
     try:
         found: list[int] = []
