@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from finetune.data.records import Conversation, Label, Preference, Record, Text
+from finetune.data.records import Conversation, Label, Record, Text, answers_of
 from finetune.templates.messages import Message
 from finetune.templates.template import Segment, Template
 
@@ -34,25 +34,18 @@ class View:
 
 def views_of(record: Record, template: Template, tokenizer: Any = None) -> list[View]:
     """Return the sequences that a record is trained as: two for a preference, else one."""
-    where = f"row {record.row}"
-    match record:
-        case Text():
-            encoded = template.encode_text(tokenizer, record.text) if tokenizer else None
-            counts = (len(encoded.input_ids), sum(encoded.loss_mask)) if encoded else (None, None)
-            return [View(where, tuple(template.text_segments(record.text)), *counts)]
-        case Conversation():
-            return [_view(where, record.messages, 0, template, tokenizer)]
-        case Label():
-            word = "wanted" if record.label else "unwanted"
-            return [
-                _view(f"{where}, {word}", record.prompt + record.completion, len(record.prompt), template, tokenizer)
-            ]
-        case Preference():
-            start = len(record.prompt)
-            return [
-                _view(f"{where}, chosen", record.prompt + record.chosen, start, template, tokenizer),
-                _view(f"{where}, rejected", record.prompt + record.rejected, start, template, tokenizer),
-            ]
+    title = f"row {record.row}"
+    if isinstance(record, Text):
+        encoded = template.encode_text(tokenizer, record.text) if tokenizer else None
+        counts = (len(encoded.input_ids), sum(encoded.loss_mask)) if encoded else (None, None)
+        return [View(title, tuple(template.text_segments(record.text)), *counts)]
+    if isinstance(record, Conversation):
+        return [_view(title, record.messages, 0, template, tokenizer)]
+    names = ["wanted" if record.label else "unwanted"] if isinstance(record, Label) else ["chosen", "rejected"]
+    return [
+        _view(f"{title}, {name}", record.prompt + answer, len(record.prompt), template, tokenizer)
+        for name, answer in zip(names, answers_of(record), strict=True)
+    ]
 
 
 def _view(title: str, messages: Sequence[Message], start: int, template: Template, tokenizer: Any) -> View:
