@@ -27,6 +27,7 @@ from ingest.text.chunks import Chunk
 CAPEX = (
     "Purchases of property, plant and equipment (PP&E) (1,577) (1,373) (1,420)\nProceeds from sale of PP&E 262 49 58"
 )
+MOON_QUESTION = "What is the diameter of the moon?"
 MOON = "The moon has no air. Its diameter is 3,474 kilometres. Nobody has lived there."
 
 

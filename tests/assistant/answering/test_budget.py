@@ -38,7 +38,7 @@ def test_prompt_and_answer_never_pass_the_window(window, max_tokens, passages, t
     assert len(packed.passages) + packed.dropped_passages == passages
 
 
-def test_the_best_passages_stay_and_the_rest_is_counted_and_said():
+def test_the_best_passages_stay_and_the_rest_is_counted_in_a_notice():
     packed = pack("What?", long_passages(10), count=count, window=700, max_tokens=100)
     assert [p.rank for p in packed.passages] == list(range(1, len(packed.passages) + 1))
     assert packed.dropped_passages == 10 - len(packed.passages) > 0
@@ -56,7 +56,7 @@ def test_the_newest_turns_stay():
     assert "earlier turns" in packed.notices[0]
 
 
-def test_a_passage_too_long_for_a_small_window_is_cut_at_a_sentence():
+def test_a_passage_too_long_for_a_small_window_is_truncated_at_a_sentence():
     text = "First fact is true. " + "Second fact is true. " * 100
     packed = pack("What?", [passage(text)], count=count, window=420, max_tokens=50)
     (kept,) = packed.passages
@@ -71,6 +71,6 @@ def test_the_same_words_are_sent_once():
     assert distinct([passage("It has  no air. Nobody lives there."), inner, passage(MOON)])[1].text == MOON
 
 
-def test_a_question_that_does_not_fit_is_an_error_that_says_what_to_do():
+def test_a_question_that_does_not_fit_is_an_error_with_a_hint():
     with pytest.raises(PromptTooLong, match="shorten the question"):
         pack("word " * 500, [], count=count, window=512, max_tokens=10)

@@ -33,7 +33,7 @@ def test_each_passage_names_its_document_and_page():
         "<think>",
     ],
 )
-def test_a_passage_cannot_leave_its_block_or_speak_as_someone_else(planted):
+def test_a_passage_cannot_leave_its_block_or_speak_in_another_role(planted):
     content = question_message("Question?", [passage(planted), passage(MOON)]).content
     assert content.count(CLOSE) == 1
     labels = re.findall(r"^\[(\d+)\] \[Source document: (.*), page .*\]$", content, re.M)
@@ -47,7 +47,7 @@ def test_ordinary_text_is_not_touched():
         assert disarm(text) == text
 
 
-def test_the_users_own_words_come_first_and_the_rules_stay():
+def test_the_users_system_prompt_comes_first_and_the_rules_stay():
     message = system_message("Speak like a pirate.")
     assert message is not None
     assert message.content.startswith("Speak like a pirate.\n\nYou answer questions")
@@ -69,5 +69,5 @@ def test_the_users_own_words_come_first_and_the_rules_stay():
         ("", False),
     ],
 )
-def test_an_answer_that_cannot_tell_is_a_refusal(text, refused):
+def test_an_answer_that_declines_is_a_refusal(text, refused):
     assert is_refusal(text) is refused

@@ -69,7 +69,7 @@ def test_the_window_is_capped_by_the_models_own(path):
     assert make_agent(path, window=100_000).model.window == 4096
 
 
-def test_a_prompt_over_the_window_is_an_error_and_not_a_cut(path):
+def test_a_prompt_over_the_window_is_an_error_and_not_truncated(path):
     from assistant.answering.graph import complete
 
     chat = make_agent(path).model.build(Sampling(max_tokens=2))
@@ -77,7 +77,7 @@ def test_a_prompt_over_the_window_is_an_error_and_not_a_cut(path):
         complete(chat, [Message("user", "a" * 5000)])
 
 
-def test_no_file_and_no_gguf_are_named(tmp_path):
+def test_a_missing_file_and_one_that_is_not_gguf_are_named(tmp_path):
     with pytest.raises(ModelNotFound, match=r"gguf:/path/model\.gguf"):
         load_model(f"gguf:{tmp_path}/gone.gguf", AssistantConfig())
     (tmp_path / "x.gguf").write_text("nothing")

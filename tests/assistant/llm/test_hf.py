@@ -124,13 +124,13 @@ def test_an_unfinished_run_is_refused(tmp_path):
         find_source("half", tmp_path)
 
 
-def test_a_folder_that_is_not_there_is_named(tmp_path):
+def test_a_missing_folder_is_named(tmp_path):
     with pytest.raises(ModelNotFound, match="there is no folder"):
         find_source("./gone", tmp_path)
     assert find_source("Qwen/Qwen2.5-0.5B-Instruct", tmp_path) == Source("Qwen/Qwen2.5-0.5B-Instruct")
 
 
-def test_a_folder_that_is_not_there_is_told_before_anything_heavy_is_imported(tmp_path):
+def test_a_missing_folder_is_reported_before_anything_heavy_is_imported(tmp_path):
     code = (
         "import sys\nfrom assistant.config import AssistantConfig\nfrom assistant.errors import ModelNotFound\n"
         "from assistant.llm.kinds import load_model\n"

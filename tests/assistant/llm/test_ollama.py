@@ -8,11 +8,9 @@ from assistant.answering.agent import Agent
 from assistant.answering.answer import Done, Notice, Token
 from assistant.config import AssistantConfig, Sampling
 from assistant.errors import ModelNotFound, ModelUnreachable
-from assistant.llm import ollama_server
 from assistant.llm.available import choose_model, list_models
 from assistant.llm.kinds import load_model
 from assistant.llm.ollama import context_window
-from quire import UsageError
 from tests.assistant.helpers import PagesStore, WordEmbedder
 from tests.assistant.ollama_server import OllamaServer, ollama_binary
 from tests.assistant.tiny import write_gguf
@@ -80,7 +78,7 @@ def test_ollama_loads_the_model_once_in_20_questions(ollama, tmp_path):
 
 @needs_ollama
 @pytest.mark.server
-def test_ollama_gets_a_prompt_that_fits_and_cuts_nothing(ollama, tmp_path):
+def test_ollama_gets_a_prompt_that_fits_and_truncates_nothing(ollama, tmp_path):
     pages = {("long.pdf", n): f"Chapter {n} of the moon. " + "The moon is round and grey. " * 40 for n in range(1, 40)}
     config = AssistantConfig(
         home=tmp_path, window=2048, max_tokens=64, threshold=0.1, ollama_host=ollama.base, passages=20
@@ -96,7 +94,7 @@ def test_ollama_gets_a_prompt_that_fits_and_cuts_nothing(ollama, tmp_path):
 
 @needs_ollama
 @pytest.mark.server
-def test_ollama_is_told_on_when_it_cut_the_prompt_all_the_same(ollama, tmp_path):
+def test_a_prompt_that_ollama_truncates_is_reported(ollama, tmp_path):
     agent = make_agent(ollama, tmp_path)
     wrong = agent.model.build
 
@@ -158,7 +156,7 @@ def test_ollama_models_are_listed_and_the_first_is_the_default(ollama, tmp_path)
 
 @needs_ollama
 @pytest.mark.server
-def test_ollama_models_on_trial_are_neither_listed_nor_the_default(ollama, gguf, tmp_path):
+def test_unverified_ollama_models_are_neither_listed_nor_the_default(ollama, gguf, tmp_path):
     from finetune.export.handover import trial_tag
     from finetune.export.ollama import Ollama
 
@@ -173,7 +171,7 @@ def test_ollama_models_on_trial_are_neither_listed_nor_the_default(ollama, gguf,
 
 @needs_ollama
 @pytest.mark.server
-def test_ollama_offers_a_tag_that_was_handed_over_while_the_assistant_runs(ollama, gguf, tmp_path, monkeypatch):
+def test_a_tag_exported_while_the_assistant_runs_is_listed(ollama, gguf, tmp_path, monkeypatch):
     from finetune.export.ollama import Ollama
     from finetune.export.tags import TagRecord, write_record
 
@@ -232,69 +230,8 @@ def test_ollama_repeats_itself_at_temperature_zero(ollama, tmp_path):
     assert agent.ask(QUESTION, sampling=greedy).text == agent.ask(QUESTION, sampling=greedy).text
 
 
-def test_the_window_is_what_is_wanted_capped_by_the_models_own():
+def test_the_window_is_the_wanted_one_capped_by_the_models_own():
     info = {"model_info": {"general.architecture": "phi2", "phi2.context_length": 2048}}
     assert context_window(info, 8192) == 2048
     assert context_window(info, 1024) == 1024
     assert context_window({}, 8192) == 8192
-
-
-def test_no_server_names_every_address_that_was_tried(tmp_path, monkeypatch):
-    monkeypatch.setenv("OLLAMA_HOST", "127.0.0.1:9")
-    monkeypatch.setattr(ollama_server, "PORT", 9)
-    config = AssistantConfig(home=tmp_path, ollama_host="127.0.0.1:10")
-    with pytest.raises(ModelUnreachable, match=r"127\.0\.0\.1:10, http://127\.0\.0\.1:9, .*host\.docker\.internal"):
-        ollama_server.reach(config)
-
-
-def test_without_server_the_default_is_quotes_with_a_notice(tmp_path, monkeypatch):
-    monkeypatch.setattr(ollama_server, "PORT", 9)
-    monkeypatch.delenv("OLLAMA_HOST", raising=False)
-    name, notice = choose_model(AssistantConfig(home=tmp_path))
-    assert name == "quotes"
-    assert "ollama pull" in notice
-
-
-@pytest.mark.parametrize(
-    ("text", "address"),
-    [
-        ("myhost", "http://myhost:11434"),
-        ("myhost:1234", "http://myhost:1234"),
-        (":1234", "http://127.0.0.1:1234"),
-        ("0.0.0.0", "http://127.0.0.1:11434"),
-        ("http://h", "http://h:80"),
-        ("https://h/ollama/", "https://h:443/ollama"),
-        ("http://[::1]:5", "http://[::1]:5"),
-        ("'127.0.0.1:8'", "http://127.0.0.1:8"),
-    ],
-)
-def test_an_address_is_read_as_ollama_reads_it(text, address):
-    assert ollama_server.base_address(text) == address
-
-
-@pytest.mark.parametrize("text", ["http://127.0.0.1:70000", "127.0.0.1:-1", "h:port", "h:0", "ftp://h", "http://[::1"])
-def test_an_address_that_cannot_be_is_told_and_not_mended_by_guessing(text):
-    with pytest.raises(UsageError, match="port from 1 to 65535") as caught:
-        ollama_server.base_address(text)
-    assert repr(text) in caught.value.message
-
-
-@pytest.mark.parametrize(
-    ("status", "body", "kind", "hint"),
-    [
-        (404, '{"error":"model \'x\' not found"}', "ModelNotFound", "ollama pull"),
-        (503, '{"error":"server busy, please try again"}', "ModelBusy", "in a moment"),
-        (500, '{"error":"model requires more system memory (8 GiB) than is available"}', "ModelBusy", "smaller"),
-        (400, '{"error":"\\"m\\" does not support thinking"}', "ModelError", "log"),
-        (403, "", "ModelError", "log"),
-    ],
-)
-def test_each_failure_of_the_server_says_what_to_do(status, body, kind, hint):
-    error = ollama_server.failure(status, body, "http://h")
-    assert type(error).__name__ == kind
-    assert hint in error.hint
-
-
-def test_an_empty_name_is_refused():
-    with pytest.raises(UsageError, match="ollama:NAME"):
-        load_model("ollama:", AssistantConfig())

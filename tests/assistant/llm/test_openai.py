@@ -77,18 +77,18 @@ def test_without_address_and_key_nothing_is_sent(monkeypatch):
 
 
 @pytest.mark.parametrize("base", ["127.0.0.1:8000/v1", "ftp://box/v1", "http://"])
-def test_an_address_that_cannot_be_one_is_refused_before_anything_is_sent(base):
+def test_an_invalid_address_is_refused_before_anything_is_sent(base):
     with pytest.raises(UsageError, match="OPENAI_BASE_URL is"):
         load_model("openai:gpt", AssistantConfig(openai_base_url=base))
 
 
-def test_a_distant_endpoint_is_told_to_the_user():
+def test_a_remote_endpoint_is_named_in_a_notice():
     model = load_model("openai:gpt", AssistantConfig(openai_base_url="https://models.example/v1"))
     assert "are sent to https://models.example/v1" in model.notices[0]
     assert load_model("openai:gpt", AssistantConfig(openai_base_url="http://localhost:8000/v1")).notices == ()
 
 
-def test_every_error_of_the_client_has_words_of_ours():
+def test_every_error_of_the_openai_client_is_translated():
     import httpx
     import openai
 
@@ -133,7 +133,7 @@ def event(text: str, finish: str | None = None) -> bytes:
 
 
 @pytest.mark.parametrize("body", [b"<html>hello</html>", b"data: <html>\n\n"])
-def test_an_address_that_is_no_chat_endpoint_is_said_in_words(body):
+def test_a_server_that_is_not_a_chat_endpoint_gets_a_clear_error(body):
     server, base = serve(body, "text/event-stream")
     try:
         with pytest.raises(ModelError, match="did not respond like a chat model"):
@@ -151,7 +151,7 @@ def test_an_address_that_is_no_chat_endpoint_is_said_in_words(body):
         (event("") + event("", "stop") + b"data: [DONE]\n\n", False, "wrote nothing"),
     ],
 )
-def test_a_stream_without_its_end_is_told_from_a_whole_one_and_from_silence(body, interrupted, notice):
+def test_a_stream_without_its_end_differs_from_a_complete_one_and_from_silence(body, interrupted, notice):
     server, base = serve(body, "text/event-stream")
     try:
         answer = make_agent(base).ask(QUESTION)
@@ -163,7 +163,7 @@ def test_a_stream_without_its_end_is_told_from_a_whole_one_and_from_silence(body
     assert bool(answer.notices) is bool(notice)
 
 
-def test_every_error_of_httpx_has_words_of_ours():
+def test_every_error_of_httpx_is_translated():
     import httpx
 
     from assistant.llm.ollama import explain as explain_ollama

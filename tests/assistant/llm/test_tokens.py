@@ -38,7 +38,7 @@ def test_tokens_are_counted_as_the_model_counts_them(text, pre, tokens):
         {"tokenizer.ggml.merges": ["no token"]},
     ],
 )
-def test_a_tokenizer_of_another_kind_is_not_guessed(change):
+def test_an_unsupported_tokenizer_is_not_guessed(change):
     assert bpe_counter(INFO | change) is None
 
 
@@ -54,7 +54,7 @@ def test_every_pattern_loses_no_character():
 @pytest.mark.parametrize(
     ("text", "tokens"), [("", 0), ("moon", 1), ("1,577", 5), ("äöü", 3), ("月", 2), ("internationalisation", 4)]
 )
-def test_the_estimate_counts_digits_and_signs_one_by_one(text, tokens):
+def test_the_estimate_counts_digits_and_symbols_one_by_one(text, tokens):
     assert estimate_tokens(text) == tokens
 
 
