@@ -3,6 +3,9 @@ from .data.sources.loader import load_data as load_data
 from .errors import FinetuneError as FinetuneError
 from .evaluate.compare import compare_runs as compare_runs
 from .evaluate.score import score_pairs as score_pairs
+from .export.handover import to_gguf as to_gguf
+from .export.handover import to_ollama as to_ollama
+from .export.merge import merge as merge
 from .templates.messages import Message as Message
 from .train.generate import generate as generate
 from .train.load import load_run as load_run

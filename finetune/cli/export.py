@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from finetune.errors import OllamaFailed
-from quire import UsageError, print_json
+from quire import UsageError, add_json_flag, print_json
 
 _EXAMPLES = {
     "merge": "quire finetune merge my-run --out my-model",
@@ -18,8 +18,6 @@ _EXAMPLES = {
     "pull": "quire finetune pull me/my-model --out my-model",
     "doctor": "quire finetune doctor my-run",
 }
-
-
 _BASES = {"dequantised": "dequantized", "original": "full-precision"}  # what --onto means to `merge`
 
 
@@ -70,14 +68,14 @@ def register(subparsers: Any) -> None:
     push.add_argument("--path", metavar="PATH", help="an existing merged folder or GGUF file (default: made now)")
     _base_folder(push)
     push.add_argument("--public", action="store_true", help="make a new repository public (default: private)")
-    _json(push)
+    add_json_flag(push)
     push.set_defaults(run=run_push)
 
     pull = _parser(subparsers, "pull", "download what was pushed and check it against its hashes")
     pull.add_argument("source", metavar="REPO", help="a hub repository, or file:FOLDER")
     pull.add_argument("--out", metavar="FOLDER", required=True, help="a new folder")
     pull.add_argument("--revision", default="", help="commit or tag (default: the newest)")
-    _json(pull)
+    add_json_flag(pull)
     pull.set_defaults(run=run_pull)
 
     doctor = _parser(
@@ -87,7 +85,7 @@ def register(subparsers: Any) -> None:
     doctor.add_argument("--gguf", metavar="FILE", help="check this GGUF file instead of writing one")
     _base_folder(doctor)
     _host(doctor)
-    _json(doctor)
+    add_json_flag(doctor)
     doctor.set_defaults(run=run_doctor)
 
 
@@ -113,15 +111,11 @@ def _source(parser: argparse.ArgumentParser, *, optional: bool = False) -> None:
         help="base of a QLoRA merge: the 4-bit base of the training, dequantized (default), or the full-precision one",
     )
     _base_folder(parser)
-    _json(parser)
+    add_json_flag(parser)
 
 
 def _base_folder(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--base", default="", metavar="FOLDER", help="the base model's folder, if it has moved")
-
-
-def _json(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def _host(parser: argparse.ArgumentParser) -> None:
@@ -139,7 +133,7 @@ def _progress(line: str) -> None:
     print(line, file=sys.stderr)
 
 
-def quiet() -> None:
+def _quiet_libraries() -> None:
     """Silence the libraries: no warnings and probes, and no progress bars on a pipe."""
     import logging
     import warnings
@@ -166,7 +160,7 @@ def _print(args: argparse.Namespace, values: dict[str, Any], text: str) -> int:
 
 def run_merge(args: argparse.Namespace) -> int:
     """Merge a run and print the cost on held-out text."""
-    quiet()
+    _quiet_libraries()
     from finetune.export.merge import merge
 
     report = merge(
@@ -186,7 +180,7 @@ def run_merge(args: argparse.Namespace) -> int:
 
 def run_gguf(args: argparse.Namespace) -> int:
     """Write a GGUF file and print the figures of the parity check."""
-    quiet()
+    _quiet_libraries()
     out = Path(args.out).expanduser()
     if args.adapter_only:
         idle = [flag for flag in ("type", "merged", "system") if getattr(args, flag)]
@@ -256,7 +250,7 @@ def run_ollama(args: argparse.Namespace) -> int:
         return _remove(args)
     if not args.tag:
         raise UsageError("the model in Ollama needs a name", "add --tag NAME")
-    quiet()
+    _quiet_libraries()
     from finetune.export.handover import to_ollama
 
     record = to_ollama(
@@ -349,7 +343,7 @@ def _described(record: dict[str, Any], shown: dict[str, Any], changed: bool) -> 
 
 def run_push(args: argparse.Namespace) -> int:
     """Push a run and print where it is."""
-    quiet()
+    _quiet_libraries()
     from finetune.export.hub import push
 
     where = push(
@@ -366,7 +360,7 @@ def run_push(args: argparse.Namespace) -> int:
 
 def run_pull(args: argparse.Namespace) -> int:
     """Pull into a folder and print its path."""
-    quiet()
+    _quiet_libraries()
     from finetune.export.hub import pull
 
     folder = pull(args.source, Path(args.out).expanduser(), revision=args.revision, progress=_progress)
@@ -375,7 +369,7 @@ def run_pull(args: argparse.Namespace) -> int:
 
 def run_doctor(args: argparse.Namespace) -> int:
     """Check every step; exit code 1 when any is wrong."""
-    quiet()
+    _quiet_libraries()
     from finetune.export.doctor import examine
 
     checks = examine(

@@ -1,6 +1,6 @@
-"""Folders that a command needs while it runs: in the home folder, and swept away when a command was killed.
+"""Temporary folders of commands: in the home folder, since a merged model can be too large for the system's own.
 
-The system's own folder for such may be a small disk in memory; a merged model has gigabytes.
+A folder that a killed command left is removed by the next command.
 """
 
 import os
@@ -15,33 +15,33 @@ from pathlib import Path
 
 from quire import home_folder
 
-PREFIX = "scratch-"
-_NAME = re.compile(rf"^{PREFIX}(?P<host>.+)-(?P<pid>\d+)-[^-]+$")
+_PREFIX = "scratch-"
+_NAME = re.compile(rf"^{_PREFIX}(?P<host>.+)-(?P<pid>\d+)-[^-]+$")
 
 
 @contextmanager
 def scratch_folder() -> Iterator[Path]:
-    """Give a new folder for the time of the `with` statement; those of commands that were killed are removed first."""
+    """Yield a new folder that is removed after the block; folders of killed commands are removed first."""
     home = home_folder()
     home.mkdir(parents=True, exist_ok=True)
-    sweep(home)
-    folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{socket.gethostname()}-{os.getpid()}-", dir=home))
+    _remove_abandoned(home)
+    folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{socket.gethostname()}-{os.getpid()}-", dir=home))
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def sweep(home: Path) -> None:
-    """Remove the folders of processes of this machine that are no more."""
-    for folder in home.glob(f"{PREFIX}*"):
+def _remove_abandoned(home: Path) -> None:
+    """Remove the folders of processes of this machine that no longer run."""
+    for folder in home.glob(f"{_PREFIX}*"):
         found = _NAME.match(folder.name)
-        if found and found["host"] == socket.gethostname() and not _runs(int(found["pid"])):
+        if found and found["host"] == socket.gethostname() and not _is_running(int(found["pid"])):
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _runs(pid: int) -> bool:
-    if sys.platform == "win32":  # there, asking is ending
+def _is_running(pid: int) -> bool:
+    if sys.platform == "win32":  # os.kill would end the process there
         return True
     try:
         os.kill(pid, 0)

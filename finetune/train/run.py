@@ -14,7 +14,7 @@ from typing import Any
 from finetune.config import TrainConfig
 from finetune.data.records import Record
 from finetune.errors import TrainingFailed
-from finetune.runs.claim import claim, claimed
+from finetune.runs.claim import claim, claimed_folder
 from finetune.runs.manifest import find_run, read_manifest, write_manifest
 from finetune.train.arguments import training_arguments
 from finetune.train.complete import complete, require_data
@@ -60,7 +60,7 @@ def train(
     quiet_libraries()
     config = complete(config)
     check_targets(config)
-    with claim(config, resume=resume) if is_main_process() else nullcontext(claimed(config)) as folder:
+    with claim(config, resume=resume) if is_main_process() else nullcontext(claimed_folder(config)) as folder:
         tokenizer = load_tokenizer(config.model, config.revision)
         run = Run(config, folder, template_of(config), tokenizer, say)
         rows = prepare(config, run.template, tokenizer, records, say=say)

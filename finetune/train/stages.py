@@ -7,7 +7,7 @@ from typing import Any
 
 from finetune.config import TrainConfig, build
 from finetune.recipes import read_recipe
-from finetune.runs.claim import same_settings
+from finetune.runs.claim import check_same_settings
 from finetune.runs.manifest import MANIFEST_FILE, runs_folder
 from finetune.train.complete import complete
 from finetune.train.context import Say
@@ -42,7 +42,7 @@ def train_unless_finished(config: TrainConfig, *, command: Sequence[str], say: S
     folder = runs_folder() / config.name
     if not (folder / MANIFEST_FILE).is_file():
         return train(config, command=command, resume=folder.is_dir(), say=say)
-    same_settings(complete(config), folder)
+    check_same_settings(complete(config), folder)
     say(f"{config.name}: already finished")
     return folder
 

@@ -37,7 +37,7 @@ def test_an_unfinished_run_is_refused_as_an_input(home: Path) -> None:
 
 def test_a_run_that_is_not_there_names_those_that_are(home: Path) -> None:
     open_run("other", resume=False)
-    with pytest.raises(NoSuchRun, match="runs here: other"):
+    with pytest.raises(NoSuchRun, match="the runs are other"):
         find_run("one")
 
 
