@@ -95,7 +95,9 @@ def ours(stage: str, base: str, folder: Path, shared: dict[str, Any]) -> dict[st
         "gradient_checkpointing": shared["method"] == "qlora",
     })  # fmt: skip
     lines = [
-        line for line in read_metrics(train(config, records=records, say=lambda _: None)) if "tokens_per_second" in line
+        line
+        for line in read_metrics(train(config, records=records, progress=lambda _: None))
+        if "tokens_per_second" in line
     ]
     counts = [line["num_tokens"] for line in lines]
     seconds = [

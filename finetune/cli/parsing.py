@@ -74,7 +74,7 @@ def command_line() -> list[str]:
     return ["quire", *sys.argv[1:]]
 
 
-def say(line: str) -> None:
+def print_progress(line: str) -> None:
     """Print progress to stderr, once for all processes of a run; stdout is for results."""
     if is_main_process():
         print(line, file=sys.stderr, flush=True)

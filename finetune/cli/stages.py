@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from finetune.cli.parsing import add_command, add_settings, command_line, config_of, say
+from finetune.cli.parsing import add_command, add_settings, command_line, config_of, print_progress
 from finetune.config import TrainConfig, build
 from finetune.errors import DataError
 from finetune.recipes import read_recipe
@@ -68,9 +68,9 @@ def run_stage(args: argparse.Namespace) -> int:
 
     config = config_of(args, stage=args.stage)
     try:
-        folder = train(config, command=command_line(), resume=args.resume, say=say)
+        folder = train(config, command=command_line(), resume=args.resume, progress=print_progress)
     except KeyboardInterrupt:
-        say("stopped; the same command with --resume continues from the last checkpoint")
+        print_progress("stopped; the same command with --resume continues from the last checkpoint")
         return 130
     _print_result(folder, as_json=args.json)
     return 0
@@ -108,7 +108,7 @@ def run_both(args: argparse.Namespace) -> int:
     for config in (sft, dpo):
         _check_data(config, model=sft.model)
     start = train_unless_finished if args.resume else train
-    folders = [start(config, command=command_line(), say=say) for config in (sft, dpo)]
+    folders = [start(config, command=command_line(), progress=print_progress) for config in (sft, dpo)]
     if args.json:
         print_json({"runs": [{"run": folder.name, "folder": str(folder)} for folder in folders]})
     else:
@@ -148,6 +148,6 @@ def _check_data(config: TrainConfig, *, model: str) -> None:
         report = check(loaded, template=template, tokenizer=tokenizer, max_length=config.max_length)
         kinds = Counter(problem.kind for problem in report.problems)
         found = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common()) or "no problems"
-        say(f"checked {name}: {report.format}, {report.kept:,} of {report.rows:,} rows kept; {found}")
+        print_progress(f"checked {name}: {report.format}, {report.kept:,} of {report.rows:,} rows kept; {found}")
         if not loaded.records:
             raise DataError(f"{name} has no rows to train on", f"quire finetune data check {name}")

@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from finetune.cli.parsing import add_command, add_settings, command_line, config_of, say
+from finetune.cli.parsing import add_command, add_settings, command_line, config_of, print_progress
 from quire import add_json_flag, print_json
 
 
@@ -33,7 +33,9 @@ def run_sweep(args: argparse.Namespace) -> int:
     variations = parse_variations(args.vary)
     if "parent" in variations and not args.parent:
         args.parent = variations["parent"][0]
-    table = sweep(config_of(args, stage=args.stage), variations, name=args.name, command=command_line(), say=say)
+    table = sweep(
+        config_of(args, stage=args.stage), variations, name=args.name, command=command_line(), progress=print_progress
+    )
     if args.json:
         print_json(table)
     else:

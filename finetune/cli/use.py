@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from finetune.cli.parsing import add_command, add_device, say
+from finetune.cli.parsing import add_command, add_device, print_progress
 from quire import add_json_flag, positive_int, print_json
 
 
@@ -120,7 +120,7 @@ def run_generate(args: argparse.Namespace) -> int:
         print_json({"text": found.text, "finish_reason": found.finish, "tokens": found.tokens})
     else:
         print(found.text)
-        say(f"finish reason: {found.finish} ({found.tokens} tokens)")
+        print_progress(f"finish reason: {found.finish} ({found.tokens} tokens)")
     return 0
 
 
@@ -138,7 +138,7 @@ def run_chat(args: argparse.Namespace) -> int:
         messages.append(Message("assistant", found.text))
         print(found.text, flush=True)
         if found.finish == "length":
-            say(f"truncated at {args.max_new_tokens} tokens: raise --max-new-tokens")
+            print_progress(f"truncated at {args.max_new_tokens} tokens: raise --max-new-tokens")
     return 0
 
 

@@ -47,7 +47,7 @@ COMMON: dict[str, Any] = {
 }
 
 
-def _say(line: str) -> None:
+def _print_progress(line: str) -> None:
     print(f"  {line}", file=sys.stderr)
 
 
@@ -89,16 +89,18 @@ def samples(run: Path) -> list[str]:
     return [str(json.loads(line)["answer"]) for line in lines]
 
 
-def teach(kind: str, folder: Path, data: tuple[Path, Path], say: Callable[[str], None]) -> dict[str, Any]:
+def teach(kind: str, folder: Path, data: tuple[Path, Path], progress: Callable[[str], None]) -> dict[str, Any]:
     """Make a tiny model of the kind, train it by SFT and DPO, and return the results."""
     started = time.perf_counter()
     texts = [str(value) for row in alpaca_rows() for value in row.values()]
     base = make_tiny(folder / "models" / kind, kind, corpus=texts)
-    say(f"{kind}: made a model with random weights, and its tokenizer")
+    progress(f"{kind}: made a model with random weights, and its tokenizer")
     settings: dict[str, Any] = {"name": f"{kind}-sft", "model": str(base), "data": (str(data[0]),)}
-    sft = train(build(COMMON, settings, {"learning_rate": 4e-3, "stop_loss": 0.01}), say=say)
+    sft = train(build(COMMON, settings, {"learning_rate": 4e-3, "stop_loss": 0.01}), progress=progress)
     settings = {"stage": "dpo", "name": f"{kind}-dpo", "parent": sft.name, "data": (str(data[1]),)}
-    dpo = train(build(COMMON, settings, {"learning_rate": 4e-4, "stop_loss": 0.03, "loss": "sigmoid+sft"}), say=say)
+    dpo = train(
+        build(COMMON, settings, {"learning_rate": 4e-4, "stop_loss": 0.03, "loss": "sigmoid+sft"}), progress=progress
+    )
     loaded = load_run(dpo, device="cpu")
     known = 0
     for animal, sound in SOUNDS.items():
@@ -132,7 +134,7 @@ def main() -> int:
             shutil.rmtree(runs_folder() / f"{kind}-{stage}", ignore_errors=True)
     started = time.perf_counter()
     data = write_data(folder / "data")
-    results = [teach(kind, folder, data, _say) for kind in ("qwen2", "phi")]
+    results = [teach(kind, folder, data, _print_progress) for kind in ("qwen2", "phi")]
     for result in results:
         _print_result(result)
     equal = [_export(result, folder) for result in results]
@@ -153,7 +155,7 @@ def _print_result(result: dict[str, Any]) -> None:
 
 def _export(result: dict[str, Any], folder: Path) -> bool:
     """Export a tuned model, ask it, and return whether GGUF and, if it answers, Ollama give the same answer."""
-    found = result["export"] = export_and_ask(Path(result["runs"][-1]), folder, QUESTION, _say)
+    found = result["export"] = export_and_ask(Path(result["runs"][-1]), folder, QUESTION, _print_progress)
     answers = [found[key].strip() for key in ("gguf_answer", "ollama_answer") if key in found]
     print(f"{result['kind']}: exported in {found['seconds']} s, KL {found['parity']['mean_kl']:.1g}: {found['gguf']}")
     print(f"  {QUESTION} " + " | ".join(map(repr, answers)))

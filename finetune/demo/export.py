@@ -13,10 +13,10 @@ from typing import Any
 
 from finetune.errors import OllamaFailed
 
-Say = Callable[[str], None]
+Progress = Callable[[str], None]
 
 
-def export_and_ask(run: Path, folder: Path, question: str, say: Say) -> dict[str, Any]:
+def export_and_ask(run: Path, folder: Path, question: str, progress: Progress) -> dict[str, Any]:
     """Export a run to GGUF and, where it answers, to Ollama; ask both, directly and through the assistant."""
     from finetune.export.handover import to_gguf, to_ollama
     from finetune.export.ollama import Ollama
@@ -24,7 +24,7 @@ def export_and_ask(run: Path, folder: Path, question: str, say: Say) -> dict[str
     started = time.perf_counter()
     path = folder / "models" / f"{run.name}.gguf"
     path.unlink(missing_ok=True)
-    exported = to_gguf(run, path, progress=say)
+    exported = to_gguf(run, path, progress=progress)
     found: dict[str, Any] = {
         "run": run.name,
         "gguf": str(path),
@@ -36,10 +36,10 @@ def export_and_ask(run: Path, folder: Path, question: str, say: Say) -> dict[str
     try:
         server.version()
     except OllamaFailed as exc:
-        say(f"Ollama is skipped: {exc.message}")
+        progress(f"Ollama is skipped: {exc.message}")
     else:
         tag = f"quire-demo-{run.name}"
-        to_ollama(run, tag, replace=True, progress=say)  # the tag may be from an earlier demonstration
+        to_ollama(run, tag, replace=True, progress=progress)  # the tag may be from an earlier demonstration
         found["ollama_answer"] = server.chat(tag, [{"role": "user", "content": question}])["message"]["content"]
         found["ask_ollama"] = ask(question, f"ollama:{tag}")
     return {**found, "seconds": round(time.perf_counter() - started, 1)}

@@ -9,7 +9,7 @@ from finetune.config import TrainConfig
 from finetune.templates.template import Template
 from finetune.train.device import is_main_process
 
-Say = Callable[[str], None]
+Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,11 +20,11 @@ class Run:
     folder: Path
     template: Template
     tokenizer: Any
-    say: Say
+    progress: Progress
     notices: list[str] = field(default_factory=list)  # warnings so far, for the report
 
     def notice(self, line: str) -> None:
         """Print a warning, and keep it for the report."""
         self.notices.append(line)
         if is_main_process():
-            self.say(f"notice: {line}")
+            self.progress(f"notice: {line}")

@@ -13,7 +13,7 @@ from finetune.data.sources.loader import load_data
 from finetune.data.split import split
 from finetune.errors import DataError
 from finetune.templates.template import Template
-from finetune.train.context import Say
+from finetune.train.context import Progress
 
 logger = logging.getLogger(__name__)
 
@@ -49,20 +49,20 @@ def prepare(
     tokenizer: Any,
     records: Sequence[Record] | None = None,
     *,
-    say: Say = logger.info,
+    progress: Progress = logger.info,
 ) -> Rows:
     """Return the rows of a run; `records` replaces its data files."""
     shares: list[Share] = []
     if records is not None:
         found = list(records)
     elif config.weights:
-        found, shares = _read_mixture(config, say)
+        found, shares = _read_mixture(config, progress)
     else:
-        found = read_records(config.data, config.task, say=say)
+        found = read_records(config.data, config.task, progress=progress)
     if config.max_rows:
         found = found[: config.max_rows]
     if config.eval_data:
-        train_records, held = found, read_records(config.eval_data, config.task, say=say)
+        train_records, held = found, read_records(config.eval_data, config.task, progress=progress)
     else:
         train_records, held = split(found, held_out=config.eval_share, seed=config.seed)
         if config.eval_share and not held:
@@ -74,12 +74,12 @@ def prepare(
     return Rows(training, held_out, report, held_out_report, shares)
 
 
-def read_records(names: Sequence[str], task: Task, *, say: Say = logger.info) -> list[Record]:
+def read_records(names: Sequence[str], task: Task, *, progress: Progress = logger.info) -> list[Record]:
     """Return the records in files or hub sets; prints each detected format and logs the rows that are dropped."""
     found: list[Record] = []
     for name in names:
         source = load_data(name, task=task)
-        say(f"{name}: {source.format}, {source.kept:,} of {source.rows:,} rows")
+        progress(f"{name}: {source.format}, {source.kept:,} of {source.rows:,} rows")
         if source.problems:
             first = "; ".join(f"row {problem.row}: {problem.problem}" for problem in source.problems[:3])
             more = f" and {len(source.problems) - 3} more" if len(source.problems) > 3 else ""
@@ -88,7 +88,7 @@ def read_records(names: Sequence[str], task: Task, *, say: Say = logger.info) ->
     return found
 
 
-def _read_mixture(config: TrainConfig, say: Say) -> tuple[list[Record], list[Share]]:
-    parts = {name: read_records([name], config.task, say=say) for name in config.data}
+def _read_mixture(config: TrainConfig, progress: Progress) -> tuple[list[Record], list[Share]]:
+    parts = {name: read_records([name], config.task, progress=progress) for name in config.data}
     mixture = mix(parts, dict(zip(config.data, map(float, config.weights), strict=True)), seed=config.seed)
     return mixture.records, mixture.shares

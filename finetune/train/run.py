@@ -18,7 +18,7 @@ from finetune.runs.claim import claim, claimed_folder
 from finetune.runs.manifest import find_run, read_manifest, write_manifest
 from finetune.train.arguments import training_arguments
 from finetune.train.complete import complete, require_data
-from finetune.train.context import Run, Say
+from finetune.train.context import Progress, Run
 from finetune.train.curves import draw_curves
 from finetune.train.device import is_main_process
 from finetune.train.guardrails import GuardRails, settings_warnings
@@ -44,7 +44,7 @@ def train(
     *,
     command: Sequence[str] = (),
     resume: bool = False,
-    say: Say = logger.info,
+    progress: Progress = logger.info,
     records: Sequence[Record] | None = None,
 ) -> Path:
     """Train one run and return its folder; the manifest is written last.
@@ -62,15 +62,15 @@ def train(
     check_targets(config)
     with claim(config, resume=resume) if is_main_process() else nullcontext(claimed_folder(config)) as folder:
         tokenizer = load_tokenizer(config.model, config.revision)
-        run = Run(config, folder, template_of(config), tokenizer, say)
-        rows = prepare(config, run.template, tokenizer, records, say=say)
+        run = Run(config, folder, template_of(config), tokenizer, progress)
+        rows = prepare(config, run.template, tokenizer, records, progress=progress)
         for line in rows.sentences():
-            say(line)
+            progress(line)
         model, reference = load_models(config)
         _check_vocabulary(run, model)
         trainer, metrics = build_trainer(run, model, reference, rows)
         trainable = count_trainable(model)
-        say(f"training {trainable:,} of {count_parameters(model):,} parameters")
+        progress(f"training {trainable:,} of {count_parameters(model):,} parameters")
         started = time.perf_counter()
         with _translate_errors(folder):
             trainer.train(resume_from_checkpoint=_last_checkpoint(folder) if resume else None)

@@ -10,40 +10,44 @@ from finetune.recipes import read_recipe
 from finetune.runs.claim import check_same_settings
 from finetune.runs.manifest import MANIFEST_FILE, runs_folder
 from finetune.train.complete import complete
-from finetune.train.context import Say
+from finetune.train.context import Progress
 from finetune.train.run import train
 from quire import UsageError
 
 logger = logging.getLogger(__name__)
 
 
-def sft(settings: Mapping[str, Any], *, recipe: str = "", resume: bool = False, say: Say = logger.info) -> Path:
+def sft(
+    settings: Mapping[str, Any], *, recipe: str = "", resume: bool = False, progress: Progress = logger.info
+) -> Path:
     """Train a model on answers and return the folder of the run.
 
     `settings` are fields of TrainConfig, such as `{"model": "Qwen/Qwen2.5-0.5B-Instruct", "data": ["rows.jsonl"]}`; they
     override those of `recipe`, a TOML file or the name of a recipe of quire. Raises SettingsError and what `train` raises.
     """
-    return train(stage_config("sft", settings, recipe=recipe), resume=resume, say=say)
+    return train(stage_config("sft", settings, recipe=recipe), resume=resume, progress=progress)
 
 
-def dpo(settings: Mapping[str, Any], *, recipe: str = "", resume: bool = False, say: Say = logger.info) -> Path:
+def dpo(
+    settings: Mapping[str, Any], *, recipe: str = "", resume: bool = False, progress: Progress = logger.info
+) -> Path:
     """Train a model on preferences (DPO or any other preference loss) and return the folder of the run.
 
     `settings` are as for `sft`, usually with the SFT run to continue: `{"parent": "my-sft", "data": ["pairs.jsonl"]}`.
     """
-    return train(stage_config("dpo", settings, recipe=recipe), resume=resume, say=say)
+    return train(stage_config("dpo", settings, recipe=recipe), resume=resume, progress=progress)
 
 
-def train_unless_finished(config: TrainConfig, *, command: Sequence[str], say: Say) -> Path:
+def train_unless_finished(config: TrainConfig, *, command: Sequence[str], progress: Progress) -> Path:
     """Train or resume a run and return its folder; a finished run is used as it is.
 
     Raises UsageError when the run was started with other settings.
     """
     folder = runs_folder() / config.name
     if not (folder / MANIFEST_FILE).is_file():
-        return train(config, command=command, resume=folder.is_dir(), say=say)
+        return train(config, command=command, resume=folder.is_dir(), progress=progress)
     check_same_settings(complete(config), folder)
-    say(f"{config.name}: already finished")
+    progress(f"{config.name}: already finished")
     return folder
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from finetune.config import TrainConfig, build
 from finetune.runs.manifest import find_run, read_manifest, runs_folder
-from finetune.train.context import Say
+from finetune.train.context import Progress
 from finetune.train.metrics import read_metrics
 from finetune.train.stages import train_unless_finished
 from quire import UsageError
@@ -72,7 +72,7 @@ def sweep(
     *,
     name: str,
     command: Sequence[str] = (),
-    say: Say = logger.info,
+    progress: Progress = logger.info,
 ) -> dict[str, Any]:
     """Train or resume every combination, write sweep.json, sweep.md and sweep.png to runs/NAME, and return the table.
 
@@ -84,8 +84,8 @@ def sweep(
     rows = []
     for number, config in enumerate(configs, start=1):
         values = ", ".join(f"{key} {getattr(config, key)}" for key in variations)
-        say(f"{number}/{len(configs)} {values}")
-        folder = train_unless_finished(config, command=command, say=say)
+        progress(f"{number}/{len(configs)} {values}")
+        folder = train_unless_finished(config, command=command, progress=progress)
         rows.append(_row(folder, variations))
     _rank(rows, base.stage)
     table = {"best": rows[0]["run"], "varied": list(variations), "runs": rows}

@@ -64,7 +64,7 @@ def sft(models: dict[str, str], conversations: list[Conversation], session_home:
                 "stop_loss": 0.03, "prompts": ["What does the cow say?"], "sample_tokens": 16, "rank": 16, "batch_size": 6,
                 "price_per_hour": 2.0, "watts": 100.0,
             })  # fmt: skip
-            runs[kind] = train(config, records=conversations, say=quiet)
+            runs[kind] = train(config, records=conversations, progress=quiet)
     return runs
 
 
@@ -122,7 +122,7 @@ def test_the_first_dpo_loss_is_exactly_ln_2_and_falls(
     name = f"{kind}-dpo-{precompute}"
     config = build(COMMON, {"stage": "dpo", "parent": f"{kind}-sft", "name": name, "learning_rate": 2e-4,
                             "max_steps": 6, "precompute_reference": precompute})  # fmt: skip
-    folder = train(config, records=preferences, say=quiet)
+    folder = train(config, records=preferences, progress=quiet)
     found = losses(folder)
     assert found[0] == pytest.approx(math.log(2), abs=1e-6 if precompute else 1e-7)
     assert found[-1] < found[0] - 0.05
@@ -138,7 +138,7 @@ def test_the_reference_may_be_the_bare_base(with_sft: dict[str, Path], preferenc
     config = build(
         COMMON, {"stage": "dpo", "parent": "phi-sft", "name": "ref-base", "reference": "base", "max_steps": 1}
     )
-    found = losses(train(config, records=preferences, say=quiet))[0]
+    found = losses(train(config, records=preferences, progress=quiet))[0]
     assert abs(found - math.log(2)) > 0.1  # the tuned policy is far from the base
 
 
@@ -150,7 +150,7 @@ def test_cached_reference_values_are_reused(
     for name in ("cached-1", "cached-2"):
         config = build(COMMON, {"stage": "dpo", "parent": "phi-sft", "name": name, "max_steps": 2, "beta": 0.3,
                                 "precompute_reference": True})  # fmt: skip
-        train(config, records=preferences[:3], say=quiet)
+        train(config, records=preferences[:3], progress=quiet)
     assert len(set(cache.glob("*.npz")) - before) == 1
     runs = session_home / "runs"
     assert weights_hash(runs / "cached-1") == weights_hash(runs / "cached-2")
@@ -171,7 +171,7 @@ def test_every_loss_trains(loss: str, with_sft: dict[str, Path], preferences: li
     records = list(to_task(preferences[:3], "label")) if loss in UNPAIRED_LOSSES else preferences[:3]
     config = build(COMMON, {"stage": "dpo", "parent": "phi-sft", "name": "loss-" + "".join(c for c in loss if c.isalnum()),
                             "loss": loss, "label_smoothing": smoothing, "learning_rate": 1e-4, "max_steps": 3})  # fmt: skip
-    found = losses(train(config, records=records, say=quiet))
+    found = losses(train(config, records=records, progress=quiet))
     assert len(found) == 3
     assert found[-1] < found[0]
 
@@ -179,7 +179,7 @@ def test_every_loss_trains(loss: str, with_sft: dict[str, Path], preferences: li
 def test_orpo_counts_the_answer_alone(with_sft: dict[str, Path], preferences: list[Preference]) -> None:
     """Planted fault: loss on the prompt. TRL's ORPO counts the prompt's tokens, which an SFT run never learned."""
     config = build(COMMON, {"stage": "dpo", "parent": "phi-sft", "name": "orpo-answer", "loss": "orpo", "max_steps": 1})
-    folder = train(config, records=preferences, say=quiet)
+    folder = train(config, records=preferences, progress=quiet)
     line = next(line for line in read_metrics(folder) if "nll_loss" in line)
     assert line["nll_loss"] < 0.2  # the tuned model knows the answers; with the prompt it would be above 3
 
@@ -202,17 +202,17 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(
     start = {"model": models["qwen2"]} if stage == "sft" else {"parent": "qwen2-sft"}
     settings = {**start, "stage": stage, "method": "qlora", "max_steps": 10, "save_every": 5, "learning_rate": 1e-3,
                 "schedule": "cosine"}  # fmt: skip
-    whole = train(build(COMMON, settings, {"name": f"{stage}-whole"}), records=records, say=quiet)
+    whole = train(build(COMMON, settings, {"name": f"{stage}-whole"}), records=records, progress=quiet)
     broken = build(COMMON, settings, {"name": f"{stage}-broken", "stop_loss": 1e-9})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(callbacks, "StopAtLoss", lambda mark: Halt())
         with pytest.raises(KeyboardInterrupt):
-            train(broken, records=records, say=quiet)
+            train(broken, records=records, progress=quiet)
     with pytest.raises(UnfinishedRun, match="did not finish"):
         read_manifest(broken.name)
     with pytest.raises(RunExists, match="add --resume"):
-        train(broken, records=records, say=quiet)
-    resumed = train(broken, records=records, say=quiet, resume=True)
+        train(broken, records=records, progress=quiet)
+    resumed = train(broken, records=records, progress=quiet, resume=True)
     assert weights_hash(resumed) == weights_hash(whole)
     assert losses(resumed) == losses(whole)
     assert [line["step"] for line in read_metrics(resumed) if "loss" in line] == list(range(1, 11))
@@ -223,7 +223,7 @@ def test_training_contacts_no_host(
 ) -> None:
     monkeypatch.delenv("CI", raising=False)  # where it is set, TRL itself keeps quiet
     with contacted() as hosts:
-        train(build(COMMON, {"model": models["qwen2"], "max_steps": 1}), records=conversations, say=quiet)
+        train(build(COMMON, {"model": models["qwen2"], "max_steps": 1}), records=conversations, progress=quiet)
         time.sleep(0.3)  # TRL's report would go out from a thread
     assert hosts == []
 
@@ -238,10 +238,10 @@ def test_a_full_disk_is_reported_and_the_run_resumes_later(
     resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, limits[1]))  # the kernel refuses to write larger files
     try:
         with pytest.raises(TrainingFailed, match=r"(?s)could not be written to .*cramped .*with --resume"):
-            train(config, records=conversations, say=quiet)
+            train(config, records=conversations, progress=quiet)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert read_manifest(train(config, records=conversations, say=quiet, resume=True)).stage == "sft"
+    assert read_manifest(train(config, records=conversations, progress=quiet, resume=True)).stage == "sft"
 
 
 def test_the_same_seed_gives_the_same_run_and_another_does_not(
@@ -249,7 +249,9 @@ def test_the_same_seed_gives_the_same_run_and_another_does_not(
 ) -> None:
     settings = {"model": models["phi"], "max_steps": 3}
     hashes = [
-        weights_hash(train(build(COMMON, settings, {"name": name, "seed": seed}), records=conversations, say=quiet))
+        weights_hash(
+            train(build(COMMON, settings, {"name": name, "seed": seed}), records=conversations, progress=quiet)
+        )
         for name, seed in (("a", 1), ("b", 1), ("c", 2))
     ]
     assert hashes[0] == hashes[1] != hashes[2]
@@ -260,7 +262,7 @@ def test_gradient_checkpointing_gives_the_same_losses(
 ) -> None:
     found = [
         losses(train(build(COMMON, {"model": models["qwen2"], "max_steps": 3, "learning_rate": 1e-3, "name": name,
-                                    "gradient_checkpointing": on}), records=conversations, say=quiet))
+                                    "gradient_checkpointing": on}), records=conversations, progress=quiet))
         for name, on in (("with", True), ("without", False))
     ]  # fmt: skip
     assert found[0] == pytest.approx(found[1], abs=1e-6)
@@ -302,7 +304,7 @@ def test_best_checkpoint_is_kept_and_training_stops_early(
 ) -> None:
     config = build(COMMON, {"model": models["qwen2"], "name": "early", "eval_share": 0.3, "eval_every": 2, "patience": 2,
                             "learning_rate": 2e-2, "max_steps": 60, "packing": True})  # fmt: skip
-    folder = train(config, records=conversations, say=quiet)
+    folder = train(config, records=conversations, progress=quiet)
     report = json.loads((folder / "report.json").read_text())
     lines = [line for line in read_metrics(folder) if "eval_loss" in line]
     assert report["steps"] < 60
@@ -315,9 +317,9 @@ def test_full_training_and_dpo_on_top_of_it(
     models: dict[str, str], conversations: list[Conversation], preferences: list[Preference], home: Path
 ) -> None:
     full = {"method": "full", "learning_rate": 1e-3, "max_steps": 2}
-    train(build(COMMON, full, {"model": models["phi"], "name": "full"}), records=conversations, say=quiet)
+    train(build(COMMON, full, {"model": models["phi"], "name": "full"}), records=conversations, progress=quiet)
     folder = train(build(COMMON, full, {"stage": "dpo", "parent": "full", "name": "full-dpo", "learning_rate": 1e-4}),
-                   records=preferences, say=quiet)  # fmt: skip
+                   records=preferences, progress=quiet)  # fmt: skip
     assert losses(folder)[0] == pytest.approx(math.log(2), abs=1e-6)
     assert losses(folder)[1] < losses(folder)[0]
 
@@ -332,9 +334,9 @@ def test_a_base_in_16_bits_as_on_a_gpu_trains_samples_scores_and_answers(
     from finetune.train.load import load_run
 
     settings = {"method": method, "dtype": "bf16", "max_steps": 2, "prompts": ["What does the cow say?"]}
-    train(build(COMMON, settings, {"model": models[kind], "name": "sft"}), records=conversations, say=quiet)
+    train(build(COMMON, settings, {"model": models[kind], "name": "sft"}), records=conversations, progress=quiet)
     settings |= {"stage": "dpo", "parent": "sft", "name": "dpo", "precompute_reference": True}
-    folder = train(build(COMMON, settings), records=preferences, say=quiet)
+    folder = train(build(COMMON, settings), records=preferences, progress=quiet)
     assert losses(folder)[0] == pytest.approx(math.log(2), abs=1e-6)
     assert len((folder / "samples.jsonl").read_text().splitlines()) >= 2
     assert generate(load_run(folder), conversations[0].messages[:1], max_new_tokens=4).tokens == 4
@@ -351,19 +353,19 @@ def test_other_settings_train(
     settings: dict[str, Any], models: dict[str, str], conversations: list[Conversation], home: Path
 ) -> None:
     config = build(COMMON, {"model": models["qwen2"], "max_steps": 3, "learning_rate": 1e-3, "name": "x"}, settings)
-    found = losses(train(config, records=conversations, say=quiet))
+    found = losses(train(config, records=conversations, progress=quiet))
     assert len(found) == 3 and found[-1] < found[0]
 
 
 def test_an_unfinished_parent_is_refused(home: Path, preferences: list[Preference]) -> None:
     (home / "runs" / "half").mkdir(parents=True)
     with pytest.raises(UnfinishedRun, match="--resume"):
-        train(build(COMMON, {"stage": "dpo", "parent": "half", "name": "x"}), records=preferences, say=quiet)
+        train(build(COMMON, {"stage": "dpo", "parent": "half", "name": "x"}), records=preferences, progress=quiet)
 
 
 def test_a_run_without_a_model_is_refused(home: Path) -> None:
     with pytest.raises(UsageError, match="--parent RUN"):
-        train(build(COMMON), records=[], say=quiet)
+        train(build(COMMON), records=[], progress=quiet)
 
 
 def test_files_are_mixed_by_weight_and_the_resulting_shares_are_reported(
@@ -376,14 +378,14 @@ def test_files_are_mixed_by_weight_and_the_resulting_shares_are_reported(
     config = build(
         COMMON, {"model": models["phi"], "name": "mixed", "data": files, "weights": ["3", "1"], "max_steps": 1}
     )
-    report = json.loads((train(config, say=quiet) / "report.json").read_text())
+    report = json.loads((train(config, progress=quiet) / "report.json").read_text())
     assert report["rows"]["rows"] == 16
     assert [(share["rows"], share["realised"]) for share in report["mixture"]] == [(12, 0.75), (4, 0.25)]
 
 
 def test_a_tracker_that_is_not_installed_is_reported_before_anything_loads(home: Path) -> None:
     with pytest.raises(MissingLibrary, match="pip install wandb"):
-        train(build(COMMON, {"model": "nowhere", "trackers": ["wandb"]}), records=[], say=quiet)
+        train(build(COMMON, {"model": "nowhere", "trackers": ["wandb"]}), records=[], progress=quiet)
 
 
 SCRIPT = """
@@ -405,7 +407,7 @@ if slow:
         def on_step_end(self, args, state, control, **_):
             time.sleep(slow)
     callbacks.MetricsWriter = Slow
-train(build(settings), records=records, resume="--resume" in sys.argv, say=lambda line: None)
+train(build(settings), records=records, resume="--resume" in sys.argv, progress=lambda line: None)
 """
 
 
