@@ -29,8 +29,8 @@ from .library import library_key as library_key
 from .library import open_library as open_library
 from .library import reindex as reindex
 from .library import remove_document as remove_document
-from .pdf.read import page_rectangles as page_rectangles
-from .pdf.read import render_page as render_page
+from .pdf.show import page_rectangles as page_rectangles
+from .pdf.show import render_page as render_page
 from .pipeline import Cancelled as Cancelled
 from .pipeline import ingest as ingest
 from .report import IngestReport as IngestReport

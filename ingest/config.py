@@ -17,26 +17,26 @@ class IngestConfig:
     """Settings of `ingest`: values and names only."""
 
     home: Path = field(default_factory=home_folder)  # folder of all that is kept
-    library: str = "default"  # collection that is read and written
+    library: str = "default"  # which library is read and written
     store: str = "sqlite"  # one of STORES
     tenant: str = ""  # Weaviate tenant; empty = the library has none
     embedder: str = "minilm"  # minilm | minilm:FOLDER | ollama:MODEL | openai:MODEL
-    chunk_size: int = 500  # characters; 500 beat 1000 in a shared library (58 against 33 % hit@10)
-    chunk_overlap: int = 75  # characters shared by neighbours of one page
+    chunk_size: int = 500  # characters; in a shared library 500 has a better hit@10 than 1000 (58 to 33 %)
+    chunk_overlap: int = 75  # characters that neighbors on a page share
     jobs: int = 0  # parser processes; 0 = one a core
-    parse_seconds: float = 300.0  # wall clock one PDF may take
-    parse_memory_mb: int = 1024  # address space beyond the start one parser process may use
-    parse_pages: int = 20_000  # pages one PDF may have
-    link_megabytes: int = 200  # size one link may have
-    link_seconds: float = 120.0  # wall clock one link may take
+    parse_seconds: float = 300.0  # time to read one PDF
+    parse_memory_mb: int = 1024  # memory of one parser process beyond what it starts with
+    parse_pages: int = 20_000  # of one PDF
+    link_megabytes: int = 200  # size of the PDF behind a link
+    link_seconds: float = 120.0  # time to fetch one link
     weaviate_url: str = ""  # http(s)://host:port of a Weaviate server or cloud
     weaviate_grpc_url: str = ""  # host:port of its gRPC side; empty = same host, port 50051 (443 for cloud)
     weaviate_api_key: str = ""  # key of that server
     weaviate_replicas: int = 1  # copies of each shard, given at creation
     weaviate_shards: int = 0  # shards of a collection, given at creation; 0 = the server's choice
     weaviate_consistency: str = "QUORUM"  # ONE | QUORUM | ALL
-    weaviate_idle_seconds: float = 0.0  # how long the embedded server waits for another command after the last
-    ollama_host: str = ""  # address of Ollama; empty = the usual places are tried
+    weaviate_idle_seconds: float = 0.0  # how long the embedded server keeps running after the last command
+    ollama_host: str = ""  # address of Ollama; empty = 127.0.0.1:11434
     openai_base_url: str = ""  # OpenAI-compatible endpoint for embeddings
     openai_api_key: str = ""  # its key
 
@@ -50,28 +50,28 @@ class IngestConfig:
                 f"chunk_overlap {self.chunk_overlap} does not fit chunk_size {self.chunk_size}",
                 "make the overlap smaller than the size",
             )
-        for name, least, advice in _LEAST:
+        for name, minimum, advice in _MINIMUMS:
             value = getattr(self, name)
-            if not least <= value < float("inf"):  # a NaN fails too
+            if not minimum <= value < float("inf"):  # a NaN fails too
                 raise UsageError(f"{name} is {value}", advice)
         if self.weaviate_consistency not in ("ONE", "QUORUM", "ALL"):
             raise UsageError(f"weaviate_consistency is {self.weaviate_consistency!r}", "use ONE, QUORUM or ALL")
 
 
-# setting, least value, what to do about a lesser one
-_LEAST: tuple[tuple[str, float, str], ...] = (
-    ("jobs", 0, "use 0 for one parser process a core, or a number of them"),
+# setting, smallest value, what to do about a smaller one
+_MINIMUMS: tuple[tuple[str, float, str], ...] = (
+    ("jobs", 0, "use 0 for one parser process a core, or a number of processes"),
     ("parse_seconds", 1, "use at least 1 second"),
     ("parse_memory_mb", 64, "use at least 64 MB"),
     ("parse_pages", 1, "use at least 1 page"),
     ("link_megabytes", 1, "use at least 1 MB"),
     ("link_seconds", 1, "use at least 1 second"),
     ("weaviate_replicas", 1, "use at least 1"),
-    ("weaviate_idle_seconds", 0, "use 0 to stop it with the last command, or a number of seconds"),
+    ("weaviate_idle_seconds", 0, "use 0 to stop it after the last command, or a number of seconds"),
     ("weaviate_shards", 0, "use 0 for the server's choice, or a number of shards"),
 )
 
-# environment name -> setting; the first that is set wins
+# setting -> environment variables; the first that is set wins
 ENVIRONMENT: dict[str, tuple[str, ...]] = {
     "library": ("QUIRE_LIBRARY",),
     "store": ("QUIRE_STORE",),

@@ -1,17 +1,17 @@
-"""What can go wrong while PDFs become searchable passages; every message names what was found, where, and the next step.
+"""The errors of this package; a message says what was found and where, its hint what to do next.
 
 IngestError
-├── UnreadablePDF           the bytes are no PDF that can be read
-│   ├── PasswordRequired    encrypted, and no or a wrong password was given
-│   ├── NoTextInPDF         opens, but holds no text (scanned)
-│   └── ParserLimit         reading took too long, too much memory or too many pages
-├── LinkRefused             an address that may not be fetched, or did not answer with a PDF
-├── EmbedderUnavailable     no weights, or the embedding endpoint does not answer
+├── UnreadablePDF           the file is not a readable PDF
+│   ├── PasswordRequired    encrypted, and the password is missing or wrong
+│   ├── NoTextInPDF         has no text (scanned)
+│   └── ParserLimit         too slow, too much memory or too many pages
+├── LinkRefused             an address that is not allowed, or did not answer with a PDF
+├── EmbedderUnavailable     weights are missing, or the endpoint does not answer
 ├── StoreError              the library cannot be read or written
 │   ├── StoreUnreachable    the server does not answer
-│   ├── IdentityMismatch    the library was made with another embedder or chunking
+│   ├── IdentityMismatch    the library was created with another embedder or chunking
 │   └── SchemaTooNew        the library was written by a newer version
-└── UnknownDocument         no such document in the library
+└── UnknownDocument         the document is not in the library
 """
 
 from quire import QuireError
@@ -22,7 +22,7 @@ class IngestError(QuireError):
 
 
 class UnreadablePDF(IngestError):
-    """The bytes are not a PDF that any of the two parsers can read."""
+    """The file is not a PDF that either of the two parsers can read."""
 
 
 class PasswordRequired(UnreadablePDF):
@@ -30,19 +30,19 @@ class PasswordRequired(UnreadablePDF):
 
 
 class NoTextInPDF(UnreadablePDF):
-    """The PDF opens but no page holds text."""
+    """The PDF opens, but no page has text."""
 
 
 class ParserLimit(UnreadablePDF):
-    """Reading the PDF went past the limit of time, memory or pages."""
+    """Reading the PDF exceeded the limit of time, memory, pages or characters."""
 
 
 class LinkRefused(IngestError):
-    """The address may not be fetched, or what it answered is no PDF."""
+    """The address is not allowed, or did not answer with a PDF."""
 
 
 class EmbedderUnavailable(IngestError):
-    """The embedding model's weights or endpoint cannot be had."""
+    """The weights of the embedding model are missing, or its endpoint does not answer."""
 
 
 class StoreError(IngestError):
@@ -50,11 +50,11 @@ class StoreError(IngestError):
 
 
 class StoreUnreachable(StoreError):
-    """The store's server does not answer."""
+    """The server of the store does not answer."""
 
 
 class IdentityMismatch(StoreError):
-    """The library was made with another embedder or other chunking."""
+    """The library was created with another embedder or chunking."""
 
 
 class SchemaTooNew(StoreError):
@@ -62,4 +62,4 @@ class SchemaTooNew(StoreError):
 
 
 class UnknownDocument(IngestError):
-    """The library holds no document of that name or id."""
+    """The library has no document with that name or id."""

@@ -1,7 +1,7 @@
-"""Parser processes: many files are read and split on all cores, and a bomb, a hang or a crash costs one file.
+"""Parser processes: read and split files on all cores, so that a hang or a crash costs only one file.
 
-Workers are plain subprocesses that exchange JSON lines over pipes: nothing that a hostile file made is unpickled, and
-the main module of the caller (the command, or a page of Streamlit) is not imported again as multiprocessing would.
+Workers are plain subprocesses that exchange JSON lines over pipes: nothing from a hostile file is unpickled, and unlike
+with multiprocessing the main module of the caller (the command, or a Streamlit page) is not imported again.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from quire import QuireError, available_cores
 
 log = logging.getLogger(__name__)
 
-_FILES_A_WORKER = 25  # then a fresh process: no file lives long with what an earlier one did to the parser
-_LOOK_AHEAD = 2  # files parsed beyond one a worker; bounds what waits in memory for the embedder
-_POLL_SECONDS = 0.1  # how soon a set `cancel` is seen
+_FILES_A_PROCESS = 25  # then a new process starts, so that damage done by one file does not last
+_LOOK_AHEAD = 2  # files parsed beyond one a worker; limits what waits in memory for the embedder
+_POLL_SECONDS = 0.1  # between two checks of `cancel`
 
 
 @dataclass(frozen=True)
 class Job:
-    """One file to parse; `document` is the name that its messages and passages carry."""
+    """One file to parse; `document` is its name in messages and chunks."""
 
     path: Path
     document_id: str
@@ -48,7 +48,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Parsed:
-    """What came of a file."""
+    """A parsed file: its pages and their chunks."""
 
     pdf: PDF
     chunks: list[Chunk]
@@ -57,10 +57,10 @@ class Parsed:
 def parse_all(
     jobs: Iterable[Job], *, workers: int, config: IngestConfig, cancel: threading.Event | None = None
 ) -> Iterator[tuple[Job, Parsed | QuireError]]:
-    """Yield every job with what came of it, in the order given; `workers` 0 means one a core.
+    """Yield every job with its result, in the order given; `workers` 0 means one a core.
 
-    `jobs` is drawn from as workers get free, in the caller's thread. Stops, its workers killed, when `cancel` is set,
-    when the caller stops asking, or with the caller's process.
+    Jobs are taken from `jobs` in the caller's thread as workers become free. The workers are killed if `cancel` is set,
+    if the caller stops iterating, or if the caller's process ends.
     """
     pool = _Pool(workers or available_cores(), config)
     waiting: deque[tuple[Job, _Slot]] = deque()
@@ -87,7 +87,7 @@ def parse_all(
 
 
 class _Slot:
-    """Where a worker's thread leaves what came of a job."""
+    """The place for the result of one job."""
 
     def __init__(self) -> None:
         self.done = threading.Event()
@@ -95,7 +95,7 @@ class _Slot:
 
 
 class _Pool:
-    """A thread and a process a worker. The threads are daemons: an ending program waits for no parser."""
+    """Workers, each a thread with a process. The threads are daemons, so that the program can end at any time."""
 
     def __init__(self, size: int, config: IngestConfig) -> None:
         self.size = size
@@ -119,7 +119,7 @@ class _Pool:
                 slot.outcome = worker.parse(job)
             except QuireError as exc:
                 slot.outcome = exc
-            except Exception as exc:  # a waiting caller must hear of it, or it waits for ever
+            except Exception as exc:  # the caller must get a result, or it waits for ever
                 log.exception("%s", job.path)
                 slot.outcome = UnreadablePDF(f"{job.document}: {type(exc).__name__}: {exc}", "please report this file")
             slot.done.set()
@@ -133,7 +133,7 @@ class _Pool:
 
 
 class _Worker:
-    """One parser process, started when needed and anew after a limit, a crash or _FILES_A_WORKER files."""
+    """One parser process, started when needed and again after a limit, a crash or _FILES_A_PROCESS files."""
 
     def __init__(self, config: IngestConfig) -> None:
         self._config = config
@@ -170,9 +170,9 @@ class _Worker:
         self._files += 1
         if answer is None:
             self._end()
-            process.wait()  # stop() may have killed it in another thread and not have its exit code yet
-            raise self._death(job, process, late=late.is_set())
-        if answer.get("worn") or self._files >= _FILES_A_WORKER:
+            process.wait()  # stop() in another thread may have killed it before its exit code is known
+            raise self._death_error(job, process, late=late.is_set())
+        if answer.get("restart") or self._files >= _FILES_A_PROCESS:
             self._end()
         if "error" in answer:
             kind = getattr(errors, answer["error"])
@@ -180,7 +180,7 @@ class _Worker:
         return _parsed(job, answer)
 
     def stop(self) -> None:
-        """End the process, in the middle of a file if need be; there will be no other."""
+        """End the process, even in the middle of a file, and start no other."""
         with self._lock:
             self._stopped = True
         self._end()
@@ -200,12 +200,12 @@ class _Worker:
         if process is not None:
             process.kill()
             process.wait()
-            # Closing stdin may flush to the dead process.
+            # closing stdin may write to the dead process
             for pipe in (process.stdin, process.stdout):
                 with contextlib.suppress(OSError):
                     pipe.close()  # type: ignore[union-attr]
 
-    def _death(self, job: Job, process: subprocess.Popen[bytes], *, late: bool) -> IngestError:
+    def _death_error(self, job: Job, process: subprocess.Popen[bytes], *, late: bool) -> IngestError:
         if late:
             return ParserLimit(
                 f"{job.document}: reading took longer than {self._config.parse_seconds:g} s",
@@ -214,14 +214,14 @@ class _Worker:
         code = process.returncode
         how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         return ParserLimit(
-            f"{job.document}: the parser process ended while reading it ({how}): it wanted more memory than the "
-            f"{self._config.parse_memory_mb} MB it may use, or was killed, or crashed",
+            f"{job.document}: the parser process ended while reading it ({how}): it needed more memory than the "
+            f"{self._config.parse_memory_mb} MB it may use, was killed, or crashed",
             "if the file is trusted, raise parse_memory_mb in quire.toml and try again",
         )
 
 
 def _exchange(process: subprocess.Popen[bytes], request: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the worker's answer, None where it died before it had given one."""
+    """Return the answer of the worker, None if it died first."""
     assert process.stdin is not None and process.stdout is not None  # noqa: S101  # both are pipes, see _start
     try:
         process.stdin.write(json.dumps(request).encode() + b"\n")
@@ -236,8 +236,7 @@ def _exchange(process: subprocess.Popen[bytes], request: dict[str, Any]) -> dict
 
 
 def _start(memory_mb: int) -> subprocess.Popen[bytes]:
-    # -P: no folder of the user is searched for modules, whatever lies in it. The root comes first only where quire is
-    # not installed.
+    # -P: modules are not searched for in the working folder. The root is only needed if quire is not installed.
     root = str(Path(__file__).resolve().parents[1])
     code = (
         "import sys; root = sys.argv[1]; root in sys.path or sys.path.insert(0, root); "
@@ -248,13 +247,13 @@ def _start(memory_mb: int) -> subprocess.Popen[bytes]:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        env={**os.environ, "MALLOC_ARENA_MAX": "1"},  # arenas would count against the address space unused
-        start_new_session=True,  # Ctrl-C goes to the caller alone, which ends its workers
+        env={**os.environ, "MALLOC_ARENA_MAX": "1"},  # unused arenas would count as address space
+        start_new_session=True,  # Ctrl-C reaches only the caller, which ends its workers
     )
 
 
 def _parsed(job: Job, answer: dict[str, Any]) -> Parsed:
-    """Build pages and passages from plain JSON values."""
+    """Build pages and chunks from plain JSON values."""
     raw = answer["pdf"]
     pages = tuple(
         Page(**{**page, "headings": tuple(page["headings"]), "running_lines": tuple(map(tuple, page["running_lines"]))})
@@ -290,12 +289,12 @@ def _parsed(job: Job, answer: dict[str, Any]) -> Parsed:
 
 
 def serve(memory_mb: int) -> None:
-    """Answer requests on stdin until it ends; the body of a worker process."""
+    """Answer requests on stdin until it ends; this is what a worker process runs."""
     answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # whatever a library prints is no answer
+    os.dup2(2, 1)  # what a library prints is not an answer
     requests: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(sys.stdin.buffer, requests), daemon=True).start()
-    import pypdf  # noqa: F401  # before the limit is counted from here, and not within a file's time
+    import pypdf  # noqa: F401  # imported before memory is limited and before the time of a file starts
     import pypdfium2  # noqa: F401
 
     _limit_memory(memory_mb)
@@ -306,24 +305,24 @@ def serve(memory_mb: int) -> None:
 
 
 def _listen(pipe: IO[bytes], requests: queue.SimpleQueue[bytes]) -> None:
-    """Hand on requests; at the pipe's end, however the caller died, end at once, in the middle of a file."""
+    """Queue requests; when the pipe ends because the caller died, exit at once, even in the middle of a file."""
     for line in pipe:
         requests.put(line)
     os._exit(0)
 
 
 def _limit_memory(memory_mb: int) -> None:
-    """Bound the address space at what it is now and `memory_mb` more, where the system can (not on Windows)."""
+    """Limit the address space to its present size plus `memory_mb`; Windows cannot."""
     try:
         import resource
     except ImportError:
         return
     try:
         now = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    except OSError:  # no /proc on macOS, whose kernel does not enforce the limit either
+    except OSError:  # macOS has no /proc, and its kernel does not enforce the limit
         now = 1 << 30
     limit = now + (memory_mb << 20)
-    with contextlib.suppress(ValueError, OSError):  # a lower hard limit is set already: it holds
+    with contextlib.suppress(ValueError, OSError):  # a lower hard limit is already set
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
@@ -332,14 +331,14 @@ def _answer(request: dict[str, Any]) -> bytes:
     try:
         return json.dumps(_read(request)).encode() + b"\n"
     except MemoryError:
-        answer = _error(ParserLimit("reading it takes more memory than it may use", "raise parse_memory_mb"), request)
+        answer = _error(ParserLimit("reading it needs more memory than is allowed", "raise parse_memory_mb"), request)
     except RecursionError:
         answer = _error(
-            UnreadablePDF("its objects are nested without end", "open it in a viewer and save it anew"), request
+            UnreadablePDF("its objects are nested without end", "open it in a viewer and save a copy"), request
         )
     except QuireError as exc:
         answer = _error(exc, request)
-    except Exception as exc:  # costs this file, not the run
+    except Exception as exc:  # this file fails, not the run
         answer = _error(UnreadablePDF(f"{type(exc).__name__}: {exc}", "please report this file"), request)
     return json.dumps(answer).encode() + b"\n"
 
@@ -356,7 +355,7 @@ def _read(request: dict[str, Any]) -> dict[str, Any]:
     )
     return {
         "pdf": {**vars(pdf), "pages": [vars(page) for page in pdf.pages]},
-        # Text and names are in the pages and in the request: sending them again would double the answer.
+        # text and names are already in the pages and in the request
         "chunks": [(c.id, c.page, c.start, c.end, c.running_lines) for c in chunks],
     }
 
@@ -370,5 +369,5 @@ def _error(exc: QuireError, request: dict[str, Any]) -> dict[str, Any]:
         "error": type(exc).__name__,
         "message": message,
         "hint": exc.hint,
-        "worn": isinstance(exc, ParserLimit),  # memory is fragmented or short: the next file gets a fresh process
+        "restart": isinstance(exc, ParserLimit),  # memory is fragmented or short: the next file gets a new process
     }

@@ -23,7 +23,7 @@ from ingest.files.pdf_store import PdfStore
 from ingest.files.sources import Candidate, Failed, collect
 from ingest.library import incomplete_documents, library_key, make_identity, rename_documents
 from ingest.parsing import Job, Parsed, parse_all
-from ingest.pdf.read import decrypted_copy
+from ingest.pdf.decrypt import decrypted_copy
 from ingest.report import IngestReport, Progress, ProgressMeter, Stored
 from ingest.store.contract import Document, Store
 from ingest.store.opening import open_store

@@ -1,4 +1,4 @@
-"""The names under which people see documents: the file name with as many parent folders as make it unique."""
+"""Display names of documents: the file name with as many parent folders as make it unique."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import PurePosixPath
 from urllib.parse import unquote, urlsplit
 
-UPLOAD = "upload:"
+UPLOAD = "upload:"  # prefix of the source of an uploaded file
 
 
 def file_name(source: str) -> str:
@@ -15,7 +15,7 @@ def file_name(source: str) -> str:
 
 
 def display_names(sources: Iterable[str]) -> dict[str, str]:
-    """Return for each source the shortest tail of its path that no other source ends in."""
+    """Return for each source the shortest end of its path that no other source has."""
     parts = {source: _parts(source) for source in sources}
     names: dict[str, str] = {}
     for source, own in parts.items():
@@ -24,7 +24,7 @@ def display_names(sources: Iterable[str]) -> dict[str, str]:
         while depth < len(own) and any(other[-depth:] == own[-depth:] for other in others):
             depth += 1
         names[source] = "/".join(own[-depth:])
-    return _distinct(names)
+    return _numbered(names)
 
 
 def _parts(source: str) -> tuple[str, ...]:
@@ -33,14 +33,14 @@ def _parts(source: str) -> tuple[str, ...]:
     if source.startswith(("http://", "https://")):
         address = urlsplit(source)
         path = [unquote(part) for part in address.path.split("/") if part]
-        # two links may differ in their query alone
+        # two links may differ only in their query
         tail = f"{path[-1]}?{address.query}" if path and address.query else (path[-1] if path else address.netloc)
         return (address.netloc, *path[:-1], tail) if path else (tail,)
     return tuple(part for part in PurePosixPath(source.replace("\\", "/")).parts if part != "/") or (source,)
 
 
-def _distinct(names: dict[str, str]) -> dict[str, str]:
-    """Number what still collides: an upload a.pdf beside a file a.pdf at the root."""
+def _numbered(names: dict[str, str]) -> dict[str, str]:
+    """Number the names that are still equal, such as an upload a.pdf and a file a.pdf in the root folder."""
     seen: dict[str, int] = {}
     result = {}
     for source in sorted(names):

@@ -1,4 +1,4 @@
-"""What a person pointed at, sorted out: files, folders and links become candidates, everything else a failure with a reason."""
+"""Turns arguments into candidates: files, PDFs of folders, and links; anything else fails with a reason."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ingest.files.pdf_store import FOLDER, REFERENCES
+from quire import encodable
 
 _DOCUMENTS = uuid.UUID("7f1d7e0c-3f0a-5d3c-9a52-1f6f0d6d2b11")  # namespace of document ids
 _SPELLING = "check the spelling"
@@ -16,7 +17,7 @@ _SPELLING = "check the spelling"
 
 @dataclass(frozen=True)
 class Candidate:
-    """One PDF to be: `source` is what its identity rests on, `path` where its bytes lie (None for a link not fetched yet)."""
+    """One possible PDF: `source` identifies it, `path` has its bytes (None for a link)."""
 
     source: str
     path: Path | None
@@ -29,31 +30,33 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Failed:
-    """One thing that was given and did not become a document."""
+    """One argument or file that did not become a document."""
 
     document: str
     reason: str
     hint: str
 
 
-class _NoSource(Exception):
+class _NotASource(Exception):
+    """An argument that names no PDF."""
+
     def __init__(self, message: str, hint: str) -> None:
         super().__init__(message)
         self.message, self.hint = message, hint
 
 
 def document_id(source: str) -> str:
-    """Return the UUID5 of a source: the same path or link is the same document, whatever its bytes."""
+    """Return the UUID5 of a source: the same path or link is the same document, also with new bytes."""
     return str(uuid.uuid5(_DOCUMENTS, source))
 
 
 def is_link(text: str) -> bool:
-    """Say whether an argument is an address and not a path."""
+    """Return whether an argument is an http(s) address rather than a path."""
     return text.lower().startswith(("http://", "https://"))
 
 
 def collect(arguments: Iterable[str]) -> tuple[list[Candidate], list[Failed], list[str]]:
-    """Return candidates in a stable order, failures, and notices about what a folder held beside PDFs."""
+    """Return candidates in a stable order, failures, and notices about what was skipped in folders."""
     candidates: dict[str, Candidate] = {}
     failed: list[Failed] = []
     notices: list[str] = []
@@ -63,100 +66,97 @@ def collect(arguments: Iterable[str]) -> tuple[list[Candidate], list[Failed], li
                 _add(candidates, failed, argument, None)
                 continue
             for file in _files_of(argument, failed, notices):
-                _add(candidates, failed, str(_place(file)), file)
-        except _NoSource as exc:
-            failed.append(Failed(_printable(argument), exc.message, exc.hint))
-        except OSError as exc:  # a name too long, a folder that may not be read
-            where = "" if exc.filename in (None, argument) else f"{_printable(str(exc.filename))}: "
+                _add(candidates, failed, str(_absolute(file)), file)
+        except _NotASource as exc:
+            failed.append(Failed(encodable(argument), exc.message, exc.hint))
+        except OSError as exc:  # the name is too long, or the folder cannot be read
+            where = "" if exc.filename in (None, argument) else f"{encodable(str(exc.filename))}: "
             reason = f"{where}{exc.strerror or exc}"
-            failed.append(Failed(_printable(argument), reason, "check the spelling and the permissions"))
+            failed.append(Failed(encodable(argument), reason, "check the spelling and the permissions"))
     return list(candidates.values()), failed, notices
 
 
 @dataclass
-class _Look:
-    """What a folder holds."""
+class _Found:
+    """What is in a folder and below."""
 
     pdfs: list[Path] = field(default_factory=list)
     others: int = 0  # files of other kinds
-    links: int = 0  # links to folders
-    copies: int = 0  # folders of our own copies
+    links: int = 0  # symbolic links to folders
+    copies: int = 0  # folders of a PdfStore
     closed: list[tuple[Path, str]] = field(default_factory=list)  # folders that cannot be read, and why
 
 
 def _files_of(argument: str, failed: list[Failed], notices: list[str]) -> list[Path]:
-    """Return the PDFs that a path means; raises _NoSource, and OSError where the system refuses to look."""
+    """Return the PDFs that a path names; raise _NotASource, or OSError if the path cannot be read."""
     if not argument.strip():
-        raise _NoSource("an empty path", "name a file, a folder or a link")
+        raise _NotASource("an empty path", "give a file, a folder or a link")
     if "://" in argument:
-        raise _NoSource("this kind of address is not supported", "use http:// or https://, or a path")
+        raise _NotASource("this kind of address is not supported", "use http:// or https://, or a path")
     path = Path(argument)
     with contextlib.suppress(RuntimeError):  # ~NAME of nobody here: may be a file of that name
         path = path.expanduser()
     if path.is_dir():
         return _pdfs_of(path, failed, notices)
     if not path.exists():
-        raise _NoSource("a link to a file that is gone" if path.is_symlink() else "no such file or folder", _SPELLING)
+        raise _NotASource(
+            "a link to a file that does not exist" if path.is_symlink() else "no such file or folder", _SPELLING
+        )
     return [path]
 
 
 def _pdfs_of(folder: Path, failed: list[Failed], notices: list[str]) -> list[Path]:
-    look = _Look()
-    _look_below(folder, look)
-    for path, why in look.closed:
-        failed.append(Failed(_printable(str(path)), why, "check the folder's permissions"))
-    shown = _printable(str(folder))
-    if look.links:
-        notices.append(f"{shown}: links to folders are not followed ({look.links}); name the folders themselves")
-    if look.copies:
-        notices.append(f"{shown}: left out the copies that quire keeps itself ({look.copies}), in its home folder")
-    if look.pdfs and look.others:
-        what = "1 file that is" if look.others == 1 else f"{look.others} files that are"
-        notices.append(f"{shown}: left out {what} not named .pdf")
-    if not look.pdfs and not look.closed:
-        raise _NoSource("the folder holds no PDF", "name a folder with .pdf files in it")
-    return sorted(look.pdfs)
+    found = _Found()
+    _search(folder, found)
+    for path, why in found.closed:
+        failed.append(Failed(encodable(str(path)), why, "check the folder's permissions"))
+    shown = encodable(str(folder))
+    if found.links:
+        notices.append(f"{shown}: links to folders are not followed ({found.links}); give the folders themselves")
+    if found.copies:
+        notices.append(f"{shown}: skipped the copies that quire keeps itself ({found.copies}), in its home folder")
+    if found.pdfs and found.others:
+        what = "1 file that is" if found.others == 1 else f"{found.others} files that are"
+        notices.append(f"{shown}: skipped {what} not named .pdf")
+    if not found.pdfs and not found.closed:
+        raise _NotASource("there is no PDF in the folder", "give a folder with .pdf files")
+    return sorted(found.pdfs)
 
 
 def _add(candidates: dict[str, Candidate], failed: list[Failed], source: str, path: Path | None) -> None:
-    """Note one candidate, or why it cannot be one: what is not a plain file could block or never end."""
-    if _printable(source) != source:
-        reason, hint = "the name holds bytes that are not UTF-8", "rename the file, then give it again"
+    """Add a candidate, or the reason why it is not one: reading a pipe or a device could block for ever."""
+    if encodable(source) != source:
+        reason, hint = "the name has bytes that are not UTF-8", "rename the file, then give it again"
     elif path is not None and path.exists() and not path.is_file():
         reason, hint = (
-            "not a plain file but a pipe, a socket or a device",
-            "save what it gives to a file, and give that",
+            "not a regular file but a pipe, a socket or a device",
+            "save its contents to a file, and give that",
         )
     else:
         candidates.setdefault(source, Candidate(source, path))
         return
-    failed.append(Failed(_printable(source), reason, hint))
+    failed.append(Failed(encodable(source), reason, hint))
 
 
-def _place(file: Path) -> Path:
-    """Return the absolute path that tells a file from others, the same whichever way round it was named."""
+def _absolute(file: Path) -> Path:
+    """Return the absolute path that identifies a file, without `..`."""
     return file.parent.resolve() / file.name if ".." in file.parts else file.absolute()
 
 
-def _printable(text: str) -> str:
-    """Return a text that any stream can take: bytes of a name that are not UTF-8 become question marks."""
-    return text.encode("utf-8", "replace").decode("utf-8")
-
-
-def _look_below(folder: Path, look: _Look) -> None:
+def _search(folder: Path, found: _Found) -> None:
     for path in sorted(folder.iterdir()):
-        if path.is_symlink() and path.is_dir():  # not followed: they may form a ring
-            look.links += 1
+        if path.is_symlink() and path.is_dir():  # not followed: links can form a loop
+            found.links += 1
         elif (
             path.name == FOLDER and (path / REFERENCES).is_file()
-        ):  # of any home folder: each document would be there twice, named by its hash
-            look.copies += 1
+        ):  # of any home folder: each document would be added a second time, named by its hash
+            found.copies += 1
         elif path.is_dir():
             try:
-                _look_below(path, look)
+                _search(path, found)
             except OSError as exc:
-                look.closed.append((path, exc.strerror or str(exc)))
+                found.closed.append((path, exc.strerror or str(exc)))
         elif path.suffix.lower() == ".pdf":
-            look.pdfs.append(path)
+            found.pdfs.append(path)
         else:
-            look.others += 1
+            found.others += 1

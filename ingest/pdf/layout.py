@@ -1,4 +1,4 @@
-"""What a page's lines are (running header, heading, body), told from repetition and type, not from words."""
+"""Which lines of a page are running headers, footers or headings, judged by repetition and type size."""
 
 from __future__ import annotations
 
@@ -8,34 +8,34 @@ from collections.abc import Sequence
 
 from ingest.pdf.pdfium import Line
 
-_EDGE_LINES = 4  # lines at either end of a page among which headers and footers are looked for
-_FEWEST_PAGES = 3  # below this nothing can be said to repeat
-_REPEATED = 0.3  # share of pages; left and right pages often carry different headers, each on under half
-_LARGER = 1.15  # size of a heading against the body
-_MOST_HEADINGS = 8  # of one page
+_EDGE_LINES = 4  # at the top and at the bottom of a page; headers and footers are looked for there
+_MIN_PAGES = 3  # a line on fewer pages does not count as repeated
+_REPEATED_SHARE = 0.3  # of the pages; left and right pages often have different headers, each on under half of them
+_HEADING_SIZE = 1.15  # of the size of the body
+_MAX_HEADINGS = 8  # of one page
 
 _ROMAN = re.compile(r"\b[ivxlc]+\b")
 
 
 def running_lines(texts: Sequence[str]) -> list[tuple[tuple[int, int], ...]]:
-    """Return each page's character ranges of top and bottom lines that many pages share, digits masked.
+    """Return for each page the character ranges of its headers and footers: edge lines that repeat, digits ignored.
 
-    Where that would leave most pages without a body (forms, payslips: alike but for their numbers), such pages have no
-    running_lines, for what repeats is what they say.
+    In forms and payslips whole pages repeat except for their numbers. If most pages would keep no body, pages without a
+    body have no running lines.
     """
-    places = [_line_places(text) for text in texts]
+    places = [_line_ranges(text) for text in texts]
     seen: Counter[str] = Counter()
     written = 0
     for text, spans in zip(texts, places, strict=True):
         edge = spans[:_EDGE_LINES] + spans[-_EDGE_LINES:]
         seen.update({_masked(text[a:b]) for a, b in edge})
         written += bool(spans)
-    needed = max(_FEWEST_PAGES, _REPEATED * written)
+    needed = max(_MIN_PAGES, _REPEATED_SHARE * written)
     running = {key for key, count in seen.items() if count >= needed}
     found = [_running_ranges(text, spans, running) for text, spans in zip(texts, places, strict=True)]
-    bare = [bool(spans) and len(ranges) == len(spans) for ranges, spans in zip(found, places, strict=True)]
-    if sum(bare) * 2 > written:
-        return [() if nothing_left else ranges for ranges, nothing_left in zip(found, bare, strict=True)]
+    bodiless = [bool(spans) and len(ranges) == len(spans) for ranges, spans in zip(found, places, strict=True)]
+    if sum(bodiless) * 2 > written:
+        return [() if no_body else ranges for ranges, no_body in zip(found, bodiless, strict=True)]
     return found
 
 
@@ -49,7 +49,7 @@ def _running_ranges(text: str, spans: list[tuple[int, int]], running: set[str]) 
     return tuple(spans[:top] + spans[bottom:])
 
 
-def _line_places(text: str) -> list[tuple[int, int]]:
+def _line_ranges(text: str) -> list[tuple[int, int]]:
     return [match.span() for match in re.finditer(r"[^\s](?:[^\n]*[^\s])?", text)]
 
 
@@ -59,7 +59,7 @@ def _masked(line: str) -> str:
 
 
 def body_size(pages: Sequence[Sequence[Line]]) -> float:
-    """Return the size of type that most characters of a document are set in, 0 without any."""
+    """Return the type size of most characters of a document, 0 if it has none."""
     weights: Counter[float] = Counter()
     for lines in pages:
         for line in lines:
@@ -68,16 +68,15 @@ def body_size(pages: Sequence[Sequence[Line]]) -> float:
 
 
 def headings(raw: str, lines: Sequence[Line], *, body: float) -> list[tuple[int, int]]:
-    """Return the places of lines in clearly larger or bolder type than the body, in reading order."""
-    bold = sum(line.bold for line in lines)
-    bold_tells = bold <= 0.3 * len(lines)
+    """Return the ranges of lines in clearly larger or bolder type than the body, in reading order."""
+    bold_is_rare = sum(line.bold for line in lines) <= 0.3 * len(lines)
     found = [
         (line.start, line.end)
         for line in lines
         if _is_title_like(raw[line.start : line.end])
-        and (line.size >= _LARGER * body or (line.bold and bold_tells and line.size >= 0.95 * body))
+        and (line.size >= _HEADING_SIZE * body or (line.bold and bold_is_rare and line.size >= 0.95 * body))
     ]
-    return found[:_MOST_HEADINGS]
+    return found[:_MAX_HEADINGS]
 
 
 def _is_title_like(line: str) -> bool:

@@ -1,4 +1,4 @@
-"""PDFium behind one lock: opening, raw text and its lines' type, places of characters, pictures of pages."""
+"""PDFium behind one lock: raw text with the type of its lines, positions of characters, images of pages."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from ingest.errors import PasswordRequired, UnreadablePDF
 
 LOCK = threading.RLock()  # PDFium is not thread-safe, not even across documents
 _PASSWORD_ERROR = 4  # FPDF_ERR_PASSWORD
-_LARGEST_PICTURE = 40_000_000  # pixels; a page may declare any size
-_DRAWN_TEXT = 100  # paths on a page without text from which it is taken for text drawn as curves
+_MAX_PIXELS = 40_000_000  # of an image; a page may declare any size
+_MIN_PATHS = 100  # a page without text but with so many paths probably has text drawn as curves
 
 Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
 class Line:
-    """One line of the raw text: its place and how its first and last characters are set."""
+    """One line of the raw text: its range, and the type of its first and last characters."""
 
     start: int
     end: int
-    size: float  # points, the page's scaling included
+    size: float  # points, including the scaling of the page
     bold: bool
 
 
@@ -40,7 +40,7 @@ def opened(path: Path, password: str | None) -> Iterator[Any]:
 
     with LOCK:
         document = None
-        # A document with an owner's password alone opens with the empty one.
+        # a document with only an owner password opens without one
         for candidate in dict.fromkeys((None, password or None)):
             try:
                 document = pypdfium2.PdfDocument(path, password=candidate)
@@ -57,14 +57,14 @@ def opened(path: Path, password: str | None) -> Iterator[Any]:
 
 
 def password_error(path: Path, password: str | None) -> PasswordRequired:
-    """Return the error that says whether no password was given or a wrong one."""
+    """Return the error for a missing or a wrong password."""
     if password:
         return PasswordRequired(f"{path.name}: the password given is wrong", "give the right one with --password")
     return PasswordRequired(f"{path.name} is encrypted and needs a password", "give it with --password")
 
 
 def needs_password(path: Path) -> bool:
-    """Return whether the document stays closed without a password."""
+    """Return whether the document cannot be opened without a password."""
     try:
         with opened(path, None):
             return False
@@ -74,13 +74,13 @@ def needs_password(path: Path) -> bool:
 
 @contextmanager
 def text_page(document: Any, index: int) -> Iterator[tuple[Any, Any]]:
-    """Load page `index` (from 0) and its text, form fields' values included."""
+    """Load page `index` (from 0) and its text, including the values of form fields."""
     import pypdfium2.raw as pdfium
 
     page = document[index]
     try:
         if pdfium.FPDF_GetFormType(document) != pdfium.FORMTYPE_NONE:
-            # Values of form fields are annotations and no text; flattening (in memory) makes them text.
+            # values of form fields are annotations, not text; flattening (in memory) makes them text
             flattened = pdfium.FPDFPage_Flatten(page, pdfium.FLAT_NORMALDISPLAY)
             if flattened == pdfium.FLATTEN_SUCCESS:
                 page.close()
@@ -95,13 +95,13 @@ def text_page(document: Any, index: int) -> Iterator[tuple[Any, Any]]:
 
 
 def raw_text(text: Any) -> str:
-    """Return all of a page's characters as PDFium has them; one Python character is one of PDFium's text indices."""
+    """Return all characters of a page as PDFium has them; a Python index is a text index of PDFium."""
     import pypdfium2.raw as pdfium
 
     count = pdfium.FPDFText_CountChars(text)
     if count <= 0:
         return ""
-    # FPDFText_GetText wants a range whose ends are part of the text; characters without a Unicode value are not.
+    # both ends of the range for FPDFText_GetText must have a Unicode value
     first, last = 0, count - 1
     while first < last and pdfium.FPDFText_GetTextIndexFromCharIndex(text, first) < 0:
         first += 1
@@ -112,12 +112,12 @@ def raw_text(text: Any) -> str:
     units = pdfium.FPDFText_GetTextIndexFromCharIndex(text, last) + 2
     buffer = (ctypes.c_ushort * units)()
     written = pdfium.FPDFText_GetText(text, first, last - first + 1, buffer)
-    # surrogatepass: a lone surrogate must keep its place, or all later character places would shift
+    # surrogatepass: without a lone surrogate all later positions would shift
     return bytes(memoryview(buffer).cast("B")[: max(0, written - 1) * 2]).decode("utf-16-le", "surrogatepass")
 
 
 def lines(text: Any, raw: str) -> list[Line]:
-    """Return the lines of a page and how they are set; asking two characters a line keeps it cheap."""
+    """Return the lines of a page with their type; only two characters a line are read, for speed."""
     import pypdfium2.raw as pdfium
 
     same = pdfium.FPDFText_CountChars(text) == len(raw)
@@ -157,7 +157,7 @@ def _is_bold(text: Any, index: int) -> bool:
 
 
 def shows_something(page: Any) -> bool:
-    """Return whether a page without text shows a picture, undecodable letters, or text drawn as curves."""
+    """Return whether a page without text shows an image, letters that cannot be decoded, or text drawn as curves."""
     import pypdfium2.raw as pdfium
 
     paths = 0
@@ -165,13 +165,13 @@ def shows_something(page: Any) -> bool:
         if item.type in (pdfium.FPDF_PAGEOBJ_IMAGE, pdfium.FPDF_PAGEOBJ_TEXT):
             return True
         paths += item.type == pdfium.FPDF_PAGEOBJ_PATH
-        if paths >= _DRAWN_TEXT:
+        if paths >= _MIN_PATHS:
             return True
     return False
 
 
 def boxes(page: Any, text: Any, positions: list[int]) -> list[Box]:
-    """Return one rectangle a line for raw positions, in fractions of the page as shown, origin top left."""
+    """Return one rectangle a line for raw positions, in fractions of the rendered page, origin top left."""
     import pypdfium2.raw as pdfium
 
     total = pdfium.FPDFText_CountChars(text)
@@ -180,26 +180,26 @@ def boxes(page: Any, text: Any, positions: list[int]) -> list[Box]:
     for position in positions:
         index = pdfium.FPDFText_GetCharIndexFromTextIndex(text, position)
         if not 0 <= index < total or pdfium.FPDFText_IsGenerated(text, index) == 1:
-            continue  # blanks and line ends that PDFium put in have no place on the page
+            continue  # spaces and line ends that PDFium inserted have no position
         if not pdfium.FPDFText_GetLooseCharBox(text, index, rectangle):
             continue
-        box = _shown(page, rectangle)
+        box = _on_rendered_page(page, rectangle)
         if box[2] - box[0] <= 0 or box[3] - box[1] <= 0:
             continue
-        # PDFium gives the angle on the unturned page, counter-clockwise; the page is turned clockwise.
+        # the angle is counterclockwise on the unrotated page; the page is rotated clockwise
         angle = math.degrees(pdfium.FPDFText_GetCharAngle(text, index)) - page.get_rotation()
-        along = 1 if 45 < angle % 180 < 135 else 0  # the line runs down or up the page as shown, else across it
-        if merged and _goes_on(merged[-1], box, along):
+        along = 1 if 45 < angle % 180 < 135 else 0  # 1 if the line runs down or up the rendered page, 0 if across it
+        if merged and _continues(merged[-1], box, along):
             merged[-1] = _union(merged[-1], box)
         else:
             merged.append(box)
     return merged
 
 
-def _shown(page: Any, rectangle: Any) -> Box:
+def _on_rendered_page(page: Any, rectangle: Any) -> Box:
     import pypdfium2.raw as pdfium
 
-    scale = 1_000_000  # PDFium answers in whole pixels; rotation and crop box are in its transformation
+    scale = 1_000_000  # PDFium returns whole pixels; it applies rotation and crop box
     xs, ys = [], []
     for x, y in ((rectangle.left, rectangle.top), (rectangle.right, rectangle.bottom)):
         column, row = ctypes.c_int(), ctypes.c_int()
@@ -209,13 +209,13 @@ def _shown(page: Any, rectangle: Any) -> Box:
     return min(xs), min(ys), max(xs), max(ys)
 
 
-def _goes_on(line: Box, box: Box, along: int) -> bool:
-    """Tell whether `box` continues `line`, which runs along axis 0 (across the page) or 1 (down it)."""
+def _continues(line: Box, box: Box, along: int) -> bool:
+    """Return whether `box` continues `line`, which runs along axis 0 (across the page) or 1 (down it)."""
     across = 1 - along
     thickness = min(line[across + 2] - line[across], box[across + 2] - box[across])
     overlap = min(line[across + 2], box[across + 2]) - max(line[across], box[across])
     gap = max(box[along] - line[along + 2], line[along] - box[along + 2])
-    # 4 % of the page is wider than a gap between words; wider ones are between cells of a table or columns.
+    # gaps between words are under 4 % of the page; those between columns or table cells are wider
     return overlap > 0.5 * thickness and gap < 0.04
 
 
@@ -228,12 +228,12 @@ def _union(first: Box, second: Box) -> Box:
     )
 
 
-def picture(page: Any, scale: float) -> bytes:
-    """Return the page as a PNG, `scale` pixels a point, less where the page is huge."""
+def render_png(page: Any, scale: float) -> bytes:
+    """Return the page as a PNG, `scale` pixels a point, fewer if the page is very large."""
     width, height = page.get_size()
     pixels = max(1.0, width * height) * scale * scale
-    if pixels > _LARGEST_PICTURE:
-        scale *= (_LARGEST_PICTURE / pixels) ** 0.5
+    if pixels > _MAX_PIXELS:
+        scale *= (_MAX_PIXELS / pixels) ** 0.5
     bitmap = page.render(scale=scale, rev_byteorder=True)
     try:
         return _png(bitmap.to_numpy())
@@ -242,11 +242,11 @@ def picture(page: Any, scale: float) -> bytes:
 
 
 def _png(pixels: Any) -> bytes:
-    """Return a PNG of uint8 [height, width, channels]; twenty lines of our own spare a dependency on Pillow."""
+    """Return a PNG of uint8 [height, width, channels]; these twenty lines save a dependency on Pillow."""
     import numpy as np
 
     height, width, channels = pixels.shape
-    colour_type = {1: 0, 3: 2, 4: 2}[channels]
+    color_type = {1: 0, 3: 2, 4: 2}[channels]
     kept = pixels[:, :, :3] if channels == 4 else pixels  # the fourth channel is unused, not alpha
     rows = np.zeros((height, 1 + width * kept.shape[2]), dtype=np.uint8)  # first byte of a row: filter 0
     rows[:, 1:] = kept.reshape(height, -1)
@@ -254,6 +254,6 @@ def _png(pixels: Any) -> bytes:
     def part(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
-    header = struct.pack(">IIBBBBB", width, height, 8, colour_type, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, 8, color_type, 0, 0, 0)
     body = zlib.compress(rows.tobytes(), 6)
     return b"\x89PNG\r\n\x1a\n" + part(b"IHDR", header) + part(b"IDAT", body) + part(b"IEND", b"")

@@ -1,4 +1,4 @@
-"""What a PDF says about itself (title, outline, page labels, attachments), by pypdf; and pypdf's own text."""
+"""Title, outline, page labels, attachments and, if PDFium fails, text and decryption of a PDF, by pypdf."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from quire import one_line
 
 log = logging.getLogger(__name__)
 
-_DEEPEST_OUTLINE = 12
-_MOST_ENTRIES = 5000  # outlines of hostile files can be endless
+_MAX_OUTLINE_DEPTH = 12
+_MAX_OUTLINE_ENTRIES = 5000  # outlines of hostile files can be endless
 _MEANINGLESS = re.compile(
     r"""untitled.*|no\ title|title|document\d*|unknown|none|null|slide\ 1|print|\(?anonymous\)?
     |microsoft\ (word|powerpoint|excel)\b.*|[\W\d_]*|[0-9a-f-]{16,}
@@ -27,7 +27,7 @@ _MEANINGLESS = re.compile(
 
 @dataclass(frozen=True)
 class Metadata:
-    """The file's words about itself; `labels` is empty where it names none."""
+    """The metadata of a file; `labels` is empty if the file has no page labels."""
 
     title: str = ""
     outline: tuple[tuple[int, str, int], ...] = ()
@@ -37,12 +37,12 @@ class Metadata:
 
 
 def read_metadata(path: Path, password: str | None) -> Metadata:
-    """Return what the file says about itself; what cannot be read is left out and named in a notice."""
+    """Return the metadata of a file; what cannot be read is empty and named in a notice."""
     notices: list[str] = []
     try:
         reader = open_reader(path, password)
     except UnreadablePDF as exc:
-        why = exc.message.removeprefix(f"{path.name}: ").partition(":")[0]  # pypdf's word for it, without its details
+        why = exc.message.removeprefix(f"{path.name}: ").partition(":")[0]  # pypdf's error without its details
         return Metadata(notices=(f"Title, outline and page labels could not be read ({why}).",))
 
     def attempt(what: str, read: Any, empty: Any) -> Any:
@@ -50,7 +50,7 @@ def read_metadata(path: Path, password: str | None) -> Metadata:
             return read()
         except MemoryError:
             raise
-        except Exception as exc:  # pypdf raises anything on damaged files; the pages' text does not depend on it
+        except Exception as exc:  # pypdf raises anything on damaged files; the text of the pages does not depend on it
             log.debug("%s: %s: %r", path, what, exc)
             notices.append(f"The {what} could not be read ({type(exc).__name__}).")
             return empty
@@ -77,14 +77,14 @@ def open_reader(path: Path, password: str | None) -> Any:
         return reader
     except (UnreadablePDF, MemoryError):
         raise
-    except Exception as exc:  # hostile bytes make pypdf raise far more than its own errors
+    except Exception as exc:  # on hostile bytes pypdf raises far more than its own errors
         raise UnreadablePDF(f"{path.name}: {type(exc).__name__}: {one_line(str(exc))}") from exc
 
 
 def page_texts(reader: Any, path: Path) -> list[tuple[str, bool]]:
-    """Return each page's text by pypdf and whether the page holds pictures."""
+    """Return the text of each page by pypdf, and whether the page has images."""
     try:
-        return [(page.extract_text() or "", _has_pictures(page)) for page in reader.pages]
+        return [(page.extract_text() or "", _has_images(page)) for page in reader.pages]
     except MemoryError:
         raise
     except Exception as exc:  # as in open_reader
@@ -105,7 +105,7 @@ def write_decrypted(path: Path, password: str | None, file: IO[bytes]) -> None:
 
 
 def clean_title(title: str) -> str:
-    """Return a metadata title in one line, "" where it is a number, a file name or a program's placeholder."""
+    """Return a metadata title in one line, "" if it is a number, a file name or a placeholder of a program."""
     line = one_line(title)
     return "" if _MEANINGLESS.fullmatch(line) else line
 
@@ -125,7 +125,7 @@ def _outline(reader: Any) -> tuple[tuple[int, str, int], ...]:
 
     def walk(items: list[Any], level: int) -> None:
         for item in items:
-            if len(entries) >= _MOST_ENTRIES or level > _DEEPEST_OUTLINE:
+            if len(entries) >= _MAX_OUTLINE_ENTRIES or level > _MAX_OUTLINE_DEPTH:
                 return
             if isinstance(item, list):
                 walk(item, level + 1)
@@ -139,7 +139,7 @@ def _outline(reader: Any) -> tuple[tuple[int, str, int], ...]:
     return tuple(entries)
 
 
-def _has_pictures(page: Any) -> bool:
+def _has_images(page: Any) -> bool:
     resources = page.get("/Resources")
     objects = resources.get_object().get("/XObject") if resources is not None else None
     if objects is None:

@@ -1,4 +1,4 @@
-"""The text of a page as people read it, and where each of its characters came from in what PDFium gave."""
+"""The normalized text of a page, and the position of each of its characters in the text from PDFium."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import unicodedata
 from collections.abc import Iterator
 from itertools import chain
 
-Edit = tuple[int, int, str]  # start, end, what stands there instead
-Run = tuple[int, int, int, int]  # start and end in the result, start and end where it came from
+Edit = tuple[int, int, str]  # start, end, replacement
+Run = tuple[int, int, int, int]  # start and end in the result, start and end in the original
 
-HYPHEN = "\ufffe"  # what PDFium writes for a hyphen at a line's end, the break itself left out
+HYPHEN = "\ufffe"  # PDFium writes this for a hyphen at a line end, without the line end
 
-# Words after which a hyphen at a line's end is a compound's; syllable breaks seldom leave one of these.
+# After these words a hyphen at a line end belongs to a compound; syllable breaks rarely leave one of them.
 _COMPOUND = re.compile(
     r"\W*(non|self|third|first|second|long|short|high|low|mid|full|part|half|year|month|day|cash|tax|asset|stock"
     r"|share|market|time|risk|cost|value|well|off|co|ex|semi|cross|fair|debt|equity|forward|follow|so)",
@@ -20,28 +20,28 @@ _COMPOUND = re.compile(
 )
 _CONTROL = "\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b\u2060\ufeff\uffff\ud800-\udfff"
 _EDITS = re.compile(f"\r\n?|\t|\xa0|\xad(?:[ ]*(?:\r\n?|\n))?|{HYPHEN}(?:\r\n?|\n)?|[{_CONTROL}]")
-# In text set by TeX about a tenth of the lines end in a hyphen; in annual reports 0.4 %, nearly all of them compounds.
-_SYLLABLE_BREAKS = 0.03
+# In TeX documents about a tenth of the lines end in a hyphen; in annual reports 0.4 %, nearly all of them compounds.
+_MIN_HYPHENATED_SHARE = 0.03
 
 
-def normalise(raw: str) -> str:
+def normalize(raw: str) -> str:
     r"""Return text with \n line ends, no control characters, words joined across line ends, in NFC."""
     cleaned, _ = _apply(raw, _edits(raw))
     return cleaned if _is_composed(cleaned) else _apply(cleaned, _compositions(cleaned))[0]
 
 
 def origins(raw: str, start: int, end: int) -> list[int]:
-    """Return the positions in `raw` that the characters from `start` to `end` of the normalised text came from."""
+    """Return the positions in `raw` of the characters from `start` to `end` of the normalized text."""
     cleaned, cleaning = _apply(raw, _edits(raw))
     if not _is_composed(cleaned):
         _, composing = _apply(cleaned, _compositions(cleaned))
-        places = _back(composing, start, end)
-        start, end = (places[0], places[-1] + 1) if places else (0, 0)
-    return _back(cleaning, start, end)
+        positions = _original_positions(composing, start, end)
+        start, end = (positions[0], positions[-1] + 1) if positions else (0, 0)
+    return _original_positions(cleaning, start, end)
 
 
 def _apply(text: str, edits: Iterator[Edit]) -> tuple[str, list[Run]]:
-    """Replace ranges of a text; the runs say which range of the result came from which range of the text."""
+    """Apply edits to a text; the runs map ranges of the result to ranges of the text."""
     parts: list[str] = []
     runs: list[Run] = []
     length = last = 0
@@ -55,7 +55,7 @@ def _apply(text: str, edits: Iterator[Edit]) -> tuple[str, list[Run]]:
     return "".join(parts), runs
 
 
-def _back(runs: list[Run], start: int, end: int) -> list[int]:
+def _original_positions(runs: list[Run], start: int, end: int) -> list[int]:
     found: list[int] = []
     for to_start, to_end, from_start, from_end in runs:
         low, high = max(start, to_start), min(end, to_end)
@@ -63,7 +63,7 @@ def _back(runs: list[Run], start: int, end: int) -> list[int]:
             continue
         if to_end - to_start == from_end - from_start:
             found.extend(range(from_start + low - to_start, from_start + high - to_start))
-        else:  # all of it came from all of that
+        else:  # the whole range maps to the whole range
             found.extend(range(from_start, from_end))
     return found
 
@@ -91,7 +91,7 @@ def _replacement(raw: str, match: re.Match[str], joins_syllables: bool) -> str:
 
 def _joins_syllables(raw: str) -> bool:
     breaks = raw.count(HYPHEN)
-    return bool(breaks) and breaks >= _SYLLABLE_BREAKS * (raw.count("\n") + breaks + 1)
+    return bool(breaks) and breaks >= _MIN_HYPHENATED_SHARE * (raw.count("\n") + breaks + 1)
 
 
 def _is_compound(raw: str, match: re.Match[str]) -> bool:
@@ -99,12 +99,12 @@ def _is_compound(raw: str, match: re.Match[str]) -> bool:
     word = left.group() if left else ""
     following = raw[match.end() : match.end() + 1]
     if not word or not word[-1].isalpha() or not following.islower():
-        return True  # "13a-15", "S-T", "Non-GAAP": no syllable break
+        return True  # "13a-15", "S-T", "Non-GAAP": not a syllable break
     return "-" in word or bool(_COMPOUND.fullmatch(word))
 
 
 def _compositions(text: str) -> Iterator[Edit]:
-    """Yield each letter with its accents that NFC writes otherwise; letter by letter, to know where it came from."""
+    """Yield the NFC form of each letter with accents that differs; letter by letter, to keep the positions."""
     place = 0
     while place < len(text):
         stop = place + 1

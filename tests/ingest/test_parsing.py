@@ -78,7 +78,7 @@ def test_results_come_in_the_order_given_and_each_failure_is_its_own(folder: Pat
     assert kinds == [Parsed, UnreadablePDF, Parsed, NoTextInPDF, PasswordRequired, UnreadablePDF, Parsed]
     refused = outcomes[1][1]
     assert isinstance(refused, IngestError)
-    assert refused.message == "shown/page.pdf is no PDF but a web page (HTML or XML)"
+    assert refused.message == "shown/page.pdf is not a PDF but a web page (HTML or XML)"
     assert refused.hint
 
 

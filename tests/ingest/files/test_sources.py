@@ -13,7 +13,7 @@ def test_a_folder_gives_its_pdfs_in_a_stable_order_and_counts_the_rest(tmp_path:
     candidates, failed, notices = collect([str(tmp_path)])
     assert [c.path.name for c in candidates if c.path] == ["a.PDF", "b.pdf", "c.pdf"]
     assert failed == []
-    assert notices == [f"{tmp_path}: left out 1 file that is not named .pdf"]
+    assert notices == [f"{tmp_path}: skipped 1 file that is not named .pdf"]
 
 
 def test_the_same_file_named_twice_is_one_candidate(tmp_path: Path) -> None:
@@ -34,8 +34,8 @@ def test_what_is_not_there_is_a_failure_with_its_reason(tmp_path: Path) -> None:
     assert candidates == []
     assert [f.reason for f in failed] == [
         "no such file or folder",
-        "a link to a file that is gone",
-        "the folder holds no PDF",
+        "a link to a file that does not exist",
+        "there is no PDF in the folder",
         "this kind of address is not supported",
     ]
     assert all(f.hint for f in failed)
@@ -46,7 +46,7 @@ def test_a_ring_of_linked_folders_ends(tmp_path: Path) -> None:
     (tmp_path / "ring").symlink_to(tmp_path)
     candidates, _, notices = collect([str(tmp_path)])
     assert len(candidates) == 1
-    assert notices == [f"{tmp_path}: links to folders are not followed (1); name the folders themselves"]
+    assert notices == [f"{tmp_path}: links to folders are not followed (1); give the folders themselves"]
 
 
 def test_the_same_path_has_the_same_id_whatever_its_bytes(tmp_path: Path) -> None:
@@ -62,7 +62,7 @@ def test_what_cannot_be_read_to_its_end_is_refused_before_it_is_opened(tmp_path:
     candidates, failed, _ = collect([str(tmp_path), "/dev/zero"])
     assert candidates == []
     assert [f.document for f in failed] == [str(tmp_path / "pipe.pdf"), "/dev/zero"]
-    assert {f.reason for f in failed} == {"not a plain file but a pipe, a socket or a device"}
+    assert {f.reason for f in failed} == {"not a regular file but a pipe, a socket or a device"}
 
 
 def test_arguments_that_the_system_refuses_cost_only_themselves(tmp_path: Path) -> None:

@@ -11,7 +11,9 @@ from pypdf import PdfReader, PdfWriter
 
 from ingest.errors import NoTextInPDF, ParserLimit, PasswordRequired, UnreadablePDF
 from ingest.pdf import read as reading
-from ingest.pdf.read import PDF, decrypted_copy, page_rectangles, read_pdf, render_page
+from ingest.pdf.decrypt import decrypted_copy
+from ingest.pdf.read import PDF, read_pdf
+from ingest.pdf.show import page_rectangles, render_page
 from tests.ingest import pdfs
 
 
@@ -81,7 +83,7 @@ def test_a_document_of_pictures_alone_is_refused_with_the_remedy(folder: Path) -
     made = pdfs.document()
     pdfs.picture_page(made, folder / "scan")
     path = pdfs.saved(made, folder / "scan.pdf")
-    with pytest.raises(NoTextInPDF, match=r"no text in 1 page \(1 with pictures, 0 blank\).*OCR"):
+    with pytest.raises(NoTextInPDF, match=r"no text in 1 page \(1 with images, 0 blank\).*OCR"):
         read_pdf(path)
 
 
@@ -127,19 +129,19 @@ def test_a_wrong_password_leaves_no_copy(folder: Path) -> None:
     assert not list(folder.glob("never*"))
 
 
-def test_what_is_no_pdf_is_named_for_what_it_is(folder: Path) -> None:
+def test_a_file_of_another_kind_is_named(folder: Path) -> None:
     for content, message in [
         (b"", r"is empty \(0 bytes\).*again"),
-        (b"<!DOCTYPE html><html><body>404</body></html>", r"no PDF but a web page.*give the PDF itself"),
-        (b"PK\x03\x04" + b"x" * 50, "no PDF but a ZIP archive"),
-        (b"just some words", "is no PDF: it does not begin with %PDF-.*give the PDF itself"),
-        (b"%PDF-1.7 just some words", "damaged or no PDF.*open it in a viewer"),
+        (b"<!DOCTYPE html><html><body>404</body></html>", r"not a PDF but a web page.*give the PDF itself"),
+        (b"PK\x03\x04" + b"x" * 50, "not a PDF but a ZIP archive"),
+        (b"just some words", "is not a PDF: it does not start with %PDF-.*give the PDF itself"),
+        (b"%PDF-1.7 just some words", "damaged or not a PDF.*open it in a viewer"),
     ]:
         path = folder / "other.pdf"
         path.write_bytes(content)
         with pytest.raises(UnreadablePDF, match=message):
             read_pdf(path)
-    with pytest.raises(UnreadablePDF, match="no regular file"):
+    with pytest.raises(UnreadablePDF, match="not a regular file"):
         read_pdf(folder)
     with pytest.raises(UnreadablePDF, match=r"does not exist.*check the path"):
         read_pdf(folder / "absent.pdf")
@@ -198,7 +200,7 @@ def test_too_many_pages_are_refused_before_they_are_read(report: Path) -> None:
 
 
 def test_too_many_characters_are_refused(report: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "_MOST_CHARACTERS", 1000)
+    monkeypatch.setattr(reading, "_MAX_CHARACTERS", 1000)
     with pytest.raises(ParserLimit, match="over 1,000 characters"):
         read_pdf(report)
 

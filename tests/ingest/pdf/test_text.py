@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.pdf.text import normalise, origins
+from ingest.pdf.text import normalize, origins
 
 ALPHABET = "ab A-1.\r\n\t\xa0\xad\ufffe\x00\x04\x7fe\u0301\u0302\u212b\u1112\u1161\u11abか\u3099😀\ud800"
 
@@ -28,12 +28,12 @@ ALPHABET = "ab A-1.\r\n\t\xa0\xad\ufffe\x00\x04\x7fe\u0301\u0302\u212b\u1112\u11
     ],
 )
 def test_text_reads_as_people_read_it(raw: str, text: str) -> None:
-    assert normalise(raw) == text
+    assert normalize(raw) == text
 
 
 @given(st.text(alphabet=ALPHABET, max_size=60))
 def test_the_result_is_clean_and_in_nfc(raw: str) -> None:
-    text = normalise(raw)
+    text = normalize(raw)
     assert unicodedata.is_normalized("NFC", text)
     assert all(c == "\n" or unicodedata.category(c) not in ("Cc", "Cs") for c in text)
     assert "\xad" not in text and "\ufffe" not in text
@@ -41,7 +41,7 @@ def test_the_result_is_clean_and_in_nfc(raw: str) -> None:
 
 @given(st.text(alphabet=ALPHABET, max_size=60), st.data())
 def test_origins_of_a_range_are_the_characters_it_was_made_of(raw: str, data: st.DataObject) -> None:
-    text = normalise(raw)
+    text = normalize(raw)
     start = data.draw(st.integers(0, len(text)))
     end = data.draw(st.integers(start, len(text)))
     places = origins(raw, start, end)
