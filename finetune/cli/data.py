@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from finetune.errors import FinetuneError, TemplateError
-from quire import UsageError, positive_int, print_json
+from quire import UsageError, add_json_flag, positive_int, print_json
 
 _RAW = argparse.RawDescriptionHelpFormatter
 _FILE_HELP = "file, folder, catalog name or hub name"
@@ -22,7 +22,7 @@ def register(subparsers: Any) -> None:
 
     listing = commands.add_parser("list", help="well-known public data sets and their licenses",
                                   epilog="example:\n  quire finetune data list", formatter_class=_RAW)  # fmt: skip
-    listing.add_argument("--json", action="store_true", help="print one JSON object")
+    add_json_flag(listing)
     listing.set_defaults(run=run_list)
 
     checking = commands.add_parser(
@@ -35,7 +35,7 @@ def register(subparsers: Any) -> None:
         "--max-length", type=int, default=2048, metavar="TOKENS", help="report rows longer than this (default 2048)"
     )
     checking.add_argument("--weights", metavar="A,B", help="also report the mixture with one weight for each file")
-    checking.add_argument("--json", action="store_true", help="print one JSON object")
+    add_json_flag(checking)
     checking.set_defaults(run=run_check)
     _add_shared(checking)
 
@@ -47,7 +47,7 @@ def register(subparsers: Any) -> None:
     showing.add_argument("--rows", type=positive_int, default=3, metavar="N", help="number of records (default 3)")
     showing.add_argument("--row", type=positive_int, metavar="N", help="only the records of row N (1-based)")
     showing.add_argument("--html", metavar="FILE", help="write an HTML page instead")
-    showing.add_argument("--json", action="store_true", help="print one JSON object")
+    add_json_flag(showing)
     showing.add_argument(
         "--color", "--colour", choices=("auto", "always", "never"), default="auto", help="use color (default auto)"
     )

@@ -15,7 +15,7 @@ from finetune.data.sources.problem import Problem
 from finetune.errors import MissingLibrary
 from finetune.templates.messages import Message
 from finetune.templates.template import Template
-from quire import install_extra
+from quire import require_extra
 
 NGRAM = 13  # consecutive words that test and training must not share, as in the GPT-3 paper
 MIN_SIMILARITY = 0.85  # Jaccard similarity of 3-word shingles of near duplicates
@@ -124,12 +124,9 @@ def _shingles(text: str) -> set[str]:
 
 def _near_duplicates(records: Sequence[Record]) -> Iterator[Problem]:
     """Find similar records of different groups: MinHash proposes candidates, their true similarity decides."""
-    try:
-        from datasketch import MinHash, MinHashLSH
-    except ImportError as exc:
-        raise MissingLibrary(
-            "finding near duplicates needs the library `datasketch`", install_extra("finetune")
-        ) from exc
+    require_extra("finetune", "datasketch", purpose="finding near duplicates", error=MissingLibrary)
+    from datasketch import MinHash, MinHashLSH
+
     index = MinHashLSH(threshold=MIN_SIMILARITY - 0.1, num_perm=64)
     shingles_of: dict[int, set[str]] = {}
     digests: set[bytes] = set()

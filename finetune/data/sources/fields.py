@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from finetune.data.sources.readers import Row
 from finetune.errors import MalformedRow
 from finetune.templates.messages import Message
 
@@ -49,7 +50,7 @@ class Fields:
 
     values: Values
     place: Place
-    options: PairOptions = PairOptions()
+    options: PairOptions
 
     def nested(self, values: Values) -> "Fields":
         """Return the fields of an object inside this row."""
@@ -122,6 +123,14 @@ class Fields:
 
 def _is_text_part(part: object) -> bool:
     return isinstance(part, dict) and part.get("type") == "text"
+
+
+def read_fields(row: Row, source: str, options: PairOptions = PairOptions()) -> Fields:
+    """Return the fields of a row of a file; raises MalformedRow if the row has an error."""
+    place = Place(source, row.number, row.line)
+    if row.error:
+        raise place.error(row.error)
+    return Fields(row.values, place, options)
 
 
 def has_fields(*names: str) -> Callable[[Values], bool]:

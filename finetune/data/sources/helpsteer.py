@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from finetune.data.sources.fields import Fields, PairOptions, Place
+from finetune.data.sources.fields import Fields, PairOptions, Place, read_fields
 from finetune.data.sources.loaded import LoadedData
 from finetune.data.sources.problem import Problem
 from finetune.data.sources.ranked_formats import ranked_pairs
@@ -24,7 +24,7 @@ def read_helpsteer(rows: Iterable[Row], source: str, options: PairOptions, loade
     groups: dict[str, list[_Answer]] = {}
     for row in rows:
         try:
-            prompt, answer = _read_answer(row, Place(source, row.number, row.line))
+            prompt, answer = _read_answer(read_fields(row, source))
             groups.setdefault(prompt, []).append(answer)
         except MalformedRow as exc:
             loaded.problems.append(Problem.malformed(exc))
@@ -41,10 +41,7 @@ def read_helpsteer(rows: Iterable[Row], source: str, options: PairOptions, loade
         loaded.kept += len(answers)
 
 
-def _read_answer(row: Row, place: Place) -> tuple[str, _Answer]:
-    if row.error:
-        raise place.error(row.error)
-    fields = Fields(row.values, place)
-    prompt, text = fields.text("prompt"), fields.text("response")
-    score = (fields.number("helpfulness") + fields.number("correctness")) / 2
-    return prompt, _Answer(place, score, text)
+def _read_answer(row: Fields) -> tuple[str, _Answer]:
+    prompt, text = row.text("prompt"), row.text("response")
+    score = (row.number("helpfulness") + row.number("correctness")) / 2
+    return prompt, _Answer(row.place, score, text)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from finetune.data.sources.readers import Row
 from finetune.errors import MissingLibrary, SourceUnavailable
 from finetune.hub_access import endpoint, hub_or_cache, reachable
-from quire import install_extra
+from quire import require_extra
 
 
 def read_hub_dataset(name: str, *, split: str = "train") -> Iterator[Row]:
@@ -14,12 +14,9 @@ def read_hub_dataset(name: str, *, split: str = "train") -> Iterator[Row]:
 
     Raises SourceUnavailable if the hub cannot be reached or does not have the data set.
     """
-    try:
-        import datasets
-    except ImportError as exc:
-        raise MissingLibrary(
-            f"reading {name} from the hub needs the library `datasets`", install_extra("finetune")
-        ) from exc
+    require_extra("finetune", "datasets", purpose=f"reading {name} from the hub", error=MissingLibrary)
+    import datasets
+
     try:
         with hub_or_cache(name):
             rows = datasets.load_dataset(name, split=split)

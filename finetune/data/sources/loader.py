@@ -5,7 +5,7 @@ from pathlib import Path
 
 from finetune.data.records import Task, to_task
 from finetune.data.sources.detect import FORMATS, GROUPED_FORMATS, detect_format
-from finetune.data.sources.fields import Fields, PairOptions, Pairs, Place
+from finetune.data.sources.fields import PairOptions, Pairs, read_fields
 from finetune.data.sources.formats import ROW_FORMATS
 from finetune.data.sources.helpsteer import read_helpsteer
 from finetune.data.sources.loaded import LoadedData, join
@@ -102,12 +102,10 @@ def _require_well_formed(loaded: LoadedData) -> None:
 def _read_row_by_row(rows: Sequence[Row], source: str, options: PairOptions, loaded: LoadedData) -> None:
     formats = [format for format in ROW_FORMATS if format.name == loaded.format]
     for row in rows:
-        place = Place(source, row.number, row.line)
         try:
-            if row.error:
-                raise place.error(row.error)
+            fields = read_fields(row, source, options)
             format = next((format for format in formats if format.matches(row.values)), formats[0])
-            records = list(format.build(Fields(row.values, place, options)))
+            records = list(format.build(fields))
         except MalformedRow as exc:
             loaded.problems.append(Problem.malformed(exc))
         except InvalidRecord as exc:

@@ -4,10 +4,10 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from finetune.data.records import Conversation, Record
-from finetune.data.sources.fields import ROLES, PairOptions, Place, has_fields
+from finetune.data.sources.fields import ROLES, Fields, PairOptions, Place, Values, has_fields, read_fields
 from finetune.data.sources.loaded import LoadedData
 from finetune.data.sources.problem import Problem
 from finetune.data.sources.ranked_formats import ranked_pairs
@@ -42,7 +42,7 @@ class _Node:
     text: str
     rank: float | None
     row: int
-    values: dict[str, Any]
+    values: Values
     replies: list["_Node"] = field(default_factory=list)
 
     @property
@@ -50,13 +50,13 @@ class _Node:
         return (float("inf") if self.rank is None else self.rank, self.id)
 
 
-def is_tree(values: dict[str, Any]) -> bool:
+def is_tree(values: Values) -> bool:
     """Return whether a row is a whole tree."""
     prompt = values.get("prompt")
     return isinstance(prompt, dict) and "text" in prompt and "role" in prompt
 
 
-def is_message(values: dict[str, Any]) -> bool:
+def is_message(values: Values) -> bool:
     """Return whether a row is one message, with or without its replies."""
     return has_fields("message_id", "parent_id", "text", "role")(values)
 
@@ -90,7 +90,7 @@ def read_trees(
     loaded.kept = len(used_rows)
 
 
-def _node(values: dict[str, Any], place: Place) -> _Node:
+def _node(values: Values, place: Place) -> _Node:
     for name in ("message_id", "text", "role"):
         if not isinstance(values.get(name), str):
             raise place.error(f"`{name}` of a message must be text")
@@ -104,7 +104,7 @@ def _node(values: dict[str, Any], place: Place) -> _Node:
     )  # fmt: skip
 
 
-def _add_nested(values: dict[str, Any], place: Place, nodes: dict[str, _Node]) -> _Node:
+def _add_nested(values: Values, place: Place, nodes: dict[str, _Node]) -> _Node:
     """Add a message and its nested replies to the nodes, and return the message's node."""
     root = _node(values, place)
     stack = [(root, values)]
@@ -127,9 +127,8 @@ def _find_roots(rows: Iterable[Row], source: str, problems: list[Problem]) -> li
     nodes: dict[str, _Node] = {}
     tops: list[_Node] = []
     for row in rows:
-        place = Place(source, row.number, row.line)
         try:
-            tops.append(_read_top(row, place, nodes))
+            tops.append(_read_top(read_fields(row, source), nodes))
         except MalformedRow as exc:
             problems.append(Problem.malformed(exc))
     roots = []
@@ -145,17 +144,15 @@ def _find_roots(rows: Iterable[Row], source: str, problems: list[Problem]) -> li
     return roots
 
 
-def _read_top(row: Row, place: Place, nodes: dict[str, _Node]) -> _Node:
+def _read_top(row: Fields, nodes: dict[str, _Node]) -> _Node:
     """Read the tree or the message of one row."""
-    if row.error:
-        raise place.error(row.error)
     if is_tree(row.values):
-        top = _add_nested(row.values["prompt"], place, nodes)
+        top = _add_nested(row.values["prompt"], row.place, nodes)
         top.values = {**top.values, "parent_id": None, "tree_state": row.values.get("tree_state")}
         return top
     if is_message(row.values):
-        return _add_nested(row.values, place, nodes)
-    raise place.error("neither a tree nor a message of one")
+        return _add_nested(row.values, row.place, nodes)
+    raise row.place.error("neither a tree nor a message of one")
 
 
 def _reason_to_drop_tree(root: _Node, tree_filter: TreeFilter) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from finetune.errors import MalformedRow, MissingLibrary, SourceUnavailable
-from quire import install_extra
+from quire import require_extra
 
 SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".txt")
 
@@ -171,11 +171,10 @@ def _paragraphs(text: str) -> Iterator[Row]:
 
 
 def _parquet(path: Path) -> Iterator[Row]:
-    try:
-        from pyarrow import ArrowException  # type: ignore[import-untyped]
-        from pyarrow.parquet import ParquetFile  # type: ignore[import-untyped]
-    except ImportError as exc:
-        raise MissingLibrary(f"{path} is Parquet, and pyarrow is not installed", install_extra("finetune")) from exc
+    require_extra("finetune", "pyarrow", purpose=f"reading {path}", error=MissingLibrary)
+    from pyarrow import ArrowException  # type: ignore[import-untyped]
+    from pyarrow.parquet import ParquetFile  # type: ignore[import-untyped]
+
     try:
         with ParquetFile(path) as file:
             number = 0
