@@ -45,3 +45,7 @@ from .store.opening import libraries as libraries
 from .store.opening import open_store as open_store
 from .store.opening import remove_library as remove_library
 from .text.chunks import Chunk as Chunk
+from .text.sentences import Unit as Unit
+from .text.sentences import numbers as numbers
+from .text.sentences import units as units
+from .text.sentences import words as words

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from assistant.answering.prompt import Message, passage_text, question_message, system_message
-from assistant.answering.sentences import units
 from assistant.errors import PromptTooLong
 from assistant.llm.tokens import Count
 from assistant.retrieval.search import Passage
+from ingest import units
 from quire import pluralize
 
 PER_MESSAGE = 8  # tokens that a chat template adds to one message: ChatML 5, the longest common one 7

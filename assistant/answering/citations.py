@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from assistant.answering.quotes import best_unit, share
-from assistant.answering.sentences import numbers, units, words
 from assistant.retrieval.search import Passage
+from ingest import numbers, units, words
 
 SUPPORTED = 0.35  # share of a sentence's words a passage must hold; found on hand-made true and false claims
 

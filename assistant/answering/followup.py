@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from assistant.answering.generation import Reply
 from assistant.answering.prompt import condense_messages
-from assistant.answering.sentences import words
 from assistant.config import Sampling
 from assistant.retrieval.search import Passage
+from ingest import words
 
 if TYPE_CHECKING:
     from assistant.llm.model import Model

@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from assistant.answering.sentences import Unit, numbers, units, words
 from assistant.retrieval.search import Passage
+from ingest import Unit, numbers, units, words
 
 QUOTES = 3  # quotes shown: with more, people read none (11 questions on three manuals, docs/evaluation.md)
 QUOTE_CHARACTERS = 360  # size a quote grows to by its neighbours; a table row alone says little

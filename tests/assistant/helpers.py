@@ -16,11 +16,11 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 
 from assistant.answering.agent import Agent
-from assistant.answering.sentences import words
 from assistant.config import AssistantConfig
 from assistant.llm.kinds import quotes
 from assistant.llm.model import wrap_chat_model
 from assistant.retrieval.search import Passage
+from ingest import words
 from ingest.store.contract import Document, Hit
 from ingest.text.chunks import Chunk
 

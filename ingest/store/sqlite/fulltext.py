@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ingest.text.terms import query_terms
+from ingest.text.words import query_terms
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from typing import Any
 from ingest.store.contract import Document, Hit, Identity
 from ingest.store.records import document_from
 from ingest.text.chunks import Chunk
-from ingest.text.terms import indexed_text
+from ingest.text.words import indexed_text
 
 SHIFT = 24  # row of a chunk = document key << 24 | position: a document's chunks are side by side on disk
 CHUNK_COLUMNS = "row, page, id, page_label, start, end, text, heading, margins, parser"

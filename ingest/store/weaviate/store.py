@@ -35,7 +35,7 @@ from ingest.store.weaviate.values import (
 )
 from ingest.store.weaviate.writes import PassageWriter
 from ingest.text.chunks import Chunk
-from ingest.text.terms import query_terms
+from ingest.text.words import query_terms
 
 _WINDOW = 1000  # passages read at once
 _MAX_REREADS = 40  # while documents are being replaced

@@ -16,7 +16,7 @@ from ingest.files.names import file_name
 from ingest.store.contract import Document, Identity
 from ingest.store.records import chunk_record, document_from
 from ingest.text.chunks import Chunk
-from ingest.text.terms import indexed_text, terms
+from ingest.text.words import indexed_text, terms
 
 _NAMESPACE = uuid.UUID("6b0f3ad4-30a2-5c1c-8a0e-9f6a5b0d7c21")
 _BATCH_OBJECTS = 500

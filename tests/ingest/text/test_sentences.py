@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assistant.answering.sentences import is_table_row, numbers, units, words
+from ingest.text.sentences import is_table_row, numbers, units, words
 
 
 @pytest.mark.parametrize(
