@@ -63,7 +63,7 @@ def _passages() -> list[str]:
     for path in typical(3):
         pdf = read_pdf(path)
         chunks = split(pdf, document_id="d", document=path.name, sha256="0", size=500, overlap=75)
-        texts += [embedding_text(chunk, name=path.name, title="") for chunk in chunks]
+        texts += [embedding_text(chunk, source=path.name, title="") for chunk in chunks]
     return texts[:: max(1, len(texts) // PASSAGES)][:PASSAGES]
 
 

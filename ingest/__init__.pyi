@@ -45,7 +45,10 @@ from .store.opening import libraries as libraries
 from .store.opening import open_store as open_store
 from .store.opening import remove_library as remove_library
 from .text.chunks import Chunk as Chunk
-from .text.sentences import Unit as Unit
-from .text.sentences import numbers as numbers
-from .text.sentences import units as units
-from .text.sentences import words as words
+from .text.sentences import Sentence as Sentence
+from .text.sentences import split_sentences as split_sentences
+from .text.tables import table_share as table_share
+from .text.words import content_terms as content_terms
+from .text.words import name_words as name_words
+from .text.words import numbers as numbers
+from .text.words import terms as terms

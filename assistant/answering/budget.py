@@ -10,7 +10,7 @@ from assistant.answering.prompt import Message, passage_text, question_message, 
 from assistant.errors import PromptTooLong
 from assistant.llm.tokens import Count
 from assistant.retrieval.search import Passage
-from ingest import units
+from ingest import split_sentences
 from quire import pluralize
 
 PER_MESSAGE = 8  # tokens that a chat template adds to one message: ChatML 5, the longest common one 7
@@ -127,8 +127,8 @@ def _pack_passages(passages: Sequence[Passage], count: Count, room: int) -> tupl
 
 
 def _truncate(passage: Passage, count: Count, room: int) -> Passage | None:
-    for unit in reversed(units(passage.text)):
-        shorter = replace(passage, text=passage.text[: unit.end], end=passage.start + unit.end)
+    for sentence in reversed(split_sentences(passage.text)):
+        shorter = replace(passage, text=passage.text[: sentence.end], end=passage.start + sentence.end)
         if count(passage_text(1, shorter)) + 2 <= room:
             return shorter
     return None

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from assistant.answering.quotes import best_unit, share
+from assistant.answering.quotes import best_sentence, share, terms_and_numbers
 from assistant.retrieval.search import Passage
-from ingest import numbers, units, words
+from ingest import content_terms, numbers, split_sentences
 
 SUPPORTED = 0.35  # share of a sentence's words a passage must hold; found on hand-made true and false claims
 
@@ -71,7 +71,7 @@ def cite(text: str, passages: Sequence[Passage]) -> tuple[list[Citation], list[S
         for number in cited:
             claims.setdefault(number, []).append(claim)
         against = [passages[n - 1] for n in cited] or list(passages)
-        if words(claim) and not _supported(claim, against):
+        if content_terms(claim) and not _supported(claim, against):
             unsupported.append(Span(start, end, sentence))
     citations = [_citation(number, passages[number - 1], said) for number, said in sorted(claims.items())]
     return citations, unsupported
@@ -248,17 +248,17 @@ def _numbers_of(inner: str) -> list[int]:
 def _claims(text: str) -> Iterator[tuple[int, int, str]]:
     """Yield the sentences of an answer; a number that follows the full stop belongs to the sentence before it."""
     pending: tuple[int, int] | None = None
-    for unit in units(text):
-        marks = re.match(r"(?:\[\d+\]\s*)+", unit.text)
-        start = unit.start
+    for sentence in split_sentences(text):
+        marks = re.match(r"(?:\[\d+\]\s*)+", sentence.text)
+        start = sentence.start
         if marks is not None and pending is not None:
             pending = (pending[0], start + len(marks.group().rstrip()))
             start += marks.end()
-        if start >= unit.end:
+        if start >= sentence.end:
             continue
         if pending is not None:
             yield pending[0], pending[1], text[pending[0] : pending[1]]
-        pending = (start, unit.end)
+        pending = (start, sentence.end)
     if pending is not None:
         yield pending[0], pending[1], text[pending[0] : pending[1]]
 
@@ -268,12 +268,16 @@ def _supported(claim: str, passages: Sequence[Passage]) -> bool:
     said, there = numbers(claim), numbers(text)
     if any(number not in there for number in said if len(number) > 1):
         return False
-    return share(text, dict.fromkeys(words(claim), 1.0)) >= SUPPORTED
+    return share(text, dict.fromkeys(terms_and_numbers(claim), 1.0)) >= SUPPORTED
 
 
 def _citation(number: int, passage: Passage, claims: Sequence[str]) -> Citation:
     best = max(
-        (found for claim in claims if (found := best_unit(claim, passage.text, margins=passage.margins)) is not None),
+        (
+            found
+            for claim in claims
+            if (found := best_sentence(claim, passage.text, margins=passage.margins)) is not None
+        ),
         key=lambda found: found[1],
         default=None,
     )

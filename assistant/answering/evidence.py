@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 
 from assistant.answering import followup
 from assistant.answering.answer import Answer
-from assistant.retrieval.ranking import share, word_forms, words_of
+from assistant.retrieval.ranking import coverage, question_terms
 from assistant.retrieval.search import Passage
+from ingest import terms
 
 LookUp = Callable[[str], list[Passage]]
 
@@ -56,8 +57,8 @@ def _contains_new_terms(question: str, found: Sequence[Passage], look_up: LookUp
     The words of the question before, which the follow-up is joined with, always find something. A model reads the
     passages and can refuse; without one, the answer would quote passages for the question before.
     """
-    terms = word_forms(followup.without_references(question))
-    if not terms or any(share(terms, words_of(passage.text)) >= _NEW_TERM_SHARE for passage in found):
+    wanted = question_terms(followup.without_references(question))
+    if not wanted or any(coverage(wanted, set(terms(passage.text))) >= _NEW_TERM_SHARE for passage in found):
         return True
     return any(passage.score >= threshold for passage in look_up(question))
 

@@ -11,7 +11,7 @@ from assistant.answering.generation import Reply
 from assistant.answering.prompt import condense_messages
 from assistant.config import Sampling
 from assistant.retrieval.search import Passage
-from ingest import words
+from ingest import content_terms
 
 if TYPE_CHECKING:
     from assistant.llm.model import Model
@@ -29,7 +29,7 @@ _REWRITING = Sampling(temperature=0.0, top_k=1, max_tokens=96, repetition_penalt
 
 def is_elliptical(question: str) -> bool:
     """Return whether a question refers to what was said before: "yes", "and in 2021?", "why did it fall?"."""
-    return len(words(question)) < _MIN_WORDS or bool(_REFERENCES.search(question))
+    return len(content_terms(question)) < _MIN_WORDS or bool(_REFERENCES.search(question))
 
 
 def without_references(question: str) -> str:
@@ -56,7 +56,7 @@ def condense(model: Model, history: Sequence[tuple[str, str]], question: str, ca
     """
     written = "".join(Reply(model, condense_messages(history, question), _REWRITING).texts(cancel))
     lines = [line.strip(" \"'`") for line in _without_thoughts(written).splitlines() if line.strip()]
-    usable = lines and _MIN_CHARACTERS <= len(lines[0]) <= _MAX_CHARACTERS and words(lines[0])
+    usable = lines and _MIN_CHARACTERS <= len(lines[0]) <= _MAX_CHARACTERS and content_terms(lines[0])
     return lines[0] if usable and not cancel.is_set() else prepend_previous_question(history, question)
 
 

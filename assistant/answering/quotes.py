@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from assistant.retrieval.search import Passage
-from ingest import Unit, numbers, units, words
+from ingest import Sentence, content_terms, numbers, split_sentences
 
 QUOTES = 3  # quotes shown: with more, people read none (11 questions on three manuals, docs/evaluation.md)
 QUOTE_CHARACTERS = 360  # size a quote grows to by its neighbours; a table row alone says little
@@ -34,45 +34,50 @@ class Quote:
 
 def pick(question: str, passages: Sequence[Passage], *, limit: int = QUOTES) -> list[Quote]:
     """Return one quote a passage for the first `limit` passages, in their order."""
-    cut: list[tuple[Passage, list[Unit]]] = []
+    cut: list[tuple[Passage, list[Sentence]]] = []
     for passage in passages:
-        found = units(passage.text, margins=passage.margins)
+        found = split_sentences(passage.text, skip=passage.margins)
         if found:
             cut.append((passage, found))
         if len(cut) == limit:
             break
-    weights = weigh(question, [unit.text for _, found in cut for unit in found])
+    weights = weigh(question, [sentence.text for _, found in cut for sentence in found])
     return [_quote(passage, found, weights) for passage, found in cut]
 
 
-def best_unit(claim: str, text: str, *, margins: Sequence[tuple[int, int]] = ()) -> tuple[Unit, float] | None:
+def best_sentence(claim: str, text: str, *, margins: Sequence[tuple[int, int]] = ()) -> tuple[Sentence, float] | None:
     """Return the sentence or table row of `text` that supports a claim best and its share of the claim's weight.
 
     None where the text holds no sentence at all.
     """
-    found = units(text, margins=margins)
+    found = split_sentences(text, skip=margins)
     if not found:
         return None
-    weights = weigh(claim, [unit.text for unit in found])
-    scores = [share(unit.text, weights) for unit in found]
+    weights = weigh(claim, [sentence.text for sentence in found])
+    scores = [share(sentence.text, weights) for sentence in found]
     best = max(range(len(found)), key=lambda i: (scores[i], -i))
     return found[best], scores[best]
 
 
 def weigh(question: str, texts: Sequence[str]) -> dict[str, float]:
     """Return each word and number of a question with its idf among the texts; rare words weigh more."""
-    wanted = set(words(question)) | numbers(question)
+    wanted = terms_and_numbers(question)
     documents: Counter[str] = Counter()
     for text in texts:
-        documents.update(wanted & (set(words(text)) | numbers(text)))
+        documents.update(wanted & terms_and_numbers(text))
     return {word: math.log(1 + len(texts) / (0.5 + documents[word])) for word in wanted}
 
 
 def share(text: str, weights: dict[str, float]) -> float:
     """Return the share of the weight that stands in a text, 0 to 1."""
     total = sum(weights.values())
-    present = set(words(text)) | numbers(text)
+    present = terms_and_numbers(text)
     return sum(weight for word, weight in weights.items() if word in present) / total if total else 0.0
+
+
+def terms_and_numbers(text: str) -> set[str]:
+    """Return content terms and whole numbers; the digits of 1,577 are one number, not two terms."""
+    return {term for term in content_terms(text) if not term.isdigit()} | numbers(text)
 
 
 def line(quote: Quote) -> str:
@@ -86,8 +91,8 @@ def line(quote: Quote) -> str:
     return f"“{shown}” [{quote.number}]"
 
 
-def _quote(passage: Passage, found: Sequence[Unit], weights: dict[str, float]) -> Quote:
-    scores = [share(unit.text, weights) for unit in found]
+def _quote(passage: Passage, found: Sequence[Sentence], weights: dict[str, float]) -> Quote:
+    scores = [share(sentence.text, weights) for sentence in found]
     best = max(range(len(found)), key=lambda i: (scores[i], -i))
     first, last = _grow(found, scores, best)
     start, end = found[first].start, found[last].end
@@ -104,7 +109,7 @@ def _quote(passage: Passage, found: Sequence[Unit], weights: dict[str, float]) -
     )
 
 
-def _grow(found: Sequence[Unit], scores: Sequence[float], best: int) -> tuple[int, int]:
+def _grow(found: Sequence[Sentence], scores: Sequence[float], best: int) -> tuple[int, int]:
     first = last = best
     while True:
         sides = [

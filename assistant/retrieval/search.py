@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assistant.retrieval.ranking import PageEvidence, score_pages
-from assistant.retrieval.relevance import read_question, relevance
+from assistant.retrieval.relevance import query_terms, relevance
 from ingest import Chunk, Hit, Store
 
 RRF_K = 10  # with the weights below beat each leg alone and RRF at 60 with equal weights: docs/retrieval.md
@@ -79,12 +79,12 @@ def search(
     found = rank_pages(text_hits, vector_hits)[:CANDIDATES]
     chunks = store.page_chunks([page.key for page in found])
     pages = order_pages(question, found, chunks)[:k]
-    asked = read_question(question)
+    query = query_terms(question)
     passages = []
     for rank, page in enumerate(pages, 1):
         whole = chunks.get(page.key) or [page.best]
         passage = _passage(rank, page, whole)
-        score = relevance(asked, page.score, page_text(whole), passage.document)
+        score = relevance(query, page.score, page_text(whole), passage.document)
         passages.append(replace(passage, score=score))
     return passages
 

@@ -11,7 +11,6 @@ import numpy as np
 
 from ingest.embed.identity import Embedder, EmbedderIdentity, Vectors
 from ingest.errors import IngestError
-from ingest.files.names import file_name
 from ingest.text.chunks import Chunk, embedding_text
 
 CHUNKS_PER_SAVE = 256  # chunks embedded between two writes to the cache: a killed run embeds at most these again
@@ -24,8 +23,7 @@ def text_key(text: str) -> bytes:
 
 def embedding_texts(chunks: Sequence[Chunk], source: str, title: str) -> list[str]:
     """Return what is embedded for each chunk of the document from `source`."""
-    name = file_name(source)
-    return [embedding_text(chunk, name=name, title=title) for chunk in chunks]
+    return [embedding_text(chunk, source=source, title=title) for chunk in chunks]
 
 
 def embed_texts(embedder: Embedder, texts: Sequence[str], known: dict[bytes, Vectors]) -> Vectors:

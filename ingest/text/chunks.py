@@ -9,11 +9,13 @@ from __future__ import annotations
 import re
 import unicodedata
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import PurePath
 
+from ingest.files.names import file_name
 from ingest.pdf.read import PDF, Page
+from ingest.text.sentences import sentence_breaks
+from ingest.text.words import name_words
 
 _NAMESPACE = uuid.UUID("6f2b1c0e-3d55-5e0a-9a57-0d8f5c1c7d11")  # any fixed one; ids must not change between versions
 _SMALLEST = 0.7  # share of the size before which no cut is looked for; 0.5 makes a fifth more passages to embed
@@ -22,11 +24,17 @@ _OPENING_CHARACTERS = 140  # about 30 tokens: with the name and 500 characters o
 _SAME_BEGINNING = 40  # characters by which the passage that opens the page is told
 _WORD = re.compile(r"[^\W\d_]{3}")
 
-# Places to cut, best first; a match's end is the start of what follows.
-_PARAGRAPHS = re.compile(r"\n\s*\n\s*")
-_SENTENCES = re.compile(r"(?<=[a-z0-9)%\]”\"][.!?])[)\]”\"’]*\s+(?=[\"“(\[]?[^\Wa-z_])|(?<=[。！？])")
-_LINES = re.compile(r"\n\s*")
-_BLANKS = re.compile(r"\s+")
+_Breaks = Callable[[str, int, int], Iterator[tuple[int, int]]]  # where a part ends and where the next one begins
+
+
+def _breaks_at(pattern: str) -> _Breaks:
+    compiled = re.compile(pattern)
+    return lambda text, start, end: (match.span() for match in compiled.finditer(text, start, end))
+
+
+_paragraph_breaks = _breaks_at(r"\n\s*\n\s*")
+_line_breaks = _breaks_at(r"\n\s*")
+_word_breaks = _breaks_at(r"\s+")
 
 
 @dataclass(frozen=True)
@@ -108,12 +116,12 @@ def page_heading(page: Page) -> str:
     return " | ".join(dict.fromkeys([first, *(heading for heading in page.headings if heading not in first)]))
 
 
-def embedding_text(chunk: Chunk, *, name: str, title: str) -> str:
+def embedding_text(chunk: Chunk, *, source: str, title: str) -> str:
     """Return what is embedded and text-indexed: the file name's words, the title's others, the page's opening, the body.
 
     A table's rows do not say what they are rows of; the page's first lines do (docs/retrieval.md has the figures).
     """
-    words = name_words(name)
+    words = name_words(file_name(source))
     known = {word.casefold() for word in re.findall(r"\w+", words)}
     added = [word for word in title.split() if not _known(word, known)]
     head = " ".join([*words.split(), *added])
@@ -121,14 +129,6 @@ def embedding_text(chunk: Chunk, *, name: str, title: str) -> str:
     if chunk.body.replace("\n", " ").startswith(opening[:_SAME_BEGINNING]):
         opening = ""
     return "\n".join(part for part in (head, opening, chunk.body) if part)
-
-
-def name_words(name: str) -> str:
-    """Return the words of a file name or link: "3M_2018_10K.pdf" gives "3M 2018 10K"."""
-    last = PurePath(name.removeprefix("upload:").split("?")[0].rstrip("/")).name
-    stem = re.sub(r"\.pdf$", "", last, flags=re.IGNORECASE)
-    apart = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", re.sub(r"[_\-+.\s]+|%20", " ", stem))  # annualReport -> annual Report
-    return " ".join(apart.split())
 
 
 def _known(word: str, known: set[str]) -> bool:
@@ -142,9 +142,9 @@ def _cut(text: str, start: int, size: int) -> int:
     if len(text) <= limit:
         return len(text)
     earliest = start + max(1, int(size * _SMALLEST))
-    for pattern in (_PARAGRAPHS, _SENTENCES, _LINES, _BLANKS):
-        # Blanks after the limit cost nothing: they are left out of the passage.
-        last = max((m.end() for m in pattern.finditer(text, earliest, limit + 1) if m.start() <= limit), default=0)
+    for breaks in (_paragraph_breaks, sentence_breaks, _line_breaks, _word_breaks):
+        # White space after the limit costs nothing: it is left out of the chunk.
+        last = max((following for end, following in breaks(text, earliest, limit + 1) if end <= limit), default=0)
         if last > earliest:
             return last
     while limit > earliest and unicodedata.combining(text[limit]):
@@ -162,10 +162,10 @@ def _next_start(text: str, end: int, following: int, size: int, overlap: int) ->
         return following
     # Inside a line there is a word to begin with; between lines an overlap of half a line would say nothing.
     within_line = "\n" not in text[end:following] and "\n" not in text[earliest:end]
-    for pattern in (_SENTENCES, _LINES, _BLANKS) if within_line else (_SENTENCES, _LINES):
-        for match in pattern.finditer(text, max(0, earliest - 1), end):
-            if earliest <= match.end() < end:
-                return match.end()
+    for breaks in (sentence_breaks, _line_breaks, _word_breaks)[: 3 if within_line else 2]:
+        for _, start in breaks(text, max(0, earliest - 1), end):
+            if earliest <= start < end:
+                return start
     return following
 
 

@@ -20,7 +20,7 @@ from assistant.config import AssistantConfig
 from assistant.llm.kinds import quotes
 from assistant.llm.model import wrap_chat_model
 from assistant.retrieval.search import Passage
-from ingest import words
+from ingest import content_terms
 from ingest.store.contract import Document, Hit
 from ingest.text.chunks import Chunk
 
@@ -66,7 +66,7 @@ class WordEmbedder:
 
     def embed_query(self, text: str) -> np.ndarray:
         vector = np.zeros(512, dtype=np.float32)
-        for word in words(text):
+        for word in content_terms(text):
             vector[zlib.crc32(word.encode()) % 512] += 1
         return vector / max(1.0, float(np.linalg.norm(vector)))
 
@@ -86,8 +86,8 @@ class PagesStore:
         return sorted((hit for hit in hits if hit.score > 0), key=lambda hit: -hit.score)[:limit]
 
     def search_text(self, query, *, limit, documents=None):
-        wanted = set(words(query))
-        return self._best(lambda chunk: float(len(wanted & set(words(chunk.text)))), limit, documents)
+        wanted = set(content_terms(query))
+        return self._best(lambda chunk: float(len(wanted & set(content_terms(chunk.text)))), limit, documents)
 
     def search_vector(self, vector, *, limit, documents=None):
         return self._best(lambda chunk: float(vector @ self.vectors[chunk.id]), limit, documents)

@@ -10,8 +10,7 @@ from typing import Any
 
 from ingest.store.contract import Document, Hit, Identity
 from ingest.store.records import document_from
-from ingest.text.chunks import Chunk
-from ingest.text.words import indexed_text
+from ingest.text.chunks import Chunk, embedding_text
 
 SHIFT = 24  # row of a chunk = document key << 24 | position: a document's chunks are side by side on disk
 CHUNK_COLUMNS = "row, page, id, page_label, start, end, text, heading, margins, parser"
@@ -88,7 +87,8 @@ def indexed_chunks(connection: sqlite3.Connection) -> Callable[[int], Iterator[t
             (key << SHIFT, (key + 1) << SHIFT),
         )
         for row in rows:
-            yield row[0], indexed_text(to_chunk(row, document.id, document.name), document.source, document.title)
+            chunk = to_chunk(row, document.id, document.name)
+            yield row[0], embedding_text(chunk, source=document.source, title=document.title)
 
     return chunks
 

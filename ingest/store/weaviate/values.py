@@ -15,8 +15,8 @@ from ingest.embed.identity import Vectors
 from ingest.files.names import file_name
 from ingest.store.contract import Document, Identity
 from ingest.store.records import chunk_record, document_from
-from ingest.text.chunks import Chunk
-from ingest.text.words import indexed_text, terms
+from ingest.text.chunks import Chunk, embedding_text
+from ingest.text.words import terms
 
 _NAMESPACE = uuid.UUID("6b0f3ad4-30a2-5c1c-8a0e-9f6a5b0d7c21")
 _BATCH_OBJECTS = 500
@@ -87,7 +87,7 @@ def passage_objects(document: Document, version: str, chunks: Sequence[Chunk], v
             uuid=object_uuid(version, chunk.id),
             properties={
                 "text": chunk.text,
-                "terms": " ".join(terms(indexed_text(chunk, document.source, document.title))),
+                "terms": " ".join(terms(embedding_text(chunk, source=document.source, title=document.title))),
                 "document_id": document.id,
                 "document": file_name(document.source),
                 "version": version,

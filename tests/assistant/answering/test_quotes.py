@@ -1,7 +1,7 @@
 import subprocess
 import sys
 
-from assistant.answering.quotes import QUOTE_CHARACTERS, best_unit, line, pick
+from assistant.answering.quotes import QUOTE_CHARACTERS, best_sentence, line, pick
 from tests.assistant.helpers import CAPEX, MOON, passage
 
 LONG = " ".join(f"Sentence number {i} speaks of nothing in particular." for i in range(30))
@@ -25,8 +25,8 @@ def test_a_passage_without_words_gives_no_quote_and_the_next_one_takes_its_place
     assert [quote.number for quote in pick("moon", [passage("  \n", rank=1), passage(MOON, rank=2)])] == [2]
 
 
-def test_the_best_unit_is_the_row_with_the_number():
-    found = best_unit("PP&E sold for 262", CAPEX)
+def test_the_best_sentence_is_the_row_with_the_number():
+    found = best_sentence("PP&E sold for 262", CAPEX)
     assert found is not None
     assert found[0].text == "Proceeds from sale of PP&E 262 49 58"
 

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.pdf.read import PDF, Page
-from ingest.text.chunks import Chunk, embedding_text, name_words, page_heading, ranges, split
+from ingest.text.chunks import Chunk, embedding_text, page_heading, ranges, split
 
 PROSE = st.text(alphabet="abcAB .!?\n\t-1é̈中😀", max_size=600)
 ANY = st.text(max_size=300)
@@ -134,16 +134,12 @@ def chunk(text: str, running_lines: tuple[tuple[int, int], ...] = ()) -> Chunk:
     ],
 )
 def test_what_is_embedded_begins_with_the_names_words_then_the_titles_others(name: str, title: str, head: str) -> None:
-    assert embedding_text(chunk("Words."), name=name, title=title) == f"{head}\nWords."
+    assert embedding_text(chunk("Words."), source=name, title=title) == f"{head}\nWords."
 
 
 def test_what_is_embedded_lacks_headers_and_footers() -> None:
-    made = embedding_text(chunk("Header\nWords.", running_lines=((0, 6),)), name="a.pdf", title="")
+    made = embedding_text(chunk("Header\nWords.", running_lines=((0, 6),)), source="a.pdf", title="")
     assert made == "a\nWords."
-
-
-def test_the_words_of_a_link_are_those_of_its_last_part() -> None:
-    assert name_words("https://example.org/files/Annual%20Report_2020.pdf?x=1") == "Annual Report 2020"
 
 
 def test_a_page_is_about_its_first_lines_without_running_headers_and_its_headings() -> None:
@@ -156,5 +152,5 @@ def test_a_passage_is_embedded_with_its_pages_opening_unless_it_is_the_opening()
     text = "Balance sheet of the company in millions of dollars\nnone\n" + "Cash 1 2\n" * 40
     whole = PDF((Page(1, "1", text),), "", "p")
     first, *others = split(whole, document_id="d", document="a.pdf", sha256="00", size=150, overlap=0)
-    assert embedding_text(first, name="a.pdf", title="").count("Balance sheet") == 1
-    assert all("Balance sheet" in embedding_text(chunk, name="a.pdf", title="") for chunk in others)
+    assert embedding_text(first, source="a.pdf", title="").count("Balance sheet") == 1
+    assert all("Balance sheet" in embedding_text(chunk, source="a.pdf", title="") for chunk in others)
