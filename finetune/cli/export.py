@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from finetune.cli.parsing import add_command, print_progress
 from finetune.errors import OllamaFailed
 from quire import UsageError, add_json_flag, print_json
 
@@ -23,16 +24,27 @@ _BASES = {"dequantised": "dequantized", "original": "full-precision"}  # what --
 
 def register(subparsers: Any) -> None:
     """Add the parsers of the export commands."""
-    merge = _parser(subparsers, "merge", "merge a run's adapter into its base model and write a model folder")
+    merge = add_command(
+        subparsers,
+        "merge",
+        "merge a run's adapter into its base model and write a model folder",
+        _EXAMPLES["merge"],
+        run_merge,
+    )
     _source(merge)
     merge.add_argument("--out", metavar="FOLDER", required=True, help="a new folder")
     merge.add_argument(
         "--dtype", choices=("float32", "float16", "bfloat16"), default="", help="default: that of the base"
     )
     merge.add_argument("--no-measure", action="store_true", help="do not measure the cost on held-out text")
-    merge.set_defaults(run=run_merge)
 
-    gguf = _parser(subparsers, "gguf", "write a run as one GGUF file, checked for parity with the trained model")
+    gguf = add_command(
+        subparsers,
+        "gguf",
+        "write a run as one GGUF file, checked for parity with the trained model",
+        _EXAMPLES["gguf"],
+        run_gguf,
+    )
     _source(gguf)
     _settings(gguf)
     gguf.add_argument("--out", metavar="FILE", required=True, help="a new file; its Modelfile is written beside it")
@@ -43,9 +55,14 @@ def register(subparsers: Any) -> None:
         action="store_true",
         help="write only the LoRA adapter, for use with the base model's own GGUF",
     )
-    gguf.set_defaults(run=run_gguf)
 
-    ollama = _parser(subparsers, "ollama", "create a model in Ollama from a run; list, show and remove such models")
+    ollama = add_command(
+        subparsers,
+        "ollama",
+        "create a model in Ollama from a run; list, show and remove such models",
+        _EXAMPLES["ollama"],
+        run_ollama,
+    )
     _source(ollama, optional=True)
     _settings(ollama)
     ollama.add_argument("--tag", metavar="NAME", help="name of the model in Ollama")
@@ -57,10 +74,13 @@ def register(subparsers: Any) -> None:
     ollama.add_argument("--list", action="store_true", dest="list_tags", help="list the models that quire created")
     ollama.add_argument("--show", metavar="TAG", help="show a model's record and what Ollama reports about it")
     ollama.add_argument("--remove", metavar="TAG", help="remove a model from Ollama, and its record")
-    ollama.set_defaults(run=run_ollama)
 
-    push = _parser(
-        subparsers, "push", "push an adapter, merged model or GGUF, with a model card, to the hub or a folder"
+    push = add_command(
+        subparsers,
+        "push",
+        "push an adapter, merged model or GGUF, with a model card, to the hub or a folder",
+        _EXAMPLES["push"],
+        run_push,
     )
     push.add_argument("finetune_run", metavar="RUN", help="a finished run, by name or folder")
     push.add_argument("to", metavar="REPO", help="a hub repository (me/name), or file:FOLDER")
@@ -69,35 +89,27 @@ def register(subparsers: Any) -> None:
     _base_folder(push)
     push.add_argument("--public", action="store_true", help="make a new repository public (default: private)")
     add_json_flag(push)
-    push.set_defaults(run=run_push)
 
-    pull = _parser(subparsers, "pull", "download what was pushed and check it against its hashes")
+    pull = add_command(
+        subparsers, "pull", "download what was pushed and check it against its hashes", _EXAMPLES["pull"], run_pull
+    )
     pull.add_argument("source", metavar="REPO", help="a hub repository, or file:FOLDER")
     pull.add_argument("--out", metavar="FOLDER", required=True, help="a new folder")
     pull.add_argument("--revision", default="", help="commit or tag (default: the newest)")
     add_json_flag(pull)
-    pull.set_defaults(run=run_pull)
 
-    doctor = _parser(
-        subparsers, "doctor", "check every step from a run to its models in Ollama and report where answers changed"
+    doctor = add_command(
+        subparsers,
+        "doctor",
+        "check every step from a run to its models in Ollama and report where answers changed",
+        _EXAMPLES["doctor"],
+        run_doctor,
     )
     doctor.add_argument("finetune_run", metavar="RUN", help="a run, by name or folder")
     doctor.add_argument("--gguf", metavar="FILE", help="check this GGUF file instead of writing one")
     _base_folder(doctor)
     _host(doctor)
     add_json_flag(doctor)
-    doctor.set_defaults(run=run_doctor)
-
-
-def _parser(subparsers: Any, name: str, text: str) -> argparse.ArgumentParser:
-    found: argparse.ArgumentParser = subparsers.add_parser(
-        name,
-        help=text,
-        description=text[0].upper() + text[1:] + ".",
-        epilog=f"example:\n  {_EXAMPLES[name]}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    return found
 
 
 def _source(parser: argparse.ArgumentParser, *, optional: bool = False) -> None:
@@ -127,10 +139,6 @@ def _settings(parser: argparse.ArgumentParser) -> None:
         "--num-ctx", type=int, default=4096, help="context in tokens (default 4096; capped at the model's own)"
     )
     parser.add_argument("--system", default="", help="system prompt stored with the model")
-
-
-def _progress(line: str) -> None:
-    print(line, file=sys.stderr)
 
 
 def _quiet_libraries() -> None:
@@ -170,7 +178,7 @@ def run_merge(args: argparse.Namespace) -> int:
         base_folder=args.base,
         dtype=args.dtype,
         measure=not args.no_measure,
-        progress=_progress,
+        progress=print_progress,
     )
     lines = [f"{args.out}: {report.merged} weights merged into the {report.base} base, stored as {report.dtype}"]
     for name, cost in report.held_out.items():
@@ -210,7 +218,7 @@ def run_gguf(args: argparse.Namespace) -> int:
         merged=Path(args.merged).expanduser() if args.merged else None,
         num_ctx=args.num_ctx,
         system=args.system,
-        progress=_progress,
+        progress=print_progress,
     )
     modelfile.write_text(found.modelfile.to_text(f"./{out.name}"), encoding="utf-8")
     values = {"file": str(out), "bytes": out.stat().st_size, "parity": found.parity.to_dict()}
@@ -263,7 +271,7 @@ def run_ollama(args: argparse.Namespace) -> int:
         system=args.system,
         host=args.host,
         replace=args.replace,
-        progress=_progress,
+        progress=print_progress,
     )
     text = f"{record.tag}: {record.quantization}\n{_figures(record.parity)}\n  quire ask --model ollama:{record.tag} 'What ...?'"
     return _print(args, asdict(record), text)
@@ -291,7 +299,7 @@ def _list(args: argparse.Namespace) -> int:
         present = set(Ollama(args.host).digests())
     except OllamaFailed as exc:
         present = None
-        _progress(f"{exc.message}: models that it no longer has are not marked")
+        print_progress(f"{exc.message}: models that it no longer has are not marked")
     for record in records:
         record["in_ollama"] = None if present is None else record["tag"] in present
     lines = [
@@ -353,7 +361,7 @@ def run_push(args: argparse.Namespace) -> int:
         path=Path(args.path).expanduser() if args.path else None,
         base_folder=args.base,
         private=not args.public,
-        progress=_progress,
+        progress=print_progress,
     )
     return _print(args, {"pushed": where, "what": args.what}, where)
 
@@ -363,7 +371,7 @@ def run_pull(args: argparse.Namespace) -> int:
     _quiet_libraries()
     from finetune.export.hub import pull
 
-    folder = pull(args.source, Path(args.out).expanduser(), revision=args.revision, progress=_progress)
+    folder = pull(args.source, Path(args.out).expanduser(), revision=args.revision, progress=print_progress)
     return _print(args, {"folder": str(folder)}, str(folder))
 
 

@@ -1,4 +1,4 @@
-"""What the training tests share: tiny models made once a session, a task they can learn, and a home of their own."""
+"""What the tests of finetune share: tiny models, a task that they can learn, and a home folder per test."""
 
 import os
 
@@ -77,7 +77,7 @@ def preferences() -> list[Preference]:
 
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    """A hub on loopback that is in force, and the right token with it."""
+    """A hub on loopback that the environment names, and its token."""
     from huggingface_hub import constants
 
     with Hub("hf_right") as server:

@@ -1,4 +1,4 @@
-"""Which hosts this process looks up or connects to, told by the interpreter's own audit events."""
+"""The hosts that this process looks up or connects to, from audit events of the interpreter."""
 
 import sys
 from collections.abc import Iterator
