@@ -12,6 +12,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("quire", "ingest", "assistant", "finetune", "streamlit_app")
 FOLDERS = (*PACKAGES, "benchmarks", "docs")
 OTHERS = {
+    "docs/": "the handbook, design notes with measured numbers, and the scripts that build pages and pictures",
     "tests/": "one folder a package with the same rooms, one file a module",
     "Makefile": "make demo, app, test, check, bench",
     "constraints.txt": "exact versions of every dependency",
@@ -35,7 +36,7 @@ def rooms(root: Path = ROOT) -> str:
                 lines.append(_line(f"  {path.name}/", ", ".join(sorted({file.suffix[1:] for file in path.iterdir()}))))
             elif path.suffix == ".py" and path.name != "__init__.py":
                 lines.append(_line(f"  {path.name}", sentence(path)))
-    lines += [_line(f"{folder}/", sentence(root / folder / "__init__.py")) for folder in FOLDERS if folder not in PACKAGES]
+    lines += [_line(f"{folder}/", sentence(root / folder / "__init__.py")) for folder in ("benchmarks",)]
     lines += [_line(name, text) for name, text in OTHERS.items()]
     return "\n".join(lines) + "\n"
 
