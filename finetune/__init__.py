@@ -1,4 +1,4 @@
-"""Fine-tune a language model on your data: SFT, preference training, evaluation, export to GGUF and Ollama."""
+"""Fine-tuning on your data: SFT, preference training, evaluation, export to GGUF and Ollama."""
 
 import lazy_loader
 

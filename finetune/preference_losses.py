@@ -1,4 +1,4 @@
-"""The preference losses by name: which rows each one takes, and how a weighted sum of them is written."""
+"""The preference losses by name: the rows each one takes, and how a weighted sum is written."""
 
 import difflib
 import re

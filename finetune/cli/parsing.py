@@ -1,4 +1,4 @@
-"""What the commands of training share: parsers with an example, a flag for each setting, progress on stderr."""
+"""What the training commands share: parsers, a flag for each setting, progress on stderr."""
 
 import argparse
 import sys

@@ -1,4 +1,4 @@
-"""The demonstration: two tiny models, one Qwen2 and one Phi, learn a task by SFT and a preference by DPO.
+"""The demonstration: tiny Qwen2 and Phi models learn a task by SFT and a preference by DPO.
 
 Models and tokenizers are made on the spot; nothing is downloaded. `make demo-finetune` runs it.
 """

@@ -1,4 +1,4 @@
-"""The second part of the demonstration: each tuned model is exported, checked and asked through `quire ask`.
+"""The second part of the demonstration: each model is exported, checked and asked by `quire ask`.
 
 Where Ollama answers, the model becomes a tag as well and must give the same greedy answer.
 """

@@ -1,4 +1,4 @@
-"""Tiny models of the supported architectures, with tokenizers, so that all of training runs without a network.
+"""Tiny models with tokenizers, on which all of training and export runs without a network.
 
 They are Qwen2 and Phi models of two layers with random weights. Their sizes are multiples of 256, because 4-bit loading
 needs multiples of 64 and K-quants multiples of 256.

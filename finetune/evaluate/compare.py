@@ -1,4 +1,4 @@
-"""Comparisons: the answers of a base model and of runs trained from it to the same prompts, as HTML and JSON."""
+"""Comparisons: answers of a base model and its runs to the same prompts, as HTML and JSON."""
 
 import html
 import json

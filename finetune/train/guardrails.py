@@ -1,4 +1,4 @@
-"""Guard rails of a run: warnings, each with a remedy, about its settings and about the numbers that it logs."""
+"""Guard rails of a run: warnings, each with a remedy, about its settings and its metrics."""
 
 from collections.abc import Callable, Mapping
 from statistics import fmean

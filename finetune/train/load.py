@@ -1,4 +1,4 @@
-"""Models as they are loaded: a base in 4, 16 or 32 bits, adapters on it in fp32, and finished runs for use.
+"""Models as they are loaded: a base in 4, 16 or 32 bits, adapters in fp32, finished runs.
 
 Two faults of the libraries are worked around here (A and C in docs/training.md): 4-bit weights are never repacked on a
 CPU, and adapters keep their fp32 values when a trainer is built around them.

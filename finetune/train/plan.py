@@ -1,4 +1,4 @@
-"""The plan of a run before anything loads: memory by stage, trainable parameters, time, and whether it fits.
+"""The plan of a run before anything loads: memory by stage, trainable parameters and time.
 
 Weights, adapters, gradients and optimizer states are computed exactly from the model's shape. Activations are estimated
 from what one layer keeps for its backward pass, measured in tests/finetune/train/test_plan.py. A GB is 2**30 bytes here,

@@ -1,7 +1,7 @@
-"""The trainers of preference losses (DPO and variants, KTO, ORPO, CPO, SimPO), and the cache of reference log-probs.
+"""The trainers of preference losses: DPO and variants, KTO, ORPO, CPO and SimPO.
 
 With a parent run, training continues its adapter and a frozen copy of the adapter is the reference. Policy and
-reference start equal, so the first sigmoid loss is ln 2.
+reference start equal, so the first sigmoid loss is ln 2. Precomputed log-probabilities of a reference are cached.
 """
 
 import hashlib

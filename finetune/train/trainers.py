@@ -1,13 +1,12 @@
-"""TRL's trainers, extended: three more losses, our loss mask, KL and answer lengths as metrics, no model cards.
+"""TRL's trainers with more losses and metrics, our loss mask, and no model cards.
 
 Imported only when training starts, because it loads torch and TRL.
 """
 
 import os
 
-os.environ.setdefault(
-    "TRL_EXPERIMENTAL_SILENCE", "1"
-)  # ORPO and CPO are experimental in TRL; our tests pin their values
+# ORPO and CPO are experimental in TRL; our tests pin their values
+os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
 
 from typing import Any
 
