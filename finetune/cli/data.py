@@ -59,10 +59,23 @@ def _add_shared(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", metavar="NAME", help="format of the rows (default: detected)")
     parser.add_argument("--task", choices=("sft", "preference", "label"), help="convert the rows for this task")
     parser.add_argument("--pairs", choices=("best-worst", "best-random", "all"), help="pairs to make of ranked answers")
-    parser.add_argument("--pick", choices=("best", "all", "concat"), default="best", help="threads of message trees")
-    parser.add_argument("--language", action="append", default=[], metavar="CODE", help="language of tree messages")
+    parser.add_argument(
+        "--pick",
+        choices=("best", "all", "concat"),
+        default="best",
+        help="which threads of message trees to use (default best)",
+    )
+    parser.add_argument(
+        "--language",
+        action="append",
+        default=[],
+        metavar="CODE",
+        help="keep tree messages in this language (repeatable)",
+    )
     parser.add_argument("--depth", type=positive_int, metavar="N", help="longest thread of a tree, in messages")
-    parser.add_argument("--reviews", type=int, default=0, metavar="N", help="minimum reviews of a tree message")
+    parser.add_argument(
+        "--reviews", type=int, default=0, metavar="N", help="minimum number of reviews of a tree message"
+    )
     parser.add_argument("--synthetic", action="store_true", help="keep machine-written messages of trees")
     parser.add_argument("--split", default="train", help="split of a hub data set (default train)")
     parser.add_argument("--model", metavar="M", help="folder or name of a model, for its template and tokenizer")

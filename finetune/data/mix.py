@@ -11,9 +11,9 @@ from quire import UsageError
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """The share of one data set in a mixture: `asked` and `realised` are fractions of it.
+    """The share of one data set in a mixture, requested (`asked`) and actual (`realised`), as fractions.
 
-    `rows` of the `available` ones are used; `repeats` is their quotient.
+    `rows` of the `available` rows are used; `repeats` is `rows` divided by `available`.
     """
 
     name: str

@@ -22,6 +22,10 @@ def _require_text(messages: Iterable[Message], what: str) -> None:
             raise InvalidRecord("empty prompt")
 
 
+def _plain(messages: Iterable[Message]) -> list[dict[str, str]]:
+    return [message.to_dict() for message in messages]
+
+
 @dataclass(frozen=True, slots=True)
 class Conversation:
     """Turns that end with an assistant's answer.
@@ -41,7 +45,7 @@ class Conversation:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the record in the format `messages`."""
-        return {"messages": [message.to_dict() for message in self.messages]}
+        return {"messages": _plain(self.messages)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +72,7 @@ class Preference:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the record as `quire feedback export` writes it."""
-        return {
-            "prompt": [message.to_dict() for message in self.prompt],
-            "chosen": [message.to_dict() for message in self.chosen],
-            "rejected": [message.to_dict() for message in self.rejected],
-        }
+        return {"prompt": _plain(self.prompt), "chosen": _plain(self.chosen), "rejected": _plain(self.rejected)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +93,7 @@ class Label:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the record as `quire feedback export` writes it for KTO."""
-        return {
-            "prompt": [message.to_dict() for message in self.prompt],
-            "completion": [message.to_dict() for message in self.completion],
-            "label": self.label,
-        }
+        return {"prompt": _plain(self.prompt), "completion": _plain(self.completion), "label": self.label}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The split into training and held-out records: groups stay together, and only content decides."""
+"""The split into training and held-out records, by group; it does not depend on their order."""
 
 import hashlib
 import json

@@ -66,7 +66,7 @@ class Fields:
         return value
 
     def first_text(self, *names: str) -> str:
-        """Return the first of these fields that is not empty, or nothing if it is not text."""
+        """Return the first of these fields that is not empty; "" without one, or if it is not text."""
         value = next((value for name in names if (value := self.values.get(name))), "")
         return value if isinstance(value, str) else ""
 

@@ -15,7 +15,7 @@ from finetune.data.sources.readers import SUFFIXES, Row, read_rows
 from finetune.errors import InvalidRecord, MalformedRow, SourceUnavailable
 from quire import UsageError
 
-_FIX_HINT = "fix the row; `quire finetune data check` lists every one"
+_HINT = "correct the row; `quire finetune data check` lists all malformed rows"
 
 
 def load_data(
@@ -91,12 +91,12 @@ def _open_source(source: str | Path, split: str) -> Iterator[tuple[str, list[Row
 
 def _require_readable(rows: Sequence[Row], source: str) -> None:
     if bad := next((row for row in rows if row.error), None):
-        raise MalformedRow(source, bad.line, bad.error, _FIX_HINT, row=bad.number)
+        raise MalformedRow(source, bad.line, bad.error, _HINT, row=bad.number)
 
 
 def _require_well_formed(loaded: LoadedData) -> None:
     if bad := next((problem for problem in loaded.problems if problem.kind == "malformed"), None):
-        raise MalformedRow(bad.source, bad.line, bad.problem, _FIX_HINT, row=bad.row)
+        raise MalformedRow(bad.source, bad.line, bad.problem, _HINT, row=bad.row)
 
 
 def _read_row_by_row(rows: Sequence[Row], source: str, options: PairOptions, loaded: LoadedData) -> None:

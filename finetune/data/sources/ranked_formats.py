@@ -19,7 +19,7 @@ def ranked_pairs(
 ) -> Iterator[Preference]:
     """Make pairs of answers with scores (higher is better); equal scores make no pair."""
     if len(answers) < 2:
-        raise InvalidRecord(f"{len(answers)} ranked answer: a pair needs two")
+        raise InvalidRecord(f"a pair needs two ranked answers, found {len(answers)}")
     ordered = sorted(answers, key=lambda scored: -scored[0])
     best = ordered[0]
     worse = [scored for scored in ordered if scored[0] < best[0]]
@@ -29,7 +29,7 @@ def ranked_pairs(
         case "best-worst":
             found = [(best, worse[-1])]
         case "best-random":
-            # seeded by the row, so that the order and the other rows do not change the choice
+            # seeded by the row, so that other rows do not change the choice
             generator = random.Random(f"{options.seed}:{place.row}")  # noqa: S311 - not a secret
             found = [(best, generator.choice(worse))]
         case "all":

@@ -134,7 +134,9 @@ def _array(text: str, path: Path) -> Iterator[Row]:
         try:
             value, position = _DECODER.raw_decode(text, position)
         except (ValueError, RecursionError) as exc:
-            raise MalformedRow(str(path), line, f"not JSON: {exc}", "fix the row; none after it can be read") from exc
+            raise MalformedRow(
+                str(path), line, f"not JSON: {exc}", "correct the row; the rows after it cannot be read"
+            ) from exc
         yield _as_row(number, line, value, text[start:position])
 
 
