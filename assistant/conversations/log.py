@@ -1,4 +1,4 @@
-"""The operator's conversation log: one JSON line a turn, to a file or an http(s) address; off by default."""
+"""The operator's conversation log: one JSON line a turn, to a file or an http(s) address."""
 
 from __future__ import annotations
 

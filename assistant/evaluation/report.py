@@ -1,4 +1,4 @@
-"""A run of `quire eval answers` as one HTML page: the scores, then each failure beside its evidence page."""
+"""A run of `quire eval answers` as an HTML page: the scores, then each failure beside its page."""
 
 from __future__ import annotations
 
