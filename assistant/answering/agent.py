@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from assistant.answering import followup
 from assistant.answering.answer import Answer, Done, Event, Found, Notice, Token, Usage
+from assistant.answering.answer_filter import AnswerFilter
 from assistant.answering.budget import Packed, answer_room, pack
-from assistant.answering.citations import AnswerFilter, Citation, cite
+from assistant.answering.citations import Citation, cite
 from assistant.answering.evidence import find_evidence
 from assistant.answering.generation import Reply, Written, write_answer
 from assistant.answering.prompt import REFUSAL, is_refusal

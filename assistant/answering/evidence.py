@@ -1,4 +1,4 @@
-"""Chooses the passages that an answer may use, and numbers those that a model finds with its tools."""
+"""Chooses the passages that an answer may use: what the search found, and what the previous answer cited."""
 
 from __future__ import annotations
 
