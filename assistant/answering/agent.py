@@ -18,7 +18,7 @@ from assistant.answering.citations import Citation, cite
 from assistant.answering.evidence import find_evidence
 from assistant.answering.generation import Reply, Written, write_answer
 from assistant.answering.prompt import REFUSAL, is_refusal
-from assistant.answering.quotes import EXCERPTS, Quote, line, pick
+from assistant.answering.quotes import EXCERPTS, Quote, format_quote, select_quotes
 from assistant.answering.toolbox import EvidenceBudget, make_tools
 from assistant.config import AssistantConfig, Sampling
 from assistant.errors import AssistantError, ModelError
@@ -278,9 +278,9 @@ def _write_quotes(question: str, passages: Sequence[Passage]) -> Generator[Token
     answer_filter = AnswerFilter(len(passages))
     first_token_at = None
     pieces: list[str] = []
-    quotes = pick(question, passages)
+    quotes = select_quotes(question, passages)
     for quote in quotes:
-        text = answer_filter.feed(line(quote)) + answer_filter.close()
+        text = answer_filter.feed(format_quote(quote)) + answer_filter.close()
         first_token_at = first_token_at or time.monotonic()
         pieces.append(text if not pieces else f"\n\n{text}")
         yield Token(pieces[-1])

@@ -1,4 +1,4 @@
-"""Picks the words of passages that come nearest to a question, verbatim; no model, and nothing heavy to import."""
+"""Quotes: the sentences of passages that match a question best, verbatim. Needs no model and no heavy import."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from dataclasses import dataclass
 from assistant.retrieval.search import Passage
 from ingest import Sentence, content_terms, numbers, split_sentences
 
-QUOTES = 3  # quotes shown: with more, people read none (11 questions on three manuals, docs/evaluation.md)
-QUOTE_CHARACTERS = 360  # size a quote grows to by its neighbours; a table row alone says little
-_NUMBER = re.compile(r"\[([\d,; –-]+)\]")
+MAX_QUOTES = 3  # with more, people read none (11 questions on three manuals, docs/evaluation.md)
+MAX_QUOTE_CHARACTERS = 360  # neighbors are added up to this size, because a table row alone says little
+_BRACKETED_NUMBERS = re.compile(r"\[([\d,; –-]+)\]")
 EXCERPTS = "These are excerpts from your documents, not an answer: no model is in use."
 
 
 @dataclass(frozen=True)
 class Quote:
-    """One excerpt: `text` is the page's text from `start` to `end`, verbatim; `number` is its passage's rank."""
+    """An excerpt of a passage: `text` is the page's text from `start` to `end`, `number` the rank of the passage."""
 
     number: int
     document: str
@@ -29,38 +29,38 @@ class Quote:
     start: int
     end: int
     text: str
-    score: float  # idf-weighted share of the question's words that stand in it, 0 to 1
+    score: float  # idf-weighted share of the question's words that its best sentence contains, 0 to 1
 
 
-def pick(question: str, passages: Sequence[Passage], *, limit: int = QUOTES) -> list[Quote]:
-    """Return one quote a passage for the first `limit` passages, in their order."""
-    cut: list[tuple[Passage, list[Sentence]]] = []
+def select_quotes(question: str, passages: Sequence[Passage], *, limit: int = MAX_QUOTES) -> list[Quote]:
+    """Return one quote from each of the first `limit` passages that contain text, in their order."""
+    split: list[tuple[Passage, list[Sentence]]] = []
     for passage in passages:
         found = split_sentences(passage.text, skip=passage.margins)
         if found:
-            cut.append((passage, found))
-        if len(cut) == limit:
+            split.append((passage, found))
+        if len(split) == limit:
             break
-    weights = weigh(question, [sentence.text for _, found in cut for sentence in found])
-    return [_quote(passage, found, weights) for passage, found in cut]
+    weights = idf_weights(question, [sentence.text for _, found in split for sentence in found])
+    return [_quote(passage, found, weights) for passage, found in split]
 
 
 def best_sentence(claim: str, text: str, *, margins: Sequence[tuple[int, int]] = ()) -> tuple[Sentence, float] | None:
-    """Return the sentence or table row of `text` that supports a claim best and its share of the claim's weight.
+    """Return the sentence or table row of `text` that supports a claim best, and its share of the claim's weight.
 
-    None where the text holds no sentence at all.
+    Returns None if the text contains no sentence.
     """
     found = split_sentences(text, skip=margins)
     if not found:
         return None
-    weights = weigh(claim, [sentence.text for sentence in found])
+    weights = idf_weights(claim, [sentence.text for sentence in found])
     scores = [share(sentence.text, weights) for sentence in found]
     best = max(range(len(found)), key=lambda i: (scores[i], -i))
     return found[best], scores[best]
 
 
-def weigh(question: str, texts: Sequence[str]) -> dict[str, float]:
-    """Return each word and number of a question with its idf among the texts; rare words weigh more."""
+def idf_weights(question: str, texts: Sequence[str]) -> dict[str, float]:
+    """Return the weight of each word and number of a question: its inverse document frequency in the texts."""
     wanted = terms_and_numbers(question)
     documents: Counter[str] = Counter()
     for text in texts:
@@ -69,7 +69,7 @@ def weigh(question: str, texts: Sequence[str]) -> dict[str, float]:
 
 
 def share(text: str, weights: dict[str, float]) -> float:
-    """Return the share of the weight that stands in a text, 0 to 1."""
+    """Return the share of the weights whose words a text contains, 0 to 1."""
     total = sum(weights.values())
     present = terms_and_numbers(text)
     return sum(weight for word, weight in weights.items() if word in present) / total if total else 0.0
@@ -80,15 +80,14 @@ def terms_and_numbers(text: str) -> set[str]:
     return {term for term in content_terms(text) if not term.isdigit()} | numbers(text)
 
 
-def line(quote: Quote) -> str:
-    """Return a quote as an answer shows it: the lines of the page, with the number of its passage behind them.
+def format_quote(quote: Quote) -> str:
+    """Return a quote as an answer shows it: the lines of the page, then the number of the passage.
 
-    A [12] inside the quoted text is the document's own and no citation of ours, so it gets round brackets.
+    A [12] inside the quoted text belongs to the document and is not a citation, so it gets round brackets.
     """
-    lines = (" ".join(text.split()) for text in quote.text.splitlines())
-    text = "\n".join(text for text in lines if text)
-    shown = _NUMBER.sub(r"(\1)", text)
-    return f"“{shown}” [{quote.number}]"
+    lines = (" ".join(line.split()) for line in quote.text.splitlines())
+    text = _BRACKETED_NUMBERS.sub(r"(\1)", "\n".join(line for line in lines if line))
+    return f"“{text}” [{quote.number}]"
 
 
 def _quote(passage: Passage, found: Sequence[Sentence], weights: dict[str, float]) -> Quote:
@@ -116,9 +115,9 @@ def _grow(found: Sequence[Sentence], scores: Sequence[float], best: int) -> tupl
             (scores[i], i > best, i)
             for i in (first - 1, last + 1)
             if 0 <= i < len(found)
-            and max(found[last].end, found[i].end) - min(found[first].start, found[i].start) <= QUOTE_CHARACTERS
+            and max(found[last].end, found[i].end) - min(found[first].start, found[i].start) <= MAX_QUOTE_CHARACTERS
         ]
         if not sides:
             return first, last
-        chosen = max(sides)[2]  # the side that says more of the question, else what follows
+        chosen = max(sides)[2]  # the side that contains more of the question; if equal, what follows
         first, last = min(first, chosen), max(last, chosen)
