@@ -20,7 +20,7 @@ SIZES = {"": (1280, 860), "-phone": (390, 844)}
 
 
 def main() -> int:
-    """Put the handbook and two small files in, ask one question, and save what the page shows at both widths."""
+    """Add the handbook and two small files, ask one question, and save the page at both widths."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         documents = _documents(folder)

@@ -26,7 +26,7 @@ def draw_turn(services: Services, session: Session, turn: Turn, place: int) -> N
         _draw_actions(services, session, turn, place)
 
 
-def as_copied(answer: Answer) -> str:
+def _as_text(answer: Answer) -> str:
     """Return an answer with its sources as plain text."""
     sources = [f"[{c.number}] {text.source_words(c)}: “{' '.join(c.quote.split())}”" for c in answer.citations]
     return "\n".join([answer.text, *sources])
@@ -80,7 +80,7 @@ def _draw_actions(services: Services, session: Session, turn: Turn, place: int) 
     with st.container(horizontal=True, gap="small", vertical_alignment="center", key=f"actions_{turn.id}"):
         _draw_thumbs(services, session, turn)
         with st.popover("Copy", type="tertiary", key=f"copy_{turn.id}"):
-            st.code(as_copied(turn.answer), language=None, wrap_lines=True)
+            st.code(_as_text(turn.answer), language=None, wrap_lines=True)
         if st.button(
             "Edit", key=f"edit_{turn.id}", type="tertiary", disabled=session.busy, help="Edit the question and resend"
         ):

@@ -50,7 +50,7 @@ class Registry:
         ).encode()
         self._pause = seconds / max(1, len(weights) // _PIECE)
         self.certificate, key = _certificate(folder)
-        own = self
+        registry = self
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
@@ -59,10 +59,10 @@ class Registry:
                 pass
 
             def do_HEAD(self) -> None:
-                own._answer(self, body=False)
+                registry._answer(self, body=False)
 
             def do_GET(self) -> None:
-                own._answer(self, body=True)
+                registry._answer(self, body=True)
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True

@@ -31,7 +31,7 @@ class ScriptedServer:
         self.requests: list[dict[str, Any]] = []
         self.left = threading.Event()
         self.dying = threading.Event()
-        own = self
+        server = self
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
@@ -41,12 +41,12 @@ class ScriptedServer:
 
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                own.requests.append(body)
+                server.requests.append(body)
                 self.close_connection = True
                 try:
-                    own._embed(self, body["input"]) if self.path.endswith("/embeddings") else own._answer(self, body)
+                    server._embed(self, body["input"]) if self.path.endswith("/embeddings") else server._answer(self, body)
                 except OSError:
-                    own.left.set()
+                    server.left.set()
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True

@@ -9,7 +9,7 @@ from streamlit_app.settings import AppConfig, check_password_set, is_loopback, l
 
 
 @pytest.mark.parametrize(
-    ("address", "own"),
+    ("address", "local"),
     [
         ("127.0.0.1", True),
         ("127.8.9.1", True),
@@ -24,9 +24,9 @@ from streamlit_app.settings import AppConfig, check_password_set, is_loopback, l
         (None, False),
     ],
 )
-def test_only_loopback_needs_no_password(address: str | None, own: bool) -> None:
-    assert is_loopback(address) is own
-    if own:
+def test_only_loopback_needs_no_password(address: str | None, local: bool) -> None:
+    assert is_loopback(address) is local
+    if local:
         check_password_set(AppConfig(), address)
     else:
         with pytest.raises(UsageError, match="QUIRE_APP_PASSWORD"):
