@@ -1,4 +1,4 @@
-"""The number of processor cores that this process may use."""
+"""The number of processor cores."""
 
 from __future__ import annotations
 

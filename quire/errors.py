@@ -1,10 +1,10 @@
-"""The base of every error that is shown to a person, and the one for wrong usage."""
+"""The base of all errors that are shown to people, and the error for wrong usage."""
 
 from __future__ import annotations
 
 
 class QuireError(Exception):
-    """Base of the errors of all packages: `message` says what was found and where, `hint` what to do next."""
+    """Base of all errors: `message` says what was found and where, `hint` what to do next."""
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message, hint)
@@ -16,4 +16,4 @@ class QuireError(Exception):
 
 
 class UsageError(QuireError):
-    """A setting, a flag or an argument cannot be used; exit code 2."""
+    """A setting, flag or argument is not valid; exit code 2."""

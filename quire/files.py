@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and the hash of a file."""
+"""Atomic writing, and the hash of a file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def write_atomically(path: Path, data: bytes | str) -> None:
-    """Write `data` (text as UTF-8) beside `path` and move it there in one step; OSError leaves nothing behind."""
+    """Write `data` (text as UTF-8) to a temporary file and move it to `path`; raises OSError and leaves nothing behind."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(prefix=path.name, suffix=".part", dir=path.parent)
     try:
@@ -22,6 +22,6 @@ def write_atomically(path: Path, data: bytes | str) -> None:
 
 
 def sha256_of_file(path: Path) -> str:
-    """Return the sha256 of a file's bytes as 64 hex digits; raises OSError."""
+    """Return the sha256 of a file as 64 hex digits; raises OSError."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""The command that installs what is missing: right for the environment quire runs in and for where quire came from."""
+"""The commands that install missing packages into the environment that quire runs in."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from quire.errors import QuireError, UsageError
 
 
 def pip_install(words: str) -> str:
-    """Return the shell line that installs into quire's own environment: a bare `pip` may be that of another."""
+    """Return the command that installs packages with this Python; a bare `pip` may belong to another one."""
     return f"{shlex.quote(_from_here(Path(sys.executable)))} -m pip install {words}"
 
 
 def install_extra(extra: str) -> str:
-    """Return the shell line that adds one of quire's extras; quire is on no package index, so its source is named."""
+    """Return the command that installs an extra of quire, from its source, since quire is not on a package index."""
     source, editable = _source()
     return pip_install(f"{'-e ' if editable else ''}{shlex.quote(f'{source}[{extra}]')}")
 
@@ -36,7 +36,7 @@ def require_extra(extra: str, *modules: str, purpose: str, error: type[QuireErro
 
 
 def _source() -> tuple[str, bool]:
-    """Return what quire was installed from, as pip takes it, and whether it runs from there."""
+    """Return what quire was installed from, as an argument for pip, and whether it runs from there."""
     root = Path(__file__).resolve().parent.parent
     if (root / "pyproject.toml").is_file():  # a clone, installed or not
         return _from_here(root), True
@@ -51,9 +51,9 @@ def _source() -> tuple[str, bool]:
 
 
 def _from_here(path: Path) -> str:
-    """Return a path as short as it can be typed in the working folder; pip takes a bare name for a package's."""
+    """Return a path relative to the working folder if possible; with `./`, or pip takes a bare name for a package."""
     try:
         below = path.relative_to(Path.cwd())
-    except (ValueError, OSError):  # elsewhere, or the working folder is gone
+    except (ValueError, OSError):  # outside the working folder, or that folder was deleted
         return str(path)
     return str(below) if len(below.parts) != 1 else f"./{below}"

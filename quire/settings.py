@@ -1,4 +1,4 @@
-"""Settings: defaults, then quire.toml, then environment, then flags, each with where its value came from."""
+"""Settings from defaults, quire.toml, environment and flags, and where each value came from."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SECTIONS = ("ingest", "assistant", "app")  # of quire.toml
 
 @dataclass(frozen=True)
 class Setting:
-    """One effective setting: its name, its value and the place it came from."""
+    """One effective setting and where its value came from."""
 
     name: str
     value: Any
@@ -33,49 +33,54 @@ def resolve_settings(
     environ: Mapping[str, str] | None = None,
     folder: Path | None = None,
 ) -> tuple[Any, list[Setting]]:
-    """Build a config dataclass from defaults, quire.toml, environment and flags, and say where each value came from.
+    """Build a config dataclass from defaults, quire.toml, environment and flags; return it with the origin of each value.
 
-    `flags` whose value is None were not given. `folder` is where quire.toml is looked for first (default: the working
-    folder), then the home folder. Raises UsageError for an unknown key or a value of the wrong kind.
+    `environment` names the variables of a setting, the first that is set wins. `flags` with the value None were not
+    given. quire.toml is read from `folder` (default: the working folder), else from the home folder. Raises UsageError
+    for an unknown setting or a value of the wrong type.
     """
     environ = os.environ if environ is None else environ
     home = home_folder(environ)
-    values: dict[str, Any] = {"home": home} if "home" in {f.name for f in fields(config_class)} else {}
-    origins: dict[str, str] = {"home": "QUIRE_HOME" if environ.get("QUIRE_HOME") else "default"}
-    types = {f.name: f.type for f in fields(config_class)}
+    types = {field.name: str(field.type) for field in fields(config_class)}
+    values: dict[str, Any] = {"home": home} if "home" in types else {}
+    origins = {"home": "QUIRE_HOME" if environ.get("QUIRE_HOME") else "default"}
+
+    def use(name: str, value: Any, origin: str) -> None:
+        values[name], origins[name] = value, origin
 
     path = _toml_file(folder, home)
-    if path is not None:
-        for name, value in _toml_section(path, section).items():
-            if name not in types or name == "home":
-                known = ", ".join(sorted(set(types) - {"home"}))
-                raise UsageError(f"{path}: [{section}] has no setting {name!r}", f"known: {known}")
-            values[name], origins[name] = _coerce(value, str(types[name]), f"{path}: {name}"), str(path)
+    for name, value in _toml_section(path, section).items() if path else ():
+        if name not in types or name == "home":
+            known = ", ".join(sorted(set(types) - {"home"}))
+            raise UsageError(f"{path}: [{section}] has no setting {name!r}", f"known: {known}")
+        use(name, _coerce(value, types[name], f"{path}: {name}"), str(path))
     for name, variables in environment.items():
-        for variable in variables:
-            if environ.get(variable):
-                values[name] = _coerce(environ[variable], str(types[name]), variable)
-                origins[name] = variable
-                break
+        variable = next((variable for variable in variables if environ.get(variable)), None)
+        if variable:
+            use(name, _coerce(environ[variable], types[name], variable), variable)
     for name, value in (flags or {}).items():
         if value is not None:
-            values[name], origins[name] = value, "flag"
+            use(name, value, "flag")
+    config = _build(config_class, values, origins)
+    return config, [Setting(name, getattr(config, name), origins.get(name, "default")) for name in types]
+
+
+def _build(config_class: type[Any], values: Mapping[str, Any], origins: Mapping[str, str]) -> Any:
+    """Return the config; an error about a value names where that value came from."""
     try:
-        config = config_class(**values)
-    except Exception as exc:  # the class's own package says what cannot be; here it is known where that was set
+        return config_class(**values)
+    except Exception as exc:  # each package raises its own error
         message = str(getattr(exc, "message", ""))
         origin = origins.get(message.partition(" ")[0], "flag")
-        if origin == "flag":  # what was just typed needs no place
+        if origin == "flag":  # the person has just typed it
             raise
         raise type(exc)(f"{origin}: {message}", getattr(exc, "hint", "")) from exc
-    settings = [Setting(f.name, getattr(config, f.name), origins.get(f.name, "default")) for f in fields(config_class)]
-    return config, settings
 
 
 def _toml_file(folder: Path | None, home: Path) -> Path | None:
-    # relative: the working folder may be gone, and then it holds no file
-    places = (Path("quire.toml") if folder is None else folder / "quire.toml", home / "quire.toml")
-    return next((path.absolute() for path in places if path.is_file()), None)
+    # relative, because the working folder may have been deleted
+    paths = (Path("quire.toml") if folder is None else folder / "quire.toml", home / "quire.toml")
+    return next((path.absolute() for path in paths if path.is_file()), None)
 
 
 def _toml_section(path: Path, section: str) -> dict[str, Any]:
@@ -88,7 +93,7 @@ def _toml_section(path: Path, section: str) -> dict[str, Any]:
     unknown = [name for name in table if name not in SECTIONS]
     if unknown:
         known = ", ".join(f"[{name}]" for name in SECTIONS)
-        raise UsageError(f"{path}: there is no section [{unknown[0]}]", f"settings stand in one of {known}")
+        raise UsageError(f"{path}: there is no section [{unknown[0]}]", f"use one of {known}")
     value = table.get(section, {})
     if not isinstance(value, dict):
         raise UsageError(f"{path}: {section!r} is not a table", f"write it as [{section}]")
@@ -107,8 +112,8 @@ def _text(value: Any) -> str:
     return str(value)
 
 
-# kind of a setting: how its value is read, and what it must be
-_KINDS: dict[str, tuple[Callable[[Any], Any], str]] = {
+# type of a setting: how its value is read, and what it must be
+_TYPES: dict[str, tuple[Callable[[Any], Any], str]] = {
     "int": (_whole, "a whole number"),
     "float": (float, "a number"),
     "str": (_text, "a text"),
@@ -116,15 +121,15 @@ _KINDS: dict[str, tuple[Callable[[Any], Any], str]] = {
 }
 
 
-def _coerce(value: Any, kind: str, where: str) -> Any:
-    if kind == "bool":
+def _coerce(value: Any, type_name: str, where: str) -> Any:
+    if type_name == "bool":
         text = str(value).strip().lower()
         if text in ("1", "true", "yes", "on"):
             return True
         if text in ("0", "false", "no", "off", ""):
             return False
         raise UsageError(f"{where} is {value!r}", "use true or false")
-    read, what = _KINDS[kind]
+    read, what = _TYPES[type_name]
     try:
         return read(value)
     except (TypeError, ValueError, OverflowError) as exc:

@@ -9,7 +9,7 @@ from typing import Any
 
 from quire.errors import QuireError, UsageError
 
-_LAYOUT = "\n\t"
+_LAYOUT = "\n\t"  # control characters that errors may have
 
 
 def printable(text: str, *, keep: str = "") -> str:
@@ -32,7 +32,7 @@ def encodable(text: str) -> str:
 
 
 def pluralize(number: int, noun: str, *, width: int = 0) -> str:
-    """Return `1 page` or `2 pages`; in a column (`width` of the number) both forms are equally wide."""
+    """Return `1 page` or `2 pages`; in a column (`width` of the number) both forms have the same width."""
     end = "s" if number != 1 else " " if width else ""
     return f"{number:>{width}} {noun}{end}"
 
@@ -45,7 +45,7 @@ def print_error(exc: QuireError) -> None:
 
 
 def exit_code(command: Callable[[], int]) -> int:
-    """Run a command and return its exit code; an error of quire is printed: 2 for wrong usage, 1 for all others."""
+    """Run a command and return its exit code; print a QuireError and return 2 for wrong usage, 1 for others."""
     try:
         return int(command())
     except QuireError as exc:
@@ -54,5 +54,5 @@ def exit_code(command: Callable[[], int]) -> int:
 
 
 def print_json(value: Any) -> None:
-    """Print one JSON object to stdout, as --json promises."""
+    """Print one JSON object to stdout."""
     print(json.dumps(value, ensure_ascii=False))

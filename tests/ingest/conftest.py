@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from ingest.config import IngestConfig
+from tests.documents import write_facts
 
 
 @dataclass(frozen=True)
@@ -58,3 +59,14 @@ def own_weaviate(weaviate_server):
     if not weaviate_server.own:
         pytest.skip("this test needs a Weaviate of its own: the embedded binary is not there")
     return weaviate_server
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> IngestConfig:
+    return IngestConfig(home=tmp_path / "home", jobs=1)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_facts(tmp_path / "pdfs")
+    return tmp_path / "pdfs"

@@ -1,3 +1,5 @@
+"""An ingest from files to a library: what is added, replaced, unchanged and failed."""
+
 import dataclasses
 import os
 import signal
@@ -6,42 +8,19 @@ import sys
 import threading
 import time
 from pathlib import Path
-from unicodedata import normalize
 
-import numpy as np
 import pytest
 
 from ingest.config import IngestConfig
-from ingest.embed.load import load_embedder
-from ingest.errors import IdentityMismatch, UnknownDocument
+from ingest.errors import IdentityMismatch
 from ingest.files.pdf_store import PdfStore
-from ingest.library import find_document, reindex, remove_document
+from ingest.library import find_document, remove_document
 from ingest.pipeline import Cancelled, ingest
 from ingest.report import Progress
-from ingest.store.contract import Store
-from ingest.store.opening import open_store
-from tests.documents import write_facts, write_pdf
+from tests.documents import write_pdf
+from tests.ingest.libraries import opened, scanned
 
 ROOT = Path(__file__).parent.parent.parent
-
-
-@pytest.fixture
-def config(tmp_path: Path) -> IngestConfig:
-    return IngestConfig(home=tmp_path / "home", jobs=1)
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    write_facts(tmp_path / "pdfs")
-    return tmp_path / "pdfs"
-
-
-def opened(config: IngestConfig) -> Store:
-    return open_store(config, create=False)
-
-
-def scanned(config: IngestConfig) -> dict[str, np.ndarray]:
-    return {chunk.id: vector for chunk, vector in opened(config).scan()}
 
 
 def test_every_file_given_stands_in_exactly_one_list(config: IngestConfig, folder: Path) -> None:
@@ -102,16 +81,6 @@ def test_the_same_bytes_under_two_paths_are_two_documents_with_one_copy(config: 
     assert PdfStore(config.home).path(kept.sha256) is not None
 
 
-def test_remove_takes_the_passages_the_record_and_the_copy(config: IngestConfig, folder: Path) -> None:
-    ingest([str(folder)], config)
-    store = opened(config)
-    document = find_document(store, "bridges.pdf")
-    assert remove_document(config, store, document) == document.chunks
-    assert store.count(document.id) == 0
-    assert [d.name for d in store.documents()] == ["whales.pdf"]
-    assert PdfStore(config.home).path(document.sha256) is None
-
-
 def test_an_encrypted_file_asks_until_the_password_is_right(config: IngestConfig, tmp_path: Path) -> None:
     secret = write_pdf(tmp_path / "secret.pdf", ["The vault is under the stairs."], password="sesame")
     asked: list[bool] = []
@@ -143,19 +112,6 @@ def test_another_chunking_is_refused_before_anything_is_read(config: IngestConfi
     ingest([str(folder)], config)
     with pytest.raises(IdentityMismatch, match="chunk"):
         ingest([str(folder)], dataclasses.replace(config, chunk_size=1000, chunk_overlap=100))
-
-
-def test_reindex_gives_the_same_vectors_from_stored_text(config: IngestConfig, folder: Path) -> None:
-    ingest([str(folder)], config)
-    before = scanned(config)
-    for file in folder.iterdir():
-        file.unlink()
-    store = opened(config)
-    assert reindex(config, store, embedder=load_embedder(config)) == len(before)
-    after = {chunk.id: vector for chunk, vector in store.scan()}
-    assert after.keys() == before.keys()
-    for key, vector in before.items():
-        assert float(vector @ after[key]) > 0.995
 
 
 def test_cancel_stops_and_a_second_run_goes_on(config: IngestConfig, folder: Path) -> None:
@@ -208,30 +164,6 @@ def test_an_upload_is_known_by_its_name_and_never_by_a_path(config: IngestConfig
     report = ingest([], config, uploads=[("../../etc/report.pdf", folder / "whales.pdf")])
     assert [s.document for s in report.added] == ["report.pdf"]
     assert opened(config).documents()[0].source == "upload:report.pdf"
-
-
-def test_a_document_is_found_by_name_id_or_a_part_that_fits_one(config: IngestConfig, folder: Path) -> None:
-    ingest([str(folder)], config)
-    store = opened(config)
-    whales = find_document(store, "whales.pdf")
-    assert find_document(store, whales.id) == find_document(store, "whal") == whales
-    with pytest.raises(UnknownDocument, match="fits 2 documents"):
-        find_document(store, ".pdf")
-    with pytest.raises(UnknownDocument, match="docs list"):
-        find_document(store, "sharks")
-    with pytest.raises(UnknownDocument, match="give the whole name: whales"):  # what is removed is gone
-        find_document(store, "whal", whole=True)
-    assert find_document(store, "whales.pdf", whole=True) == whales
-
-
-def test_a_document_is_found_by_its_path_and_by_its_name_in_either_spelling_of_an_accent(
-    config: IngestConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    split = normalize("NFD", "Übersicht.pdf")
-    ingest([str(write_pdf(tmp_path / "sub" / split, ["The rent is 1,250 euros a month."]))], config)
-    monkeypatch.chdir(tmp_path)
-    for name in ("Übersicht.pdf", split, f"sub/{split}", f"./sub/../sub/{split}"):
-        assert find_document(opened(config), name, whole=True).pages == 1
 
 
 def test_a_document_in_another_language_is_ingested_with_a_warning(config: IngestConfig, tmp_path: Path) -> None:
