@@ -1,4 +1,4 @@
-"""A hub that is not reached is told in seconds and in one line, and what the cache holds still loads."""
+"""A hub that is not reached is reported in seconds, and the cache is still used."""
 
 import socket
 import time
@@ -25,17 +25,17 @@ def no_hub(monkeypatch: pytest.MonkeyPatch) -> str:
     return address
 
 
-def test_a_model_of_the_hub_without_network_is_told_at_once(no_hub: str, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_model_of_the_hub_without_network_is_reported_at_once(no_hub: str, capfd: pytest.CaptureFixture[str]) -> None:
     began = time.perf_counter()
-    with pytest.raises(ModelUnavailable, match=f"'nobody/nothing' is no folder here, {no_hub} is not reached"):
+    with pytest.raises(ModelUnavailable, match=f"'nobody/nothing' is not a local folder, {no_hub} does not answer"):
         load_tokenizer("nobody/nothing")
     assert time.perf_counter() - began < 15  # the library alone tries six times, 23 s of waiting
     assert "Retrying" not in capfd.readouterr().err
 
 
-def test_a_data_set_of_the_hub_without_network_is_told_at_once(no_hub: str, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_data_set_of_the_hub_without_network_is_reported_at_once(no_hub: str, capfd: pytest.CaptureFixture[str]) -> None:
     began = time.perf_counter()
-    with pytest.raises(SourceUnavailable, match=f"{no_hub} cannot be reached, and it is not in the cache"):
+    with pytest.raises(SourceUnavailable, match=f"{no_hub} does not answer, and it is not in the cache"):
         load_data("nobody/nothing")
     assert time.perf_counter() - began < 15
     assert "Retrying" not in capfd.readouterr().err

@@ -24,7 +24,7 @@ def read_hub_dataset(name: str, *, split: str = "train") -> Iterator[Row]:
         offline = os.environ.get("HF_HUB_OFFLINE") in ("1", "true", "True")
         why = "HF_HUB_OFFLINE is set, and it is not in the cache" if offline else f"{type(exc).__name__}: {exc}"
         if not offline and not reachable():
-            why = f"{endpoint()} cannot be reached, and it is not in the cache"
+            why = f"{endpoint()} does not answer, and it is not in the cache"
         raise SourceUnavailable(
             f"{name} (split {split}) cannot be loaded from the hub: {why.splitlines()[0]}",
             "download its files on a machine with network access, and name a file here (.jsonl, .json, .parquet, .csv)",
