@@ -25,7 +25,7 @@ def build_parser() -> argparse.ArgumentParser:
         "quire eval answers questions.jsonl --pdfs reports --model quotes",
         "quire eval compare first/answers.jsonl second/answers.jsonl",
     )
-    commands = parser.add_subparsers(dest="what", required=True)
+    commands = parser.add_subparsers(metavar="retrieval|answers|compare", required=True)
 
     retrieval = commands.add_parser(
         "retrieval",

@@ -17,7 +17,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = command_parser(
         "feedback", text, "quire feedback export --out pairs.jsonl", "quire feedback export --format kto > kto.jsonl"
     )
-    commands = parser.add_subparsers(dest="what", required=True)
+    commands = parser.add_subparsers(metavar="export", required=True)
     export = commands.add_parser("export", help="write the rows", description=text)
     export.add_argument(
         "--format", choices=("pairs", "kto"), default="pairs", help="preference pairs (default) or KTO rows"
