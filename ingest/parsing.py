@@ -1,4 +1,4 @@
-"""Parser processes: read and split files on all cores, so that a hang or a crash costs only one file.
+"""Parser processes: they read and split files on all cores; a hang or crash costs only one file.
 
 Workers are plain subprocesses that exchange JSON lines over pipes: nothing from a hostile file is unpickled, and unlike
 with multiprocessing the main module of the caller (the command, or a Streamlit page) is not imported again.

@@ -1,4 +1,4 @@
-"""What commands print: errors with their hints, counted nouns, JSON, and text that cannot steer the terminal."""
+"""What commands print: errors with hints, numbers with nouns, JSON, text without control characters."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Texts to unit vectors: MiniLM in this process, or a model behind Ollama or an OpenAI-compatible server."""
+"""Texts to unit vectors, by MiniLM in this process or a model behind Ollama or an OpenAI API."""

@@ -1,4 +1,4 @@
-"""The embedding cache: vectors of documents not stored yet, on disk, so that a stopped ingest can go on."""
+"""The embedding cache: vectors of documents that are not stored yet, for the next run."""
 
 from __future__ import annotations
 

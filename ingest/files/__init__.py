@@ -1,1 +1,1 @@
-"""What was given to files on this disk: paths, links, uploads and the stored PDFs."""
+"""Paths, links and uploads, and the PDFs stored from them."""

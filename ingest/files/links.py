@@ -1,4 +1,4 @@
-"""Fetches the PDF at an http(s) address; a private or reserved address is refused unless it is allowed."""
+"""Fetches the PDF at an http(s) address, but not from a private or reserved address unless allowed."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def parse_link(url: str) -> httpx.URL:
     text = url.strip()
     if any(c == "\\" or c.isspace() or unicodedata.category(c) == "Cc" for c in text):
         raise LinkRefused(
-            f"{clean(text)} holds a space, a backslash or a control character", "write them percent-encoded"
+            f"{clean(text)} contains a space, a backslash or a control character", "write them percent-encoded"
         )
     try:
         parsed = httpx.URL(text)

@@ -1,4 +1,4 @@
-"""Turns arguments into candidates: files, PDFs of folders, and links; anything else fails with a reason."""
+"""Turns arguments (files, folders, links) into candidates, or failures with a reason."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ingest.errors import IngestError
 from ingest.files.pdf_store import FOLDER, REFERENCES
 from quire import encodable
 
 _DOCUMENTS = uuid.UUID("7f1d7e0c-3f0a-5d3c-9a52-1f6f0d6d2b11")  # namespace of document ids
-_SPELLING = "check the spelling"
 
 
 @dataclass(frozen=True)
@@ -37,14 +37,6 @@ class Failed:
     hint: str
 
 
-class _NotASource(Exception):
-    """An argument that names no PDF."""
-
-    def __init__(self, message: str, hint: str) -> None:
-        super().__init__(message)
-        self.message, self.hint = message, hint
-
-
 def document_id(source: str) -> str:
     """Return the UUID5 of a source: the same path or link is the same document, also with new bytes."""
     return str(uuid.uuid5(_DOCUMENTS, source))
@@ -67,7 +59,7 @@ def collect(arguments: Iterable[str]) -> tuple[list[Candidate], list[Failed], li
                 continue
             for file in _files_of(argument, failed, notices):
                 _add(candidates, failed, str(_absolute(file)), file)
-        except _NotASource as exc:
+        except IngestError as exc:
             failed.append(Failed(encodable(argument), exc.message, exc.hint))
         except OSError as exc:  # the name is too long, or the folder cannot be read
             where = "" if exc.filename in (None, argument) else f"{encodable(str(exc.filename))}: "
@@ -88,20 +80,19 @@ class _Found:
 
 
 def _files_of(argument: str, failed: list[Failed], notices: list[str]) -> list[Path]:
-    """Return the PDFs that a path names; raise _NotASource, or OSError if the path cannot be read."""
+    """Return the PDFs that a path names; raise IngestError, or OSError if the path cannot be read."""
     if not argument.strip():
-        raise _NotASource("an empty path", "give a file, a folder or a link")
+        raise IngestError("an empty path", "give a file, a folder or a link")
     if "://" in argument:
-        raise _NotASource("this kind of address is not supported", "use http:// or https://, or a path")
+        raise IngestError("this kind of address is not supported", "use http:// or https://, or a path")
     path = Path(argument)
-    with contextlib.suppress(RuntimeError):  # ~NAME of nobody here: may be a file of that name
+    with contextlib.suppress(RuntimeError):  # "~name" without such a user may be a file name
         path = path.expanduser()
     if path.is_dir():
         return _pdfs_of(path, failed, notices)
     if not path.exists():
-        raise _NotASource(
-            "a link to a file that does not exist" if path.is_symlink() else "no such file or folder", _SPELLING
-        )
+        what = "a link to a file that does not exist" if path.is_symlink() else "no such file or folder"
+        raise IngestError(what, "check the spelling")
     return [path]
 
 
@@ -119,7 +110,7 @@ def _pdfs_of(folder: Path, failed: list[Failed], notices: list[str]) -> list[Pat
         what = "1 file that is" if found.others == 1 else f"{found.others} files that are"
         notices.append(f"{shown}: skipped {what} not named .pdf")
     if not found.pdfs and not found.closed:
-        raise _NotASource("there is no PDF in the folder", "give a folder with .pdf files")
+        raise IngestError("there is no PDF in the folder", "give a folder with .pdf files")
     return sorted(found.pdfs)
 
 
@@ -128,10 +119,8 @@ def _add(candidates: dict[str, Candidate], failed: list[Failed], source: str, pa
     if encodable(source) != source:
         reason, hint = "the name has bytes that are not UTF-8", "rename the file, then give it again"
     elif path is not None and path.exists() and not path.is_file():
-        reason, hint = (
-            "not a regular file but a pipe, a socket or a device",
-            "save its contents to a file, and give that",
-        )
+        reason = "not a regular file but a pipe, a socket or a device"
+        hint = "save its contents to a file, and give that"
     else:
         candidates.setdefault(source, Candidate(source, path))
         return
@@ -147,10 +136,8 @@ def _search(folder: Path, found: _Found) -> None:
     for path in sorted(folder.iterdir()):
         if path.is_symlink() and path.is_dir():  # not followed: links can form a loop
             found.links += 1
-        elif (
-            path.name == FOLDER and (path / REFERENCES).is_file()
-        ):  # of any home folder: each document would be added a second time, named by its hash
-            found.copies += 1
+        elif path.name == FOLDER and (path / REFERENCES).is_file():
+            found.copies += 1  # of any home folder: each document would be added again, named by its hash
         elif path.is_dir():
             try:
                 _search(path, found)

@@ -1,4 +1,4 @@
-"""Which lines of a page are running headers, footers or headings, judged by repetition and type size."""
+"""Which lines of a page are headers, footers or headings, by their repetition and type size."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""PDFium behind one lock: raw text with the type of its lines, positions of characters, images of pages."""
+"""PDFium behind one lock: raw text, type of lines, positions of characters, images of pages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Title, outline, page labels, attachments and, if PDFium fails, text and decryption of a PDF, by pypdf."""
+"""pypdf: title, outline, page labels and attachments; text and decryption if PDFium fails."""
 
 from __future__ import annotations
 

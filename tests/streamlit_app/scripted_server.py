@@ -44,7 +44,9 @@ class ScriptedServer:
                 server.requests.append(body)
                 self.close_connection = True
                 try:
-                    server._embed(self, body["input"]) if self.path.endswith("/embeddings") else server._answer(self, body)
+                    server._embed(self, body["input"]) if self.path.endswith("/embeddings") else server._answer(
+                        self, body
+                    )
                 except OSError:
                     server.left.set()
 

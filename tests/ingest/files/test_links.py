@@ -244,7 +244,7 @@ def test_one_private_address_among_several_refuses_the_name(tmp_path: Path) -> N
         ("http://public.example@127.0.0.1/", "carries a user name"),
         ("http://me:secret@papers.example/", "carries a user name"),
         ("http://1.1.1.1\\@127.0.0.1/", "a backslash"),
-        ("http://papers.example/a b.pdf", "holds a space"),
+        ("http://papers.example/a b.pdf", "contains a space"),
         ("http://papers.example/a\r\nX: y", "a control character"),
         ("http://papers.example:0/", "names port 0"),
         ("http://papers.example:70000/", "names port 70000"),
