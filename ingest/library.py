@@ -186,19 +186,19 @@ def reindex(
     return done
 
 
-def copy_library(source: Store, target: Store, *, progress: Callable[[str, int, int], None] | None = None) -> int:
+def copy_library(source: Store, target: Store, *, progress: Callable[[Progress], None] | None = None) -> int:
     """Copy all documents with chunks and vectors; return the number of chunks that the target is verified to hold.
 
     Documents that the target already has in the same version are skipped, so a stopped copy can be continued.
-    `progress` gets (document, number, total). Raises IdentityMismatch if the target was made with another embedder or
-    chunking, and StoreError if a count differs afterwards.
+    Raises IdentityMismatch if the target was made with another embedder or chunking, and StoreError if a count differs
+    afterwards.
     """
     identity = source.identity()
     if identity is None:
         return 0
     target.set_identity(identity)
     present = {document.id: document for document in target.documents()}
-    documents, copied = source.documents(), 0
+    documents, copied, started = source.documents(), 0, time.monotonic()
     for number, document in enumerate(documents, 1):
         if present.get(document.id) != document or target.count(document.id) != document.chunks:
             pairs = list(source.scan(document.id))
@@ -212,5 +212,6 @@ def copy_library(source: Store, target: Store, *, progress: Callable[[str, int, 
                 )
         copied += document.chunks
         if progress:
-            progress(document.name, number, len(documents))
+            left = (time.monotonic() - started) / number * (len(documents) - number)
+            progress(Progress("copying", document.name, 1.0, number - 1, len(documents), left))
     return copied

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import sys
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -16,7 +15,6 @@ from ingest.errors import IngestError
 from quire import UsageError, add_json_flag, command_parser, pluralize, print_json, printable
 
 if TYPE_CHECKING:
-    from ingest.report import Progress
     from ingest.store.contract import Document
     from ingest.text.chunks import Chunk
 
@@ -163,7 +161,7 @@ def _copy(args: argparse.Namespace) -> int:
         offer_download(target_config, agreed=args.yes)
         target = open_store(target_config, create=True)
         try:
-            passages = copy_library(source, target, progress=_copy_progress(progress))
+            passages = copy_library(source, target, progress=progress)
         finally:
             target.close()
     if args.json:
@@ -171,18 +169,3 @@ def _copy(args: argparse.Namespace) -> int:
     else:
         print(f"copied {pluralize(passages, 'passage')} to library {target_config.library!r} in {args.to}")
     return 0
-
-
-def _copy_progress(draw: Callable[[Progress], None] | None) -> Callable[[str, int, int], None] | None:
-    """Return a callback for copy_library that estimates the time left; None if nothing is drawn."""
-    from ingest.report import Progress
-
-    if draw is None:
-        return None
-    started = time.monotonic()
-
-    def progress(document: str, number: int, total: int) -> None:
-        left = (time.monotonic() - started) / number * (total - number)
-        draw(Progress("copying", document, 1.0, number - 1, total, left))
-
-    return progress
