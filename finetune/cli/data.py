@@ -1,4 +1,4 @@
-"""`quire finetune data list|check|show`: which data sets there are, their problems, and what a model sees of them."""
+"""`quire finetune data list|check|show`: public data sets, problems of a data set, rendered rows."""
 
 import argparse
 import math

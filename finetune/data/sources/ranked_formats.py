@@ -1,4 +1,4 @@
-"""Formats of ranked answers: several answers to a prompt, with ranks or scores, from which pairs are made."""
+"""Formats of ranked answers: several answers to one prompt, from which pairs are made."""
 
 import random
 from collections.abc import Iterator, Sequence
