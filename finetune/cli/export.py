@@ -120,7 +120,7 @@ def _source(parser: argparse.ArgumentParser, *, optional: bool = False) -> None:
         "--onto",
         choices=tuple(_BASES),
         default="dequantised",
-        help="base of a QLoRA merge: the 4-bit base of the training, dequantized (default), or the full-precision one",
+        help="base of a QLoRA merge: dequantised, the 4-bit base of the training (default), or original, in full precision",
     )
     _base_folder(parser)
     add_json_flag(parser)
@@ -131,14 +131,18 @@ def _base_folder(parser: argparse.ArgumentParser) -> None:
 
 
 def _host(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--host", default="", help="address of Ollama (default: OLLAMA_HOST)")
+    parser.add_argument("--host", default="", metavar="ADDRESS", help="address of Ollama (default: OLLAMA_HOST)")
 
 
 def _settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--num-ctx", type=int, default=4096, help="context in tokens (default 4096; capped at the model's own)"
+        "--num-ctx",
+        type=int,
+        default=4096,
+        metavar="TOKENS",
+        help="context in tokens (default 4096, at most the model's own)",
     )
-    parser.add_argument("--system", default="", help="system prompt stored with the model")
+    parser.add_argument("--system", default="", metavar="TEXT", help="system prompt stored with the model")
 
 
 def _quiet_libraries() -> None:

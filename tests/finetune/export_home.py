@@ -79,7 +79,7 @@ def tuned_models(
 
 @pytest.fixture(params=["qwen2", "phi"])
 def tuned(request: pytest.FixtureRequest, tuned_models: dict[str, Tuned], monkeypatch: pytest.MonkeyPatch) -> Tuned:
-    """A tuned model of each kind in turn, its home in force."""
+    """A tuned model of each kind in turn, its home being the home folder."""
     found = tuned_models[request.param]
     monkeypatch.setenv("QUIRE_HOME", str(found.home))
     return found

@@ -1,7 +1,7 @@
 """A hub on loopback that speaks the protocol of huggingface_hub's client: create, pre-upload, LFS, commit, tree, resolve.
 
-Large files lie behind another host name, as on the hub, where a token must not be sent. What the client would be
-refused for there it is refused for here: a wrong token, a card without readable metadata, bytes of another hash.
+Large files are behind another host name, as on the hub, which must not get the token. It rejects what the hub rejects:
+a wrong token, a card without readable metadata, bytes of another hash.
 """
 
 import base64
@@ -45,9 +45,9 @@ class Repo:
     commits: dict[str, dict[str, Blob]] = field(default_factory=dict)
 
     def commit(self, files: dict[str, Blob]) -> str:
-        """Add a commit that holds `files`, and give its hash."""
-        told = json.dumps([len(self.commits), sorted((name, blob.oid) for name, blob in files.items())])
-        sha = hashlib.sha1(told.encode()).hexdigest()
+        """Add a commit that holds `files`, and return its hash."""
+        content = json.dumps([len(self.commits), sorted((name, blob.oid) for name, blob in files.items())])
+        sha = hashlib.sha1(content.encode()).hexdigest()
         self.commits[sha] = files
         return sha
 
@@ -90,13 +90,13 @@ class Hub(ThreadingHTTPServer):
 
 
 def reply(status: int, body: Any = None, **headers: str) -> Reply:
-    """Give an answer with a JSON body."""
+    """Return a response with a JSON body."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return status, {"Content-Type": "application/json", **named}, json.dumps(body).encode()
 
 
 def refusal(status: int, message: str, code: str = "") -> Reply:
-    """Give an error in the hub's form: in the body and in the headers."""
+    """Return an error in the hub's form: in the body and in the headers."""
     headers = {"X_Error_Message": message} | ({"X_Error_Code": code} if code else {})
     return reply(status, {"error": message}, **headers)
 
@@ -181,8 +181,8 @@ class Handler(BaseHTTPRequestHandler):
     def _create(self, asked: dict[str, Any]) -> Reply:
         name = f"{asked['organization']}/{asked['name']}"
         if name in self.server.repos:
-            told = {"error": "You already created this model repo", "url": f"{self.server.url}/{name}"}
-            return reply(409, told)
+            body = {"error": "You already created this model repo", "url": f"{self.server.url}/{name}"}
+            return reply(409, body)
         self.server.repos[name] = Repo(asked.get("visibility", "public"))
         self.server.repos[name].commit({".gitattributes": Blob(ATTRIBUTES, False)})
         return reply(200, {"url": f"{self.server.url}/{name}", "name": name})
@@ -234,11 +234,11 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def entry(path: str, blob: Blob) -> dict[str, Any]:
-    """Give a file's line of a tree listing."""
-    told: dict[str, Any] = {"type": "file", "path": path, "size": len(blob.data), "oid": blob.oid}
+    """Return a file's entry of a tree listing."""
+    listed: dict[str, Any] = {"type": "file", "path": path, "size": len(blob.data), "oid": blob.oid}
     if blob.large:
-        told["lfs"] = {"oid": blob.sha256, "size": len(blob.data), "pointerSize": 134}
-    return told
+        listed["lfs"] = {"oid": blob.sha256, "size": len(blob.data), "pointerSize": 134}
+    return listed
 
 
 def validate_card(text: str) -> Reply:
@@ -249,10 +249,10 @@ def validate_card(text: str) -> Reply:
     if not found:
         return reply(200, {"errors": [], "warnings": [{"message": "empty or missing yaml metadata in repo card"}]})
     try:
-        told = yaml.safe_load(found[1])
+        metadata = yaml.safe_load(found[1])
     except yaml.YAMLError as exc:
         return reply(400, {"errors": [{"message": str(exc)}], "warnings": []})
-    strings = all(isinstance(told.get(name), str) for name in ("base_model", "library_name", "pipeline_tag"))
-    if not strings or not all(isinstance(tag, str) for tag in told["tags"]):
+    strings = all(isinstance(metadata.get(name), str) for name in ("base_model", "library_name", "pipeline_tag"))
+    if not strings or not all(isinstance(tag, str) for tag in metadata["tags"]):
         return reply(400, {"errors": [{"message": '"base_model" must be a string'}], "warnings": []})
     return reply(200, {"errors": [], "warnings": []})

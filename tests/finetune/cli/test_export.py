@@ -1,4 +1,4 @@
-"""The commands of handing a model on, as a person types them: what they print, refuse and leave behind."""
+"""The export commands as a person types them: what they print, refuse and leave behind."""
 
 import json
 import os
@@ -22,13 +22,13 @@ def run(*words: str) -> int:
 
 @pytest.fixture
 def qwen2(tuned_models: dict[str, Tuned], monkeypatch: pytest.MonkeyPatch) -> Tuned:
-    """One tuned model, its home in force."""
+    """One tuned model, its home being the home folder."""
     monkeypatch.setenv("QUIRE_HOME", str(tuned_models["qwen2"].home))
     return tuned_models["qwen2"]
 
 
 def records(home: Path) -> Path:
-    """Write one sound record and two that are none, and give their folder."""
+    """Write one sound record and two that are none, and return their folder."""
     folder = home / "models"
     folder.mkdir(parents=True)
     sound = {"tag": "mine:latest", "base": "qwen", "run": "/r", "quantization": "F16", "date": "2026-11-21", "data": {}}
@@ -49,7 +49,7 @@ def test_tags_are_listed_without_ollama_and_broken_records_are_named(
     assert "no Ollama answers" in err
 
 
-def test_a_broken_record_is_told_when_it_is_shown(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_showing_a_broken_record_reports_it(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     records(home)
     assert run("ollama", "--show", "odd", "--host", DEAD) == 2
     assert "odd%3Alatest.json cannot be read" in capsys.readouterr().err
@@ -125,7 +125,7 @@ def child(home: Path, hub: Hub, *words: str, token: str | None = "hf_right") -> 
 
 
 @pytest.mark.slow
-def test_push_and_pull_as_commands_over_http_whatever_the_hub_says_to_xet(qwen2: Tuned, tmp_path: Path) -> None:
+def test_push_and_pull_as_commands_over_http_from_a_hub_without_xet(qwen2: Tuned, tmp_path: Path) -> None:
     with Hub("hf_right") as hub:  # knows no Xet, as a mirror inside a house may not
         pushed = child(qwen2.home, hub, "push", str(qwen2.run), "me/animals")
         assert pushed.returncode == 0, pushed.stderr

@@ -1,4 +1,4 @@
-"""The doctor walks the chain and says where meaning is lost."""
+"""The doctor checks every step and names the one that is wrong."""
 
 import json
 import shutil
@@ -15,7 +15,7 @@ def marks(run: Path, **options: str) -> dict[str, str]:
     return {check.step: check.mark for check in examine(run, host="127.0.0.1:1", **options)}
 
 
-def test_a_sound_run_is_sound_at_every_link(tuned: Tuned) -> None:
+def test_every_step_of_a_good_run_is_ok(tuned: Tuned) -> None:
     assert marks(tuned.run) == {
         "run": "ok", "data": "ok", "template": "ok", "adapter": "ok", "merge": "ok", "gguf": "ok", "ollama": "note",
     }  # fmt: skip
@@ -34,7 +34,7 @@ def test_another_template_in_the_tokenizer_is_wrong_at_the_template(tuned: Tuned
     assert found["template"] == "wrong" and "gguf" not in found
 
 
-def test_an_adapter_that_learnt_nothing_is_told(tuned: Tuned, tmp_path: Path) -> None:
+def test_an_adapter_that_learned_nothing_is_wrong(tuned: Tuned, tmp_path: Path) -> None:
     from safetensors.numpy import load_file, save_file
 
     shutil.copytree(tuned.run, tmp_path / "run")

@@ -1,4 +1,4 @@
-"""What llama.cpp is asked of a GGUF file."""
+"""A GGUF file run by llama.cpp."""
 
 from pathlib import Path
 
@@ -27,7 +27,7 @@ def test_probabilities_are_those_of_transformers_at_every_position_of_any_tokens
             assert np.allclose(found.log_probs[likely], wanted[position][found.ids][likely], atol=0.05)
 
 
-def test_it_writes_what_was_taught_and_ends(tuned: Tuned, tmp_path: Path) -> None:
+def test_it_generates_the_trained_answer_and_ends(tuned: Tuned, tmp_path: Path) -> None:
     path = write_gguf(tuned.merged, tmp_path / "m.gguf", template=tuned.template, kind="F16")
     case = tuned.reference.cases[0]
     with Engine(path, context=512) as engine:

@@ -19,7 +19,7 @@ from finetune.templates.languages import to_jinja
 from tests.finetune.export_home import Tuned
 
 
-def test_keys_that_decide_what_is_said_are_written(tuned: Tuned, tmp_path: Path) -> None:
+def test_the_keys_that_change_answers_are_written(tuned: Tuned, tmp_path: Path) -> None:
     header = read_header(write_gguf(tuned.merged, tmp_path / "m.gguf", template=tuned.template, system="Be brief."))
     config = json.loads((tuned.merged / "config.json").read_text())
     found = {
@@ -87,7 +87,7 @@ def test_pieces_do_not_show_in_the_file(tuned: Tuned, tmp_path: Path, monkeypatc
         assert whole == pieces
 
 
-def test_a_file_that_is_there_is_refused(tuned: Tuned, tmp_path: Path) -> None:
+def test_an_existing_file_is_refused(tuned: Tuned, tmp_path: Path) -> None:
     (tmp_path / "m.gguf").write_bytes(b"mine")
     with pytest.raises(AlreadyExists, match="choose another --out"):
         write_gguf(tuned.merged, tmp_path / "m.gguf", template=tuned.template)
@@ -115,7 +115,7 @@ def test_a_failure_leaves_no_half_file(tuned: Tuned, tmp_path: Path, monkeypatch
         ({"rope_parameters": {"rope_type": "longrope"}}, "longrope"),
     ],
 )
-def test_what_llama_cpp_would_run_otherwise_is_refused_by_name(
+def test_a_setting_that_llama_cpp_runs_differently_is_refused_by_name(
     tuned: Tuned, tmp_path: Path, change: dict[str, Any], named: str
 ) -> None:
     config = json.loads((tuned.merged / "config.json").read_text())
@@ -131,7 +131,7 @@ def test_rope_is_found_where_older_versions_put_it() -> None:
     assert rope(phi)["partial"] == 0.4 and rope(phi)["rope_theta"] == 10000.0
 
 
-def test_a_tensor_without_a_place_is_named(tuned: Tuned, tmp_path: Path) -> None:
+def test_a_tensor_without_a_gguf_name_is_named(tuned: Tuned, tmp_path: Path) -> None:
     from safetensors.numpy import load_file, save_file
 
     shutil.copytree(tuned.merged, tmp_path / "m")

@@ -11,7 +11,7 @@ from tests.finetune.export_home import Tuned
 
 
 @pytest.mark.parametrize("kind", gguf.KINDS)
-def test_a_file_tells_how_it_is_stored(tuned: Tuned, tmp_path: Path, kind: str) -> None:
+def test_a_file_names_its_type(tuned: Tuned, tmp_path: Path, kind: str) -> None:
     path = gguf.write_gguf(tuned.merged, tmp_path / "m.gguf", template=tuned.template, kind=kind)
     assert kind_of(path) == kind
 

@@ -1,4 +1,4 @@
-"""What is handed on has passed every step, and a hand-over that does not come to its end leaves what was there before."""
+"""An export passes every step, and one that fails or is interrupted changes nothing."""
 
 import json
 import shutil
@@ -17,7 +17,7 @@ from tests.finetune.export_home import Tuned
 
 @pytest.fixture
 def qwen2(tuned_models: dict[str, Tuned], monkeypatch: pytest.MonkeyPatch) -> Tuned:
-    """One tuned model, its home in force."""
+    """One tuned model, its home being the home folder."""
     monkeypatch.setenv("QUIRE_HOME", str(tuned_models["qwen2"].home))
     return tuned_models["qwen2"]
 
@@ -27,13 +27,13 @@ def left_over(tuned: Tuned) -> list[str]:
     return [p.name for p in tuned.home.glob("scratch-*")]
 
 
-def test_a_file_has_its_name_when_it_has_passed(tuned: Tuned, tmp_path: Path) -> None:
+def test_a_file_gets_its_name_after_the_parity_check(tuned: Tuned, tmp_path: Path) -> None:
     made = to_gguf(tuned.run, tmp_path / "m.gguf", kind="Q8_0")
     assert made.parity.passed and made.parity.kind == "Q8_0"
     assert [p.name for p in tmp_path.iterdir()] == ["m.gguf"] and left_over(tuned) == []
 
 
-def test_a_merge_that_lost_the_training_is_caught_as_merge(qwen2: Tuned, tmp_path: Path) -> None:
+def test_a_merge_without_the_adapter_fails_at_merge(qwen2: Tuned, tmp_path: Path) -> None:
     spoilt = tmp_path / "spoilt"
     shutil.copytree(qwen2.merged, spoilt)
     shutil.copyfile(qwen2.base / "model.safetensors", spoilt / "model.safetensors")  # as if no adapter had been added
@@ -54,7 +54,7 @@ def test_a_merged_folder_of_another_run_is_refused(
 
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, OSError])
-def test_an_interrupted_gate_leaves_no_file_and_the_second_try_succeeds(
+def test_an_interrupted_parity_check_leaves_no_file_and_the_second_try_succeeds(
     qwen2: Tuned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: type[BaseException]
 ) -> None:
     def interrupted(*_: object) -> None:
@@ -68,7 +68,7 @@ def test_an_interrupted_gate_leaves_no_file_and_the_second_try_succeeds(
     assert to_gguf(qwen2.run, tmp_path / "m.gguf", merged=qwen2.merged).parity.passed
 
 
-def test_what_a_killed_command_left_unproven_is_written_anew(qwen2: Tuned, tmp_path: Path) -> None:
+def test_an_unproven_file_of_a_killed_command_is_replaced(qwen2: Tuned, tmp_path: Path) -> None:
     (tmp_path / "m.gguf.unproven").write_bytes(b"half")
     to_gguf(qwen2.run, tmp_path / "m.gguf", merged=qwen2.merged)
     assert [p.name for p in tmp_path.iterdir()] == ["m.gguf"]
@@ -80,7 +80,7 @@ def test_a_merge_that_fails_leaves_no_folder(qwen2: Tuned, tmp_path: Path) -> No
     assert left_over(qwen2) == []
 
 
-def test_a_file_that_is_there_is_refused_before_anything_is_merged(qwen2: Tuned, tmp_path: Path) -> None:
+def test_an_existing_file_is_refused_before_anything_is_merged(qwen2: Tuned, tmp_path: Path) -> None:
     (tmp_path / "m.gguf").write_bytes(b"mine")
     said: list[str] = []
     with pytest.raises(AlreadyExists):
@@ -88,14 +88,14 @@ def test_a_file_that_is_there_is_refused_before_anything_is_merged(qwen2: Tuned,
     assert said == [] and (tmp_path / "m.gguf").read_bytes() == b"mine"
 
 
-def test_a_context_without_room_is_refused_before_anything_is_merged(qwen2: Tuned, tmp_path: Path) -> None:
+def test_a_context_that_is_too_small_is_refused_before_anything_is_merged(qwen2: Tuned, tmp_path: Path) -> None:
     said: list[str] = []
     with pytest.raises(UsageError, match="is too small"):
         to_gguf(qwen2.run, tmp_path / "m.gguf", num_ctx=0, progress=said.append)
     assert said == []
 
 
-def test_a_base_that_moved_is_given_to_every_step(qwen2: Tuned, tmp_path: Path) -> None:
+def test_every_step_uses_the_new_folder_of_a_base_that_moved(qwen2: Tuned, tmp_path: Path) -> None:
     run = tmp_path / "qwen2-tuned"
     shutil.copytree(qwen2.run, run)
     manifest = json.loads((run / "manifest.json").read_text())
@@ -106,7 +106,7 @@ def test_a_base_that_moved_is_given_to_every_step(qwen2: Tuned, tmp_path: Path) 
     assert to_gguf(run, tmp_path / "m.gguf", base_folder=str(qwen2.base)).parity.passed
 
 
-def test_a_file_made_before_goes_through_the_gate_of_its_run_and_no_other(
+def test_an_existing_file_passes_the_parity_check_of_its_own_run_only(
     tuned_models: dict[str, Tuned], qwen2: Tuned, tmp_path: Path
 ) -> None:
     path = write_gguf(qwen2.merged, tmp_path / "m.gguf", template=qwen2.template, kind="Q8_0")

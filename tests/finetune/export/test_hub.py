@@ -43,7 +43,7 @@ def test_a_merged_model_comes_back_byte_for_byte(tuned: Tuned, tmp_path: Path) -
         assert (back / name).read_bytes() == (tuned.merged / name).read_bytes()
 
 
-def test_a_gguf_goes_through_the_gate_and_comes_back_with_its_modelfile(tuned: Tuned, tmp_path: Path) -> None:
+def test_a_gguf_passes_the_parity_check_and_comes_back_with_its_modelfile(tuned: Tuned, tmp_path: Path) -> None:
     push(tuned.run, f"file:{tmp_path / 'there'}", what="gguf")
     back = pull(f"file:{tmp_path / 'there'}", tmp_path / "back")
     name = f"{tuned.run.name}-f16.gguf"
@@ -76,7 +76,7 @@ def test_a_folder_with_something_in_it_is_not_written_to(tuned: Tuned, tmp_path:
         push(tuned.run, f"file:{tmp_path / 'there'}")
 
 
-def test_what_was_not_pushed_by_quire_is_told(tmp_path: Path) -> None:
+def test_a_folder_that_quire_did_not_push_is_refused(tmp_path: Path) -> None:
     (tmp_path / "there").mkdir()
     with pytest.raises(HubFailed, match="not pushed by quire"):
         pull(f"file:{tmp_path / 'there'}", tmp_path / "back")
@@ -92,7 +92,7 @@ def test_only_three_things_can_be_pushed(tuned: Tuned) -> None:
 
 @pytest.fixture
 def one(tuned_models: dict[str, Tuned], monkeypatch: pytest.MonkeyPatch) -> Tuned:
-    """One tuned model, its home in force."""
+    """One tuned model, its home being the home folder."""
     monkeypatch.setenv("QUIRE_HOME", str(tuned_models["qwen2"].home))
     return tuned_models["qwen2"]
 
@@ -179,12 +179,12 @@ def test_a_wrong_token_is_one_error_that_says_how_to_log_in(
     assert not list(tmp_path.glob("back*"))
 
 
-def test_a_repository_that_is_not_there_is_told(hub: Hub, tmp_path: Path) -> None:
+def test_a_missing_repository_is_reported(hub: Hub, tmp_path: Path) -> None:
     with pytest.raises(HubFailed, match="rejected the request for me/nothing: 404, Repository not found"):
         pull("me/nothing", tmp_path / "back")
 
 
-def test_a_revision_that_is_not_there_is_told(one: Tuned, hub: Hub, tmp_path: Path) -> None:
+def test_a_missing_revision_is_reported(one: Tuned, hub: Hub, tmp_path: Path) -> None:
     push(one.run, REPO)
     with pytest.raises(HubFailed, match="rejected the request for me/animals: 404, Invalid rev id"):
         pull(REPO, tmp_path / "back", revision="v9")

@@ -13,7 +13,7 @@ from tests.finetune.export_home import Tuned
 from tests.finetune.hub_stand_in import Hub
 
 
-def test_a_base_that_the_hub_lacks_is_named_with_what_the_hub_said(tuned: Tuned, tmp_path: Path, hub: Hub) -> None:
+def test_a_base_that_the_hub_lacks_is_named_with_the_hubs_message(tuned: Tuned, tmp_path: Path, hub: Hub) -> None:
     with pytest.raises(WrongBase, match=r"'nowhere/nothing' is not a folder.* 404, Repository not found") as caught:
         merge(tuned.run, tmp_path / "m", base_folder="nowhere/nothing")
     assert "--base" in caught.value.hint
@@ -25,7 +25,7 @@ def test_a_base_folder_that_is_gone_is_named(tuned: Tuned, tmp_path: Path, hub: 
     assert not hub.seen
 
 
-def test_an_adapter_that_is_no_plain_lora_is_refused(tuned: Tuned, tmp_path: Path) -> None:
+def test_an_adapter_that_is_not_plain_lora_is_refused(tuned: Tuned, tmp_path: Path) -> None:
     shutil.copytree(tuned.run / "adapter", tmp_path / "a")
     path = tmp_path / "a" / "adapter_config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "use_dora": True}))

@@ -1,4 +1,4 @@
-"""Folding an adapter into its base, piece by piece."""
+"""An adapter merged into its base, one matrix at a time."""
 
 import shutil
 from pathlib import Path
@@ -14,7 +14,7 @@ from tests.finetune.export_home import Tuned
 from tests.finetune.hub_stand_in import Hub
 
 
-def test_it_equals_the_library_merge_on_the_dequantised_base(tuned: Tuned) -> None:
+def test_a_merge_into_the_dequantized_base_equals_the_librarys(tuned: Tuned) -> None:
     from peft import PeftModel
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
@@ -27,7 +27,7 @@ def test_it_equals_the_library_merge_on_the_dequantised_base(tuned: Tuned) -> No
         assert torch.allclose(torch.from_numpy(tensor.read()), wanted[name].float(), atol=2e-6), name
 
 
-def test_onto_the_original_base_it_equals_the_library_merge(tuned: Tuned, tmp_path: Path) -> None:
+def test_a_merge_into_the_full_precision_base_equals_the_librarys(tuned: Tuned, tmp_path: Path) -> None:
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
 
@@ -49,7 +49,7 @@ def test_several_shards_load_as_one_model(tuned: Tuned, tmp_path: Path) -> None:
     assert report.merged == len(read_adapter(tuned.run / "adapter"))
 
 
-def test_a_folder_that_is_there_is_refused(tuned: Tuned) -> None:
+def test_an_existing_folder_is_refused(tuned: Tuned) -> None:
     with pytest.raises(AlreadyExists, match="choose another --out"):
         merge(tuned.run, tuned.merged)
 
@@ -71,7 +71,7 @@ def test_a_base_of_another_shape_is_refused_by_name_and_leaves_nothing(
 
 
 @pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # how the hub's library sends a large file
-def test_a_base_on_the_hub_is_fetched_and_merged_onto(tuned: Tuned, tmp_path: Path, hub: Hub) -> None:
+def test_a_base_on_the_hub_is_downloaded_and_merged(tuned: Tuned, tmp_path: Path, hub: Hub) -> None:
     from huggingface_hub import HfApi
 
     api = HfApi(endpoint=hub.url, token=hub.token)

@@ -6,7 +6,7 @@ from finetune.export.hub import push
 from tests.finetune.export_home import Tuned
 
 
-def test_the_card_tells_data_recipe_and_use_and_no_folder_of_this_machine(tuned: Tuned, tmp_path: Path) -> None:
+def test_the_card_has_data_recipe_and_use_and_no_folder_of_this_machine(tuned: Tuned, tmp_path: Path) -> None:
     push(tuned.run, f"file:{tmp_path / 'there'}")
     text = (tmp_path / "there" / "README.md").read_text()
     for part in (

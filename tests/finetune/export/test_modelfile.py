@@ -1,4 +1,4 @@
-"""What Ollama is told beside the weights."""
+"""The settings of a model in Ollama."""
 
 import pytest
 
@@ -21,23 +21,23 @@ def test_everything_comes_from_the_template_of_training() -> None:
     }
 
 
-def test_a_system_prompt_that_ollama_would_cut_is_refused() -> None:
+def test_a_system_prompt_that_ollama_would_truncate_is_refused() -> None:
     assert '"""Say """ or "no""""' in Modelfile("", (), system='Say """ or "no"').to_text("./m.gguf")
     with pytest.raises(UsageError, match="would end the prompt there"):
         Modelfile("", (), system='Quote """\nlike this').to_text("./m.gguf")
 
 
-def test_a_context_that_holds_no_question_is_refused() -> None:
+def test_a_context_that_is_too_small_is_refused() -> None:
     for few in (-1, 0, 255):
         with pytest.raises(UsageError, match="--num-ctx"):
             modelfile_for(get_template("phi-2"), context_length=2048, num_ctx=few)
 
 
-def test_the_context_never_goes_beyond_the_model() -> None:
+def test_the_context_is_capped_at_the_models_own() -> None:
     assert modelfile_for(get_template("phi-2"), context_length=2048).num_ctx == 2048
 
 
-def test_text_for_people() -> None:
+def test_the_text_of_a_modelfile() -> None:
     found = Modelfile("{{ .Prompt }}", ("</s>", "\nInstruct:", 'say "no"'), num_ctx=512, system="Be brief.")
     assert found.to_text("./m.gguf") == (
         'FROM ./m.gguf\nTEMPLATE """{{ .Prompt }}"""\nPARAMETER num_ctx 512\nPARAMETER num_predict 1024\n'

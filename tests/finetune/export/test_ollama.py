@@ -1,4 +1,4 @@
-"""Tags of our own in Ollama: names, records, versions, and a real server where there is one."""
+"""Ollama: addresses, versions, and a real server where one is installed."""
 
 import http.server
 import json
@@ -29,7 +29,7 @@ from tests.finetune.export_home import Tuned
 
 
 @pytest.mark.parametrize(
-    ("told", "wanted"),
+    ("given", "wanted"),
     [
         ("myhost", "http://myhost:11434"),
         (":1234", "http://127.0.0.1:1234"),
@@ -37,14 +37,14 @@ from tests.finetune.export_home import Tuned
         ("https://x.example/", "https://x.example"),
     ],
 )
-def test_addresses_are_read_as_ollama_reads_them(told: str, wanted: str) -> None:
-    assert ollama_address(told) == wanted
+def test_addresses_are_read_as_ollama_reads_them(given: str, wanted: str) -> None:
+    assert ollama_address(given) == wanted
 
 
-@pytest.mark.parametrize("told", ["http://127.0.0.1:70000", "h:port", "http://h:0", "ftp://h", "http://[::1"])
-def test_an_address_that_cannot_be_is_told(told: str) -> None:
+@pytest.mark.parametrize("given", ["http://127.0.0.1:70000", "h:port", "http://h:0", "ftp://h", "http://[::1"])
+def test_an_invalid_address_is_refused(given: str) -> None:
     with pytest.raises(UsageError, match="give host:port"):
-        ollama_address(told)
+        ollama_address(given)
 
 
 def test_no_server_says_how_to_start_one() -> None:
@@ -78,20 +78,20 @@ def stamped(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("stamped", ["0.17.0", "0.9.6"], indirect=True)
-def test_a_version_with_the_hole_is_refused(stamped: str) -> None:
+def test_a_vulnerable_version_is_refused(stamped: str) -> None:
     with pytest.raises(OllamaTooOld, match=r"CVE-2026-7482.*0\.17\.1 or newer"):
         Ollama(stamped).check_version(lambda line: None)
 
 
 @pytest.mark.parametrize("stamped", ["0.17.1", "0.24.0", "0.33.0-rc2"], indirect=True)
-def test_a_mended_version_passes_without_a_word(stamped: str) -> None:
+def test_a_fixed_version_passes_silently(stamped: str) -> None:
     said: list[str] = []
     Ollama(stamped).check_version(said.append)
     assert said == []
 
 
 @pytest.mark.parametrize("stamped", ["0.0.0"], indirect=True)
-def test_an_unstamped_version_passes_with_a_word(stamped: str) -> None:
+def test_an_unknown_version_passes_with_a_warning(stamped: str) -> None:
     said: list[str] = []
     Ollama(stamped).check_version(said.append)
     assert len(said) == 1 and "0.17.1 or newer" in said[0]
@@ -206,7 +206,7 @@ def qwen2(tuned_models: dict[str, Tuned], monkeypatch: pytest.MonkeyPatch) -> Tu
 
 @pytest.mark.server
 @pytest.mark.parametrize("stop", [interrupt, differ])
-def test_ollama_keeps_the_tag_it_had_when_a_later_hand_over_fails(
+def test_ollama_keeps_its_model_when_a_later_export_fails(
     tuned_models: dict[str, Tuned], qwen2: Tuned, ollama: Server, monkeypatch: pytest.MonkeyPatch, stop: Any
 ) -> None:
     record = to_ollama(qwen2.run, "tiny", host=ollama.host)
@@ -229,7 +229,7 @@ def test_ollama_keeps_the_tag_it_had_when_a_later_hand_over_fails(
 
 @pytest.mark.server
 @pytest.mark.slow
-def test_ollama_has_no_tag_of_a_command_that_was_killed_in_the_gate(qwen2: Tuned, ollama: Server) -> None:
+def test_ollama_has_no_model_of_a_command_killed_in_the_parity_check(qwen2: Tuned, ollama: Server) -> None:
     code = (
         "import os, sys\nfrom finetune.export import handover\n"
         "handover.check_served = lambda *_, **__: os.kill(os.getpid(), 9)\n"
@@ -296,7 +296,7 @@ def test_ollama_compared_by_its_log_probabilities_agrees(tuned: Tuned, ollama: S
 
 
 @pytest.mark.server
-def test_ollama_is_not_asked_for_what_it_does_not_make(tuned: Tuned, ollama: Server) -> None:
+def test_an_unsupported_quantization_is_refused_before_ollama_is_used(tuned: Tuned, ollama: Server) -> None:
     with pytest.raises(UsageError, match="Q4_K_M"):
         to_ollama(tuned.run, "tiny", quantize="q5_K_M", host=ollama.host)
     assert Ollama(ollama.host).digests() == {}

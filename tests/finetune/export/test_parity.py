@@ -1,4 +1,4 @@
-"""The gate: what is exported says what was trained, and every planted fault is caught by its name."""
+"""The parity check: a faithful export passes, and every planted fault is caught by its name."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -36,7 +36,7 @@ def test_f16_is_within_the_stated_kl(tuned: Tuned, tmp_path: Path) -> None:
     assert found.mean_kl < 1e-4 and found.greedy_equal == found.answers
 
 
-def test_an_adapter_on_the_base_file_says_the_same(tuned: Tuned, tmp_path: Path) -> None:
+def test_an_adapter_on_the_base_file_passes(tuned: Tuned, tmp_path: Path) -> None:
     # the adapter file meets the original base: the reference is the merge onto that one
     from finetune.export.merge import merge
     from finetune.export.reference import compute_reference
@@ -63,7 +63,7 @@ Patch = Any
 
 
 def broken(tuned: Tuned, out: Path, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> parity.Parity:
-    """Write a file in which some keys have other values, and let it through the gate."""
+    """Write a file in which some keys have other values, and run the parity check on it."""
     from gguf import GGUFWriter
 
     for method, change in changes.items():
@@ -112,7 +112,9 @@ def test_a_swapped_pre_tokenizer_is_caught_as_tokenizer(
     assert set(found.differences) == {"tokenizer"}
 
 
-def test_text_cut_otherwise_is_caught_even_when_the_name_is_right(tuned: Tuned, tmp_path: Path) -> None:
+def test_other_token_ids_are_caught_even_when_the_name_of_the_pre_tokenizer_is_right(
+    tuned: Tuned, tmp_path: Path
+) -> None:
     path = gguf.write_gguf(tuned.merged, tmp_path / "m.gguf", template=tuned.template)
 
     class Renumbered:
@@ -145,7 +147,7 @@ def test_another_share_of_rotary_dimensions_is_caught_as_rope(
     assert found.positions == 0  # llama.cpp would have ended this process on it
 
 
-def test_one_spoilt_matrix_is_caught_as_weights(tuned: Tuned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_changed_matrix_is_caught_as_weights(tuned: Tuned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     matrices = iter(range(10_000))
     original = gguf.encode
 
@@ -165,7 +167,7 @@ def test_the_base_instead_of_the_tuned_model_is_caught(tuned: Tuned, tmp_path: P
     assert {"weights"} <= set(found.differences) <= {"weights", "stop"}
 
 
-def test_a_server_that_tells_only_text_is_compared_as_well(tuned: Tuned, tmp_path: Path) -> None:
+def test_a_server_that_returns_only_text_is_compared(tuned: Tuned, tmp_path: Path) -> None:
     path = gguf.write_gguf(tuned.merged, tmp_path / "m.gguf", template=tuned.template, kind="F16")
     ends = tuned.reference.tokenizer.convert_tokens_to_ids(tuned.template.end_token)
     with Engine(path, context=512) as engine:
@@ -185,7 +187,7 @@ def test_a_server_that_tells_only_text_is_compared_as_well(tuned: Tuned, tmp_pat
 # -- figures
 
 
-def test_divergence_of_a_spread_from_itself_is_nothing() -> None:
+def test_the_divergence_of_log_probs_from_themselves_is_zero() -> None:
     logs = np.log(np.array([0.5, 0.25, 0.25], np.float32))
     assert parity.divergence(logs, NextTokenLogProbs(np.array([0, 1, 2]), logs.astype(np.float64))) == 0.0
 
@@ -196,7 +198,7 @@ def test_divergence_is_the_formula() -> None:
     assert parity.divergence(wanted, has) == pytest.approx(0.5 * np.log(0.5 / 0.9) + 0.5 * np.log(0.5 / 0.1), rel=1e-6)
 
 
-def test_tokens_beyond_the_spread_are_one_remainder() -> None:
+def test_tokens_without_log_probs_count_as_one() -> None:
     wanted = np.log(np.array([0.6, 0.2, 0.2], np.float32))
     has = NextTokenLogProbs(np.array([0]), np.log(np.array([0.5])))
     assert parity.divergence(wanted, has) == pytest.approx(0.6 * np.log(0.6 / 0.5) + 0.4 * np.log(0.4 / 0.5), rel=1e-5)

@@ -30,7 +30,7 @@ def test_bf16_rounds_as_torch_does() -> None:
     assert np.array_equal(to_float(np.array([0x3F80], np.uint16), "BF16"), [1.0])
 
 
-def test_a_weight_beyond_f16_is_refused_with_the_way_out() -> None:
+def test_a_weight_outside_the_range_of_f16_is_refused_with_other_types() -> None:
     with pytest.raises(UnsupportedModel, match="BF16 or F32"):
         from_float(np.array([70000.0], np.float32), "F16")
 
@@ -69,7 +69,7 @@ def test_weights_in_another_type_are_refused_by_name(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [0, 5, 60, -1])
-def test_a_file_that_is_cut_short_is_named(tmp_path: Path, size: int) -> None:
+def test_a_truncated_file_is_named(tmp_path: Path, size: int) -> None:
     path = tmp_path / "model.safetensors"
     save_file({"a": torch.zeros(8, 8), "b": torch.zeros(4)}, path)
     data = path.read_bytes()
@@ -78,9 +78,7 @@ def test_a_file_that_is_cut_short_is_named(tmp_path: Path, size: int) -> None:
         list_tensors(tmp_path)
 
 
-def test_a_disk_without_room_is_told_before_anything_is_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_is_reported_before_anything_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: whole._replace(free=999_999_999))
     check_space(tmp_path / "new" / "m.gguf", 999_999_999)

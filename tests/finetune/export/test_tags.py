@@ -17,7 +17,7 @@ def test_tags_are_written_in_full(given: str, full: str) -> None:
 
 
 @pytest.mark.parametrize("given", ["", "a b", "../x:1", "a:b:c", "-x"])
-def test_a_name_that_ollama_would_refuse_is_refused_before(given: str) -> None:
+def test_a_name_that_ollama_would_reject_is_refused(given: str) -> None:
     with pytest.raises(UsageError, match="at most one ':'"):
         full_tag(given)
 

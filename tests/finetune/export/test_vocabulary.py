@@ -9,7 +9,7 @@ from finetune.errors import UnsupportedModel
 from finetune.export.vocabulary import pre_tokenizer, read_vocabulary
 
 
-def test_an_unknown_way_to_cut_text_is_refused(tmp_path: Path) -> None:
+def test_an_unknown_pre_tokenizer_is_refused(tmp_path: Path) -> None:
     other = {"pre_tokenizer": {"type": "Split", "pattern": {"Regex": r"\d{3}"}, "behavior": "Isolated"}}
     with pytest.raises(UnsupportedModel, match="neither as Qwen2 nor as GPT-2"):
         pre_tokenizer(other, tmp_path / "tokenizer.json")

@@ -1,4 +1,4 @@
-"""One process trains in a run's folder, with the settings it was started with, and a start that came to nothing costs no name."""
+"""One process trains in a run folder, with the settings that the run was started with."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ def begun(home: Path, **values: object) -> Path:
     return folder
 
 
-def test_a_start_that_came_to_nothing_leaves_no_folder(home: Path) -> None:
+def test_a_run_that_failed_before_training_leaves_no_folder(home: Path) -> None:
     for wrong in (UsageError("no such model"), KeyboardInterrupt()):
         with pytest.raises(type(wrong)), claim(settings(), resume=False) as folder:
             raise wrong
@@ -33,7 +33,7 @@ def test_a_start_that_came_to_nothing_leaves_no_folder(home: Path) -> None:
     assert not (folder / LOCK).exists()
 
 
-def test_what_someone_else_put_into_the_folder_stays(home: Path) -> None:
+def test_files_of_others_in_the_folder_stay(home: Path) -> None:
     (home / "runs" / "one").mkdir(parents=True)
     (home / "runs" / "one" / "notes.txt").write_text("mine")
     with pytest.raises(UsageError), claim(settings(), resume=False):

@@ -1,4 +1,4 @@
-"""A run without a manifest is unfinished and no stage takes it; a finished one is never overwritten."""
+"""A run without a manifest is unfinished and refused as an input; a finished one is never overwritten."""
 
 from pathlib import Path
 
@@ -35,7 +35,7 @@ def test_an_unfinished_run_is_refused_as_an_input(home: Path) -> None:
         read_manifest("one")
 
 
-def test_a_run_that_is_not_there_names_those_that_are(home: Path) -> None:
+def test_a_missing_run_is_reported_with_the_existing_ones(home: Path) -> None:
     open_run("other", resume=False)
     with pytest.raises(NoSuchRun, match="the runs are other"):
         find_run("one")

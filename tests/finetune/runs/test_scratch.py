@@ -1,4 +1,4 @@
-"""Folders for the time of a command are gone after it, those of killed commands at the next one."""
+"""Temporary folders are removed after their command; those of killed commands by the next one."""
 
 import os
 import socket
