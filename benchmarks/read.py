@@ -1,4 +1,4 @@
-"""Pages read per CPU second, ours with metadata, headings and margins beside pypdf's bare text, on the same files."""
+"""Pages read per CPU second, ours with metadata, headings and running lines beside pypdf's bare text, on the same files."""
 
 from __future__ import annotations
 

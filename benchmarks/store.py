@@ -283,12 +283,12 @@ def _print_table(rows: list[dict[str, object]]) -> None:
     }
     table = [["", *(str(row["store"]) for row in rows)]]
     table += [[name, *("-" if row[key] is None else str(row[key]) for row in rows)] for key, name in names.items()]
-    for leg in ("vector", "text", "both", "both_one_document"):
-        cells = [row["search_ms"][leg] for row in rows]  # type: ignore[index]
-        table.append([f"{leg.replace('_', ' ')}, p50 / p95 ms", *(f"{c['p50']} / {c['p95']}" for c in cells)])
+    for search in ("vector", "text", "both", "both_one_document"):
+        cells = [row["search_ms"][search] for row in rows]  # type: ignore[index]
+        table.append([f"{search.replace('_', ' ')}, p50 / p95 ms", *(f"{c['p50']} / {c['p95']}" for c in cells)])
     for line in table:
         print(f"{line[0]:<34}" + "".join(f"{cell:>22}" for cell in line[1:]))
-    print(f"limit 100 a leg, {QUESTIONS} questions, {os.cpu_count()} cores")
+    print(f"limit 100 a search, {QUESTIONS} questions, {os.cpu_count()} cores")
 
 
 if __name__ == "__main__":

@@ -33,7 +33,9 @@ def test_a_model_of_the_hub_without_network_is_reported_at_once(no_hub: str, cap
     assert "Retrying" not in capfd.readouterr().err
 
 
-def test_a_data_set_of_the_hub_without_network_is_reported_at_once(no_hub: str, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_data_set_of_the_hub_without_network_is_reported_at_once(
+    no_hub: str, capfd: pytest.CaptureFixture[str]
+) -> None:
     began = time.perf_counter()
     with pytest.raises(SourceUnavailable, match=f"{no_hub} does not answer, and it is not in the cache"):
         load_data("nobody/nothing")

@@ -78,7 +78,7 @@ def test_a_home_folder_of_nobody_is_refused(tmp_path: Path) -> None:
         load_config(environ={"QUIRE_HOME": "~nobody-of-that-name"}, folder=tmp_path)
 
 
-def test_a_value_that_cannot_be_is_told_with_the_place_it_was_set_in(tmp_path):
+def test_an_invalid_value_is_named_with_the_place_it_was_set_in(tmp_path):
     from assistant.config import load_config as load_assistant_config
     from quire import UsageError as AssistantUsageError
 

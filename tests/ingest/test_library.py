@@ -15,7 +15,7 @@ from tests.documents import write_pdf
 from tests.ingest.libraries import opened, scanned
 
 
-def test_remove_takes_the_passages_the_record_and_the_copy(config: IngestConfig, folder: Path) -> None:
+def test_remove_deletes_the_chunks_the_record_and_the_pdf(config: IngestConfig, folder: Path) -> None:
     ingest([str(folder)], config)
     store = opened(config)
     document = find_document(store, "bridges.pdf")

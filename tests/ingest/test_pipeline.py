@@ -23,7 +23,7 @@ from tests.ingest.libraries import opened, scanned
 ROOT = Path(__file__).parent.parent.parent
 
 
-def test_every_file_given_stands_in_exactly_one_list(config: IngestConfig, folder: Path) -> None:
+def test_every_file_is_in_exactly_one_list(config: IngestConfig, folder: Path) -> None:
     (folder / "broken.pdf").write_bytes(b"%PDF-1.4 and then nothing of use")
     (folder / "empty.pdf").write_bytes(b"")
     report = ingest([str(folder), str(folder / "gone.pdf")], config)
@@ -52,9 +52,9 @@ def test_changed_bytes_replace_the_document_and_its_copy(config: IngestConfig, f
     new = find_document(store, "whales.pdf")
     assert (new.id, new.pages) == (old.id, 1)
     assert [c.text for c, _ in store.scan(new.id)] == ["Narwhals have a single long tusk."]
-    copies = PdfStore(config.home)
-    assert copies.path(old.sha256) is None
-    assert copies.path(new.sha256) is not None
+    pdfs = PdfStore(config.home)
+    assert pdfs.path(old.sha256) is None
+    assert pdfs.path(new.sha256) is not None
 
 
 def test_new_bytes_that_cannot_be_read_leave_the_old_version(config: IngestConfig, folder: Path) -> None:
@@ -129,7 +129,7 @@ def test_cancel_stops_and_a_second_run_goes_on(config: IngestConfig, folder: Pat
     assert list((config.home / "files").glob("incoming-*")) == []
 
 
-def test_kill_9_loses_no_stored_document_and_doubles_none(config: IngestConfig, tmp_path: Path) -> None:
+def test_kill_9_neither_loses_nor_duplicates_a_document(config: IngestConfig, tmp_path: Path) -> None:
     pages = [f"Fact number {i}: the value of item {i} is {i * 37}. " * 12 for i in range(12)]
     for name in "abc":
         write_pdf(tmp_path / "many" / f"{name}.pdf", [f"{name} {page}" for page in pages])
@@ -173,7 +173,7 @@ def test_a_document_in_another_language_is_ingested_with_a_warning(config: Inges
 
 
 @pytest.mark.parametrize(("size", "told"), [(1000, False), (3000, True)])
-def test_passages_longer_than_the_model_reads_are_said_to_be(
+def test_chunks_longer_than_the_model_reads_give_a_notice(
     config: IngestConfig, folder: Path, size: int, told: bool
 ) -> None:
     settings = dataclasses.replace(config, chunk_size=size, chunk_overlap=100)

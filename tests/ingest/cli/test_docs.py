@@ -14,14 +14,14 @@ from tests.ingest.cli.conftest import Quire
         (["docs", "show", "whales.pdf", "--page", "0", "--json"], 1, "has no page 0"),
     ],
 )
-def test_what_cannot_be_done_is_told_with_the_way_out(filled: Quire, words: list[str], code: int, said: str) -> None:
+def test_an_impossible_request_is_an_error_with_a_hint(filled: Quire, words: list[str], code: int, said: str) -> None:
     done = filled(*words)
     assert (done.returncode, done.stdout) == (code, "")
     assert said in done.stderr
 
 
 @pytest.mark.parametrize("words", [["--json"], ["--json", "list"], ["list", "--json"]])
-def test_documents_are_listed_as_json_wherever_the_flag_stands(filled: Quire, words: list[str]) -> None:
+def test_json_may_be_given_before_or_after_the_action(filled: Quire, words: list[str]) -> None:
     done = filled("docs", "--library", "default", *words)
     assert len(json.loads(done.stdout)["documents"]) == 2
 
@@ -50,14 +50,14 @@ def test_an_unknown_document_is_named_with_the_command_that_lists_them(filled: Q
     assert "quire docs list" in done.stderr
 
 
-def test_nothing_is_removed_unasked(filled: Quire) -> None:
+def test_nothing_is_removed_without_consent(filled: Quire) -> None:
     done = filled("docs", "remove", "whales.pdf")
     assert done.returncode == 2
     assert "add --yes" in done.stderr
     assert "whales.pdf" in filled("docs", "list").stdout
 
 
-def test_a_copy_says_where_it_stands_and_is_never_made_onto_itself(filled: Quire) -> None:
+def test_a_copy_shows_progress_and_is_never_made_onto_itself(filled: Quire) -> None:
     done = filled("docs", "copy", "--to", "sqlite", "--to-library", "other")
     assert done.stdout == "copied 4 passages to library 'other' in sqlite\n"
     assert done.stderr.splitlines()[0].startswith("[1/2] copying bridges.pdf")

@@ -12,7 +12,7 @@ from tests.ingest.cli.conftest import ROOT, Quire
 from tests.rights import bound
 
 
-def test_a_home_that_may_only_be_read_is_listed_asked_and_talked_with(filled: Quire, tmp_path: Path) -> None:
+def test_a_read_only_home_can_be_listed_and_asked(filled: Quire, tmp_path: Path) -> None:
     home = tmp_path / "home"
     shutil.copytree(filled.environ["QUIRE_HOME"], home)
     shutil.rmtree(home / "models")  # the embedding graph can be neither found nor kept there
@@ -43,7 +43,7 @@ def test_a_name_that_no_library_can_have_is_wrong_usage(quire: Quire, words: lis
     assert "1 to 200 characters" in done.stderr
 
 
-def test_a_library_that_is_not_there_is_an_error_with_the_way_to_make_it(quire: Quire) -> None:
+def test_a_missing_library_is_an_error_with_the_command_that_creates_it(quire: Quire) -> None:
     done = quire("docs", "list", "--library", "nowhere")
     assert done.returncode == 1
     assert "nowhere" in done.stderr

@@ -62,7 +62,7 @@ def test_flipped_bytes_cost_at_most_their_file(quire: Quire, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_ctrl_c_and_a_polite_kill_stop_in_a_second_and_the_next_run_goes_on(
+def test_ctrl_c_and_sigterm_stop_in_a_second_and_the_next_run_continues(
     quire: Quire, tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
     page = "The value of item {0} is {1} and nobody disputes it, whatever the weather is like. " * 20

@@ -7,7 +7,7 @@ from tests.documents import write_facts
 from tests.ingest.cli.conftest import Quire
 
 
-def test_libraries_are_listed_and_removed_with_their_copies(quire: Quire, tmp_path: Path) -> None:
+def test_libraries_are_listed_and_removed_with_their_pdfs(quire: Quire, tmp_path: Path) -> None:
     for library in ("one", "two"):
         write_facts(tmp_path / library)
         quire("ingest", str(tmp_path / library), "--library", library)
@@ -18,7 +18,7 @@ def test_libraries_are_listed_and_removed_with_their_copies(quire: Quire, tmp_pa
     assert quire("libraries", "remove", "one", "--yes").returncode == 1
 
 
-def test_tenants_are_asked_of_weaviate_only(filled: Quire) -> None:
+def test_only_weaviate_has_tenants(filled: Quire) -> None:
     assert filled("libraries", "tenants", "default").returncode == 2
     assert filled("libraries", "deactivate", "default", "--tenant", "sales").returncode == 2
     assert filled("libraries", "tenants").returncode == 2

@@ -54,7 +54,7 @@ def test_a_text_is_embedded_by_its_first_256_tokens(exact: MiniLM) -> None:
     assert np.abs(shorter - fits).max() > 1e-6
 
 
-def test_second_load_takes_the_cached_graph_and_leaves_no_scraps(config: IngestConfig, exact: MiniLM) -> None:
+def test_second_load_uses_the_cached_graph_and_leaves_no_temporary_files(config: IngestConfig, exact: MiniLM) -> None:
     models = config.home / "models"
     before = {path.name: path.stat().st_mtime_ns for path in models.iterdir()}
     MiniLM(find_weights(config), models, precision="fp32")

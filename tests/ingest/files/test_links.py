@@ -193,7 +193,7 @@ def test_the_next_address_of_a_name_is_tried_when_the_first_does_not_answer(
         assert fetch_link(url, tmp_path, resolver=names).read_bytes() == PDF
 
 
-def test_a_header_that_stands_a_little_into_the_file_is_accepted(tmp_path: Path) -> None:
+def test_a_pdf_header_within_the_first_kilobyte_is_accepted(tmp_path: Path) -> None:
     with Server({"/a": reply(b"junk\n" * 100 + PDF), "/b": reply(b"x" * 1024 + PDF)}) as server:
         assert fetch_link(server.url("/a"), tmp_path, allow_private=True).read_bytes() == b"junk\n" * 100 + PDF
         with pytest.raises(LinkRefused, match="is not a PDF but application/pdf"):

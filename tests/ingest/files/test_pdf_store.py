@@ -10,60 +10,60 @@ from ingest.errors import IngestError, UnreadablePDF
 from ingest.files.pdf_store import PdfStore
 
 
-def kept(copies: PdfStore, tmp_path: Path, data: bytes, *, library: str = "l", document: str = "d") -> str:
+def kept(pdfs: PdfStore, tmp_path: Path, data: bytes, *, library: str = "l", document: str = "d") -> str:
     source = tmp_path / "source.pdf"
     source.write_bytes(data)
-    temporary, sha256, size = copies.take(source)
+    temporary, sha256, size = pdfs.take(source)
     assert size == len(data)
-    copies.keep(temporary, sha256, library=library, document_id=document)
+    pdfs.keep(temporary, sha256, library=library, document_id=document)
     return sha256
 
 
 def test_a_copy_is_found_by_its_hash_and_readable_by_its_owner_only(tmp_path: Path) -> None:
-    copies = PdfStore(tmp_path)
-    sha256 = kept(copies, tmp_path, b"one")
+    pdfs = PdfStore(tmp_path)
+    sha256 = kept(pdfs, tmp_path, b"one")
     assert sha256 == hashlib.sha256(b"one").hexdigest()
-    path = copies.path(sha256)
+    path = pdfs.path(sha256)
     assert path is not None
     assert path.read_bytes() == b"one"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert list(copies.folder.glob("incoming-*")) == []
+    assert list(pdfs.folder.glob("incoming-*")) == []
 
 
 def test_a_copy_stays_as_long_as_one_document_uses_it(tmp_path: Path) -> None:
-    copies = PdfStore(tmp_path)
-    sha256 = kept(copies, tmp_path, b"one", document="first")
-    kept(copies, tmp_path, b"one", document="second")
-    copies.release(library="l", document_id="first")
-    assert copies.path(sha256) is not None
-    copies.release(library="l", document_id="second")
-    assert copies.path(sha256) is None
+    pdfs = PdfStore(tmp_path)
+    sha256 = kept(pdfs, tmp_path, b"one", document="first")
+    kept(pdfs, tmp_path, b"one", document="second")
+    pdfs.release(library="l", document_id="first")
+    assert pdfs.path(sha256) is not None
+    pdfs.release(library="l", document_id="second")
+    assert pdfs.path(sha256) is None
 
 
 def test_removing_a_library_takes_its_copies_and_no_others(tmp_path: Path) -> None:
-    copies = PdfStore(tmp_path)
-    mine, both = kept(copies, tmp_path, b"mine", document="a"), kept(copies, tmp_path, b"both", document="b")
-    kept(copies, tmp_path, b"both", library="other", document="b")
-    copies.release_library("l")
-    assert copies.path(mine) is None
-    assert copies.path(both) is not None
+    pdfs = PdfStore(tmp_path)
+    mine, both = kept(pdfs, tmp_path, b"mine", document="a"), kept(pdfs, tmp_path, b"both", document="b")
+    kept(pdfs, tmp_path, b"both", library="other", document="b")
+    pdfs.release_library("l")
+    assert pdfs.path(mine) is None
+    assert pdfs.path(both) is not None
 
 
 def test_a_replaced_version_goes_and_the_new_one_stays(tmp_path: Path) -> None:
-    copies = PdfStore(tmp_path)
-    old, new = kept(copies, tmp_path, b"old"), kept(copies, tmp_path, b"new")
-    copies.release(library="l", document_id="d", keep_sha256=new)
-    assert copies.path(old) is None
-    assert copies.path(new) is not None
+    pdfs = PdfStore(tmp_path)
+    old, new = kept(pdfs, tmp_path, b"old"), kept(pdfs, tmp_path, b"new")
+    pdfs.release(library="l", document_id="d", keep_sha256=new)
+    assert pdfs.path(old) is None
+    assert pdfs.path(new) is not None
 
 
 def test_only_old_leftovers_are_swept(tmp_path: Path) -> None:
-    copies = PdfStore(tmp_path)
+    pdfs = PdfStore(tmp_path)
     for name, age in (("incoming-old.pdf", 100_000), ("incoming-new.pdf", 0)):
-        (copies.folder / name).write_bytes(b"x")
-        os.utime(copies.folder / name, (time.time() - age,) * 2)
-    copies.sweep()
-    assert [p.name for p in copies.folder.glob("incoming-*")] == ["incoming-new.pdf"]
+        (pdfs.folder / name).write_bytes(b"x")
+        os.utime(pdfs.folder / name, (time.time() - age,) * 2)
+    pdfs.sweep()
+    assert [p.name for p in pdfs.folder.glob("incoming-*")] == ["incoming-new.pdf"]
 
 
 @pytest.mark.parametrize("sha256", ["../../etc/passwd", "", "A" * 64, "a" * 63])

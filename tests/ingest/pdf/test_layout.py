@@ -8,7 +8,7 @@ def marked(*texts: str) -> list[list[str]]:
     return [[text[a:b] for a, b in ranges] for text, ranges in zip(texts, running_lines(texts), strict=True)]
 
 
-def test_lines_that_repeat_at_top_or_bottom_are_margins_digits_aside() -> None:
+def test_lines_that_repeat_at_top_or_bottom_are_running_lines_digits_aside() -> None:
     words = ["apples", "pears", "plums", "figs"]
     pages = [f"ACME 10-K\n{w} are sold\nmany {w} indeed\n{n}" for n, w in enumerate(words, 7)]
     assert marked(*pages) == [["ACME 10-K", str(n)] for n in (7, 8, 9, 10)]
@@ -24,7 +24,7 @@ def test_roman_page_numbers_are_one_line_that_repeats() -> None:
     assert marked(*pages) == [["i"], ["ii"], ["iii"]]
 
 
-def test_a_repeated_line_in_the_middle_is_no_margin() -> None:
+def test_a_repeated_line_in_the_middle_is_not_a_running_line() -> None:
     pages = [f"top {w}\nT {w}\nU {w}\nV {w}\nshared\nW {w}\nX {w}\nY {w}\nZ {w}" for w in ("aa", "bb", "cc", "dd")]
     assert marked(*pages) == [[], [], [], []]
 

@@ -57,7 +57,7 @@ def test_values_of_form_fields_are_read(folder: Path) -> None:
     assert len(page_rectangles(path, 1, start, start + 12)) == 1
 
 
-def test_scanned_and_blank_pages_are_told_apart(folder: Path) -> None:
+def test_scanned_and_blank_pages_are_distinguished(folder: Path) -> None:
     made = pdfs.document("Words.")
     pdfs.picture_page(made, folder / "picture")
     made.add_page()
@@ -65,7 +65,7 @@ def test_scanned_and_blank_pages_are_told_apart(folder: Path) -> None:
     assert [page.kind for page in source.pages] == ["text", "scanned", "blank"]
 
 
-def test_a_document_of_pictures_alone_is_refused_with_the_remedy(folder: Path) -> None:
+def test_a_document_of_images_is_refused_with_a_hint(folder: Path) -> None:
     made = pdfs.document()
     pdfs.picture_page(made, folder / "scan")
     path = pdfs.saved(made, folder / "scan.pdf")
@@ -135,7 +135,7 @@ def test_400_flipped_bytes_give_pages_or_a_clear_error(report: Path, folder: Pat
         assert path.name in exc.message and exc.hint
 
 
-def test_where_pdfium_refuses_pypdf_is_asked(folder: Path) -> None:
+def test_pypdf_reads_what_pdfium_refuses(folder: Path) -> None:
     # The trailer does not say where the catalogue is: PDFium gives up, pypdf searches for it.
     path = pdfs.saved(pdfs.document("Words that both could read."), folder / "rootless.pdf")
     data = path.read_bytes()

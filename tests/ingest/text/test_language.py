@@ -39,5 +39,5 @@ from ingest.text.language import mostly_english
         ("", True),
     ],
 )
-def test_only_other_languages_are_told_from_english(text: str, english: bool) -> None:
+def test_only_other_languages_are_not_taken_for_english(text: str, english: bool) -> None:
     assert mostly_english(text) is english
