@@ -1,8 +1,7 @@
-"""The examples of docs/python.md, run as they are written, in their order."""
+"""The examples of docs/python.md run as they are written; the one of training is in tests/finetune."""
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
@@ -21,7 +20,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_every_example_is_run_by_a_test_below() -> None:
+def test_every_example_is_run_by_a_test() -> None:
     assert len(EXAMPLES) == 3
 
 
@@ -39,20 +38,3 @@ def test_the_examples_of_searching_and_asking_find_the_fact(
     found = capsys.readouterr().out
     assert "180 kilograms" in found
     assert "whales.pdf" in found
-
-
-def test_the_example_of_training_ends_in_a_gguf_file_that_passed_its_check(
-    folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    from finetune.demo.tiny import make_tiny
-
-    tiny = make_tiny(folder / "tiny", "qwen2")
-    question = [{"role": "user", "content": "What does the cow say?"}]
-    good, bad = ([{"role": "assistant", "content": text}] for text in ("The cow says moo.", "I do not know."))
-    rows = json.dumps({"messages": question + good}) + "\n"
-    pairs = json.dumps({"prompt": question, "chosen": good, "rejected": bad}) + "\n"
-    (folder / "rows.jsonl").write_text(rows * 8, encoding="utf-8")
-    (folder / "pairs.jsonl").write_text(pairs * 8, encoding="utf-8")
-    exec(EXAMPLES[2].replace("Qwen/Qwen2.5-0.5B-Instruct", str(tiny)), {})
-    assert (folder / "my-model.gguf").is_file()
-    assert "my-model.gguf" in capsys.readouterr().out
