@@ -92,13 +92,13 @@ def measure(config: IngestConfig, passages: int, folder: Path | None) -> dict[st
     started = time.perf_counter()
     _both(store, *questions[0])
     first = time.perf_counter() - started
-    legs: dict[str, Callable[[str, NDArray[np.float32]], object]] = {
+    searches: dict[str, Callable[[str, NDArray[np.float32]], object]] = {
         "vector": lambda _, vector: store.search_vector(vector, limit=100),
         "text": lambda text, _: store.search_text(text, limit=100),
         "both": lambda text, vector: _both(store, text, vector),
         "both_one_document": lambda text, vector: _both(store, text, vector, [some]),
     }
-    times = {name: _times(leg, questions) for name, leg in legs.items()}
+    times = {name: _times(search, questions) for name, search in searches.items()}
     size = next((s.bytes for s in libraries(config) if s.name == config.library), 0)
     store.close()
     started = time.perf_counter()
@@ -128,7 +128,7 @@ def _remove_one(config: IngestConfig, document_id: str) -> float:
 
 
 def process_to_first_hit(config: IngestConfig) -> float:
-    """Return the milliseconds from the start of a new Python to its first hit of both legs (best of three)."""
+    """Return the milliseconds from the start of a new Python to its first hit of both searches (best of three)."""
     program = (
         "import sys, numpy as np; from pathlib import Path; from ingest.config import IngestConfig; "
         "from ingest.store.opening import open_store; "
@@ -206,12 +206,12 @@ def _both(store: Store, text: str, vector: NDArray[np.float32], only: list[str] 
 
 
 def _times(
-    leg: Callable[[str, NDArray[np.float32]], object], questions: list[tuple[str, NDArray[np.float32]]]
+    search: Callable[[str, NDArray[np.float32]], object], questions: list[tuple[str, NDArray[np.float32]]]
 ) -> dict[str, float]:
     taken = []
     for question in questions:
         started = time.perf_counter()
-        leg(*question)
+        search(*question)
         taken.append((time.perf_counter() - started) * 1000)
     return {"p50": round(float(np.percentile(taken, 50)), 2), "p95": round(float(np.percentile(taken, 95)), 2)}
 
@@ -276,7 +276,7 @@ def _print_table(rows: list[dict[str, object]]) -> None:
         "write_seconds": "written, s",
         "text_index_seconds": "text index made, s",
         "open_ms": "opened, ms",
-        "first_search_ms": "first search of both legs, ms",
+        "first_search_ms": "first search of both searches, ms",
         "process_to_first_hit_ms": "process start to first hit, ms",
         "megabytes": "on disk, MB",
         "remove_document_ms": "a document of 1000 removed, ms",

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from assistant.cli.flags import add_model_flags, as_utf8, read_configs
+from assistant.cli.flags import add_model_flags, read_configs
 from assistant.cli.opening import open_agent
 from assistant.cli.terminal import clean, print_notes
 from ingest import add_library_flags
-from quire import UsageError, add_json_flag, command_parser, pluralize, print_json
+from quire import UsageError, add_json_flag, command_parser, encodable, pluralize, print_json
 
 if TYPE_CHECKING:
     from assistant.conversations.history import History
@@ -87,7 +87,7 @@ def _lines() -> Iterator[str]:
         sys.stdin.reconfigure(errors="replace")  # a line that is not UTF-8 does not end the conversation
     while True:
         try:
-            yield as_utf8(input("> " if sys.stdin.isatty() else ""))
+            yield encodable(input("> " if sys.stdin.isatty() else ""))
         except EOFError:
             return
         except KeyboardInterrupt:

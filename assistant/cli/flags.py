@@ -7,12 +7,12 @@ import argparse
 from assistant.config import CONTROLS, AssistantConfig, load_config
 from ingest import IngestConfig, add_library_flags, library_flags
 from ingest import load_config as load_ingest_config
-from quire import UsageError, add_json_flag
+from quire import UsageError, add_json_flag, encodable
 
 
 def add_question_flags(parser: argparse.ArgumentParser) -> None:
     """Add the question, the documents and the library it is asked of, and --json."""
-    parser.add_argument("question", metavar="Q", type=as_utf8, help="the question, in quotes")
+    parser.add_argument("question", metavar="Q", type=encodable, help="the question, in quotes")
     parser.add_argument(
         "--document",
         action="append",
@@ -61,8 +61,3 @@ def check_question(args: argparse.Namespace, command: str) -> None:
     """Raise UsageError for an empty question."""
     if not args.question.strip():
         raise UsageError("the question is empty", f'write it in quotes: quire {command} "What is …?"')
-
-
-def as_utf8(text: str) -> str:
-    """Return text that any stream can encode: bytes that are not UTF-8 become question marks."""
-    return text.encode("utf-8", "replace").decode("utf-8")

@@ -11,6 +11,8 @@ from functools import cache
 from pathlib import PurePath
 from typing import Any
 
+from quire import encodable
+
 MAX_TERM_BYTES = 40  # longer runs of letters are rules, keys and noise of broken encodings
 MAX_QUERY_TERMS = 64  # where the query is a whole page, its first different terms
 
@@ -29,7 +31,7 @@ _NUMBER = re.compile(r"\d[\d,.]*\d|\d")
 
 def terms(text: str) -> list[str]:
     """Return the stemmed, lower-case terms of a text in order, without those longer than MAX_TERM_BYTES."""
-    found: list[str] = _analyzer().analyze(_encodable(text))
+    found: list[str] = _analyzer().analyze(encodable(text))
     return found
 
 
@@ -55,11 +57,6 @@ def name_words(name: str) -> str:
     stem = re.sub(r"\.pdf$", "", last, flags=re.IGNORECASE)
     spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", re.sub(r"[_\-+.\s]+|%20", " ", stem))  # annualReport -> annual Report
     return " ".join(spaced.split())
-
-
-def _encodable(text: str) -> str:
-    """Return the text without lone surrogates, which no index can encode."""
-    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 @cache
