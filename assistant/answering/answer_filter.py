@@ -1,4 +1,4 @@
-"""Filters an answer while it streams: removes invented citation numbers, thoughts, links, images and HTML."""
+"""Filters a streamed answer: removes invented citation numbers, thoughts, links, images and HTML."""
 
 from __future__ import annotations
 
