@@ -7,8 +7,8 @@ from .answering.answer import Found as Found
 from .answering.answer import Notice as Notice
 from .answering.answer import Token as Token
 from .answering.answer import Usage as Usage
-from .answering.citations import Citation as Citation
 from .answering.citations import Span as Span
+from .answering.quotes import Citation as Citation
 
 # what is installed and what is missing
 from .cli.doctor import Finding as Finding

@@ -14,11 +14,11 @@ from assistant.answering import followup
 from assistant.answering.answer import Answer, Done, Event, Found, Notice, Token, Usage
 from assistant.answering.answer_filter import AnswerFilter
 from assistant.answering.budget import Packed, answer_room, pack
-from assistant.answering.citations import Citation, cite
+from assistant.answering.citations import cite
 from assistant.answering.evidence import find_evidence
 from assistant.answering.generation import Reply, Written, write_answer
 from assistant.answering.prompt import REFUSAL, is_refusal
-from assistant.answering.quotes import EXCERPTS, Quote, format_quote, select_quotes
+from assistant.answering.quotes import EXCERPTS, format_quote, select_quotes
 from assistant.answering.toolbox import EvidenceBudget, make_tools
 from assistant.config import AssistantConfig, Sampling
 from assistant.errors import AssistantError, ModelError
@@ -287,21 +287,8 @@ def _write_quotes(question: str, passages: Sequence[Passage]) -> Generator[Token
     return Written(
         text="".join(pieces).strip(),
         passages=tuple(passages),
-        citations=tuple(map(_citation, quotes)),
+        citations=tuple(quotes),
         first_token_at=first_token_at,
-    )
-
-
-def _citation(quote: Quote) -> Citation:
-    return Citation(
-        number=quote.number,
-        document=quote.document,
-        document_id=quote.document_id,
-        page=quote.page,
-        page_label=quote.page_label,
-        start=quote.start,
-        end=quote.end,
-        quote=quote.text,
     )
 
 

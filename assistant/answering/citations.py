@@ -7,38 +7,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from assistant.answering.answer_filter import CITATION_MARK, cited_numbers
-from assistant.answering.quotes import best_sentence, share, terms_and_numbers
+from assistant.answering.quotes import Citation, best_sentence, cite_range, share, terms_and_numbers
 from assistant.retrieval.search import Passage
 from ingest import content_terms, numbers, split_sentences
 
 MIN_SUPPORT = 0.35  # share of a sentence's words that a passage must contain; chosen on hand-made true and false claims
-
-
-@dataclass(frozen=True)
-class Citation:
-    """One cited number and its source; `quote` is the page's text from `start` to `end`, verbatim."""
-
-    number: int
-    document: str
-    document_id: str
-    page: int
-    page_label: str
-    start: int
-    end: int
-    quote: str
-
-    def as_dict(self) -> dict[str, object]:
-        """Return the object that `quire ask --json` prints."""
-        return {
-            "number": self.number,
-            "document": self.document,
-            "page": self.page,
-            "page_label": self.page_label,
-            "quote": self.quote,
-            "document_id": self.document_id,
-            "start": self.start,
-            "end": self.end,
-        }
 
 
 @dataclass(frozen=True)
@@ -110,13 +83,4 @@ def _citation(number: int, passage: Passage, claims: Sequence[str]) -> Citation:
         default=None,
     )
     start, end = (best[0].start, best[0].end) if best is not None else (0, len(passage.text))
-    return Citation(
-        number=number,
-        document=passage.document,
-        document_id=passage.document_id,
-        page=passage.page,
-        page_label=passage.page_label,
-        start=passage.start + start,
-        end=passage.start + end,
-        quote=passage.text[start:end],
-    )
+    return cite_range(number, passage, start, end)

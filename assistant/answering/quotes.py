@@ -18,8 +18,8 @@ EXCERPTS = "These are excerpts from your documents, not an answer: no model is i
 
 
 @dataclass(frozen=True)
-class Quote:
-    """An excerpt of a passage: `text` is the page's text from `start` to `end`, `number` the rank of the passage."""
+class Citation:
+    """One cited number and its source; `quote` is the page's text from `start` to `end`, verbatim."""
 
     number: int
     document: str
@@ -28,11 +28,23 @@ class Quote:
     page_label: str
     start: int
     end: int
-    text: str
-    score: float  # idf-weighted share of the question's words that its best sentence contains, 0 to 1
+    quote: str
+
+    def as_dict(self) -> dict[str, object]:
+        """Return the object that `quire ask --json` prints."""
+        return {
+            "number": self.number,
+            "document": self.document,
+            "page": self.page,
+            "page_label": self.page_label,
+            "quote": self.quote,
+            "document_id": self.document_id,
+            "start": self.start,
+            "end": self.end,
+        }
 
 
-def select_quotes(question: str, passages: Sequence[Passage], *, limit: int = MAX_QUOTES) -> list[Quote]:
+def select_quotes(question: str, passages: Sequence[Passage], *, limit: int = MAX_QUOTES) -> list[Citation]:
     """Return one quote from each of the first `limit` passages that contain text, in their order."""
     split: list[tuple[Passage, list[Sentence]]] = []
     for passage in passages:
@@ -80,32 +92,35 @@ def terms_and_numbers(text: str) -> set[str]:
     return {term for term in content_terms(text) if not term.isdigit()} | numbers(text)
 
 
-def format_quote(quote: Quote) -> str:
+def format_quote(citation: Citation) -> str:
     """Return a quote as an answer shows it: the lines of the page, then the number of the passage.
 
     A [12] inside the quoted text belongs to the document and is not a citation, so it gets round brackets.
     """
-    lines = (" ".join(line.split()) for line in quote.text.splitlines())
+    lines = (" ".join(line.split()) for line in citation.quote.splitlines())
     text = _BRACKETED_NUMBERS.sub(r"(\1)", "\n".join(line for line in lines if line))
-    return f"“{text}” [{quote.number}]"
+    return f"“{text}” [{citation.number}]"
 
 
-def _quote(passage: Passage, found: Sequence[Sentence], weights: dict[str, float]) -> Quote:
-    scores = [share(sentence.text, weights) for sentence in found]
-    best = max(range(len(found)), key=lambda i: (scores[i], -i))
-    first, last = _grow(found, scores, best)
-    start, end = found[first].start, found[last].end
-    return Quote(
-        number=passage.rank,
+def cite_range(number: int, passage: Passage, start: int, end: int) -> Citation:
+    """Return the citation of a range of the passage's text."""
+    return Citation(
+        number=number,
         document=passage.document,
         document_id=passage.document_id,
         page=passage.page,
         page_label=passage.page_label,
         start=passage.start + start,
         end=passage.start + end,
-        text=passage.text[start:end],
-        score=scores[best],
+        quote=passage.text[start:end],
     )
+
+
+def _quote(passage: Passage, found: Sequence[Sentence], weights: dict[str, float]) -> Citation:
+    scores = [share(sentence.text, weights) for sentence in found]
+    best = max(range(len(found)), key=lambda i: (scores[i], -i))
+    first, last = _grow(found, scores, best)
+    return cite_range(passage.rank, passage, found[first].start, found[last].end)
 
 
 def _grow(found: Sequence[Sentence], scores: Sequence[float], best: int) -> tuple[int, int]:

@@ -10,9 +10,9 @@ LONG = " ".join(f"Sentence number {i} speaks of nothing in particular." for i in
 def test_the_quote_is_verbatim_and_holds_the_words_of_the_question():
     text = f"{LONG} The warranty lasts 24 months. {LONG}"
     (quote,) = select_quotes("How long does the warranty last?", [passage(text, start=100, page=4)])
-    assert "The warranty lasts 24 months." in quote.text
-    assert text[quote.start - 100 : quote.end - 100] == quote.text
-    assert len(quote.text) <= MAX_QUOTE_CHARACTERS
+    assert "The warranty lasts 24 months." in quote.quote
+    assert text[quote.start - 100 : quote.end - 100] == quote.quote
+    assert len(quote.quote) <= MAX_QUOTE_CHARACTERS
     assert quote.page == 4
 
 
