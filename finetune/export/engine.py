@@ -40,7 +40,7 @@ class Generation:
 class Engine:
     """A llama.cpp server inside this process; leaving its `with` block frees the model."""
 
-    def __init__(self, path: Path, *, context: int = 2048, threads: int = 0, lora: Path | None = None) -> None:
+    def __init__(self, path: Path, *, context: int = 2048, lora: Path | None = None) -> None:
         try:
             import xllamacpp
         except ImportError as exc:
@@ -54,7 +54,7 @@ class Engine:
         params.warmup = False
         params.verbosity = -1
         params.no_extra_bufts = True  # repacked weights crash on AMX CPUs (llama.cpp#20824)
-        params.cpuparams.n_threads = threads or int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
+        params.cpuparams.n_threads = int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
         if lora is not None:
             adapter = xllamacpp.CommonAdapterLoraInfo()
             adapter.path, adapter.scale = str(lora), 1.0
@@ -76,9 +76,9 @@ class Engine:
     ) -> None:
         self._server = None
 
-    def tokens(self, text: str, *, special: bool = True) -> list[int]:
-        """Return the token ids of a text; with `special`, names of control tokens become those tokens."""
-        body = {"content": text, "parse_special": special, "add_special": False}
+    def tokens(self, text: str) -> list[int]:
+        """Return the token ids of a text; names of control tokens become those tokens."""
+        body = {"content": text, "parse_special": True, "add_special": False}
         return [int(token) for token in self._post("/tokenize", body)["tokens"]]
 
     def render(self, messages: Sequence[dict[str, str]]) -> str:

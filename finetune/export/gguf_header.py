@@ -14,7 +14,6 @@ _OLLAMA_FILE_TYPE = {"Q4_K_S": 14, "Q4_K_M": 15}  # types that Ollama makes
 class Header:
     """The keys of a GGUF file with their values."""
 
-    path: Path
     keys: dict[str, Any]
 
     def get(self, key: str, default: Any = None) -> Any:
@@ -32,7 +31,7 @@ def read_header(path: Path) -> Header:
         raise UnsupportedModel(
             f"{path} cannot be read as GGUF: {exc}", "write it again with `quire finetune gguf`"
         ) from exc
-    return Header(path, {name: field.contents() for name, field in reader.fields.items()})
+    return Header({name: field.contents() for name, field in reader.fields.items()})
 
 
 def kind_of(path: Path) -> str:
