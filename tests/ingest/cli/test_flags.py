@@ -40,7 +40,7 @@ def test_a_read_only_home_can_be_listed_and_asked(filled: Quire, tmp_path: Path)
 def test_a_name_that_no_library_can_have_is_wrong_usage(quire: Quire, words: list[str]) -> None:
     done = quire(*words, *(["x" * 201, "--yes"] if words[-1] == "remove" else ["--library", "x" * 201]))
     assert done.returncode == 2
-    assert "1 to 200 characters" in done.stderr
+    assert "1 to 200 printable characters" in done.stderr
 
 
 def test_a_missing_library_is_an_error_with_the_command_that_creates_it(quire: Quire) -> None:
