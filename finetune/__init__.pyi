@@ -1,13 +1,22 @@
+# training
+from .train.stages import sft as sft
+from .train.stages import dpo as dpo
 from .config import TrainConfig as TrainConfig
+from .train.load import load_run as load_run
+
+# data
 from .data.sources.loader import load_data as load_data
-from .errors import FinetuneError as FinetuneError
-from .evaluate.compare import compare_runs as compare_runs
+from .templates.messages import Message as Message
+
+# evaluation
 from .evaluate.score import score_pairs as score_pairs
+from .evaluate.compare import compare_runs as compare_runs
+from .train.generate import generate as generate
+
+# export
+from .export.merge import merge as merge
 from .export.handover import to_gguf as to_gguf
 from .export.handover import to_ollama as to_ollama
-from .export.merge import merge as merge
-from .templates.messages import Message as Message
-from .train.generate import generate as generate
-from .train.load import load_run as load_run
-from .train.stages import dpo as dpo
-from .train.stages import sft as sft
+
+# errors
+from .errors import FinetuneError as FinetuneError

@@ -1,4 +1,4 @@
-"""The errors of this package; each message names what was found and where, and its hint what to do next.
+"""The errors of this package.
 
 FinetuneError
 ├── MissingLibrary          a library of the `finetune` extra is not installed

@@ -1,4 +1,4 @@
-"""Access to the Hugging Face hub: is it reachable, downloads, and its library's errors translated into ours."""
+"""Access to the Hugging Face hub: reachability, downloads, and its library's errors."""
 
 import os
 import socket

@@ -1,4 +1,4 @@
-"""Packs instructions, passages, history and question into a model's context window; reports what was dropped."""
+"""Packs instructions, passages, history and question into a model's context window."""
 
 from __future__ import annotations
 

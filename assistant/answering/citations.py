@@ -1,4 +1,4 @@
-"""Citations: the words of a passage that support each number of an answer, and the sentences without support."""
+"""Citations: the words of a passage that support each number of an answer."""
 
 from __future__ import annotations
 

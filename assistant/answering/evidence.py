@@ -1,4 +1,4 @@
-"""Chooses the passages that an answer may use: what the search found, and what the previous answer cited."""
+"""Chooses the passages that an answer may use, from the search and the previous answer."""
 
 from __future__ import annotations
 

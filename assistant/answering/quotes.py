@@ -1,4 +1,4 @@
-"""Quotes: the sentences of passages that match a question best, verbatim. Needs no model and no heavy import."""
+"""Quotes: the sentences of passages that match a question best, verbatim and without a model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tools that a model may call while it answers: search again, read a page, list documents. None changes anything."""
+"""The tools that a model may call while it answers: search again, read a page, list documents."""
 
 from __future__ import annotations
 

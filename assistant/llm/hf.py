@@ -1,4 +1,4 @@
-"""Models of transformers in this process: a folder, a hub name, or a training run (its base with its adapter)."""
+"""Models of transformers in this process: a folder, a hub name, or a training run."""
 
 from __future__ import annotations
 

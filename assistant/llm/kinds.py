@@ -1,4 +1,4 @@
-"""The kinds of models, by the prefix of their names; libraries load when a model of their kind is used."""
+"""The kinds of models by the prefix of their names; each loads its library when used."""
 
 from __future__ import annotations
 

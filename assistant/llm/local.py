@@ -1,4 +1,4 @@
-"""The base of the chat models that run in this process: turns a library's callback into a stream that can be stopped."""
+"""The base of chat models in this process: turns callbacks into a stream that can be stopped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A model that can answer: how to build its LangChain chat model, and what the prompt budget needs to know of it."""
+"""A model that can answer: its LangChain chat model, context window and token counter."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Counts tokens: with the tokenizer that a GGUF model describes, or with an estimate that errs on the high side."""
+"""Counts tokens, with a GGUF model's tokenizer or with an estimate that errs on the high side."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scores of pairs under a finished run: implicit rewards, margin and accuracy, from log-probabilities.
+"""Scores pairs under a finished run: implicit rewards, margin and accuracy.
 
 The log-probabilities here are computed from plain logits, without the trainer's fused head, so that each checks the other.
 """

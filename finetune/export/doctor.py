@@ -1,4 +1,4 @@
-"""A check of every step from a run to its models in Ollama, to find where an answer changed; nothing is modified."""
+"""Checks every step from a run to its models in Ollama, to find where an answer changed."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass

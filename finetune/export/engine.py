@@ -1,4 +1,4 @@
-"""A GGUF file run by llama.cpp in this process, to measure it: tokens, rendered prompts, log-probabilities."""
+"""Runs a GGUF file in llama.cpp to measure it: tokens, rendered prompts, log-probabilities."""
 
 import json
 import os

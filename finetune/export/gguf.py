@@ -1,4 +1,4 @@
-"""A model folder written as one GGUF file, tensor by tensor, with all that llama.cpp and Ollama need to run it.
+"""Writes a model folder as one GGUF file, tensor by tensor.
 
 The file carries the chat template and stops of training, so prompts are rendered as in training. docs/export.md lists
 what is written and why.

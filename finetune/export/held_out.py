@@ -1,4 +1,4 @@
-"""What a merge costs on held-out text: the run's own held-out rows under the trained and the merged model."""
+"""The cost of a merge: held-out loss of the trained model beside that of the merged one."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Adapters, merged models and GGUF files, pushed to a Hugging Face repository or a folder and pulled from there.
+"""Pushes adapters, merged models and GGUF files to the Hugging Face hub or a folder, and pulls them.
 
 Every push contains `quire.json` with the hash of each file; a pull checks the files against it.
 """

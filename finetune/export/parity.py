@@ -1,4 +1,4 @@
-"""The parity check: does an exported model give the trained model's answers? Step by step, each difference named.
+"""The parity check: compares an exported model's answers with the trained model's, step by step.
 
 Steps: `tokenizer` (same ids for the same text), `template` (same prompt for the same messages), `stop` (answers end at the
 same place), `rope` and `shape` (keys that describe the model), `weights` (log-probabilities, greedy answers). All steps

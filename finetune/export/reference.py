@@ -1,4 +1,4 @@
-"""The trained model's side of the parity check: its answers and log-probabilities on prompts of the run."""
+"""The trained model's answers and log-probabilities, which the parity check compares with."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

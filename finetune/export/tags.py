@@ -1,4 +1,4 @@
-"""The record of each model exported to Ollama: `models/TAG.json` in the home folder, by which the assistant knows it."""
+"""The record of each model exported to Ollama, by which the assistant knows a tuned model."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""The vocabulary of a byte-level BPE tokenizer as llama.cpp needs it: tokens in the order of their ids, types, merges."""
+"""The vocabulary of a byte-level BPE tokenizer as llama.cpp needs it."""
 
 import json
 from dataclasses import dataclass

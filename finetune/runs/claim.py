@@ -1,4 +1,4 @@
-"""The claim of one process on a run folder: no other process trains there, and a resumed run keeps its settings.
+"""The lock of one process on a run folder, and the settings that a resumed run must keep.
 
 A run that fails before anything was trained leaves no folder.
 """

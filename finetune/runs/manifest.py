@@ -1,4 +1,4 @@
-"""The manifest of a training run: what went into it; written last, so a run folder without one is unfinished."""
+"""The manifest of a training run, written last: a folder without one is unfinished."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""Temporary folders of commands: in the home folder, since a merged model can be too large for the system's own.
+"""Temporary folders of commands, in the home folder: a merged model can exceed the system's.
 
 A folder that a killed command left is removed by the next command.
 """

@@ -1,4 +1,4 @@
-"""A connection to one Weaviate server: address, checks on opening, and calls that fail within seconds."""
+"""A connection to one Weaviate server: address, checks, and calls that fail within seconds."""
 
 from __future__ import annotations
 
