@@ -1,4 +1,4 @@
-"""The same search as a LangChain retriever, for whoever builds on LangChain; it adds nothing to retrieve."""
+"""The search as a LangChain retriever, for programs built on LangChain."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from assistant.retrieval.search import Passage, search
 
 
 class LibraryRetriever(BaseRetriever):
-    """Finds passages of a library; `k` and `documents` (ids) may be given for all calls or for one."""
+    """Finds passages of a library; `k` and `documents` (ids) apply to all calls unless a call gives its own."""
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
 

@@ -1,4 +1,4 @@
-"""Finds the passages that may answer a question: two legs of the store, fused here and alike for every store."""
+"""Finds the passages that may answer a question: text search and vector search, fused and then ranked by page."""
 
 from __future__ import annotations
 
@@ -13,27 +13,29 @@ from assistant.retrieval.ranking import PageEvidence, score_pages
 from assistant.retrieval.relevance import query_terms, relevance
 from ingest import Chunk, Hit, Store
 
-RRF_K = 10  # with the weights below beat each leg alone and RRF at 60 with equal weights: docs/retrieval.md
+RRF_K = (
+    10  # with these weights better than either search alone, and than RRF at 60 with equal weights: docs/retrieval.md
+)
 TEXT_WEIGHT = 0.3
 VECTOR_WEIGHT = 0.7
-TEXT_LIMIT = 100  # chunks taken from the text leg
-VECTOR_LIMIT = 300  # chunks taken from the vector leg: some 150 pages of a large library
-CANDIDATES = 120  # pages that are read whole and scored; twice as many found no more (docs/retrieval.md)
-_GAP = 4  # characters of white space that may lie between neighbours
-PASSAGE_CHARACTERS = 1200  # a passage grows by its neighbours on the page up to this size
+TEXT_LIMIT = 100  # chunks taken from text search
+VECTOR_LIMIT = 300  # chunks taken from vector search: about 150 pages of a large library
+CANDIDATES = 120  # pages that are read whole and scored; twice as many found nothing more (docs/retrieval.md)
+_GAP = 4  # characters of white space allowed between neighbors
+PASSAGE_CHARACTERS = 1200  # a passage grows by its neighbors on the page up to this size
 
 
 class QueryEmbedder(Protocol):
     """Turns a question into a vector of the library's space."""
 
     def embed_query(self, text: str) -> NDArray[np.float32]:
-        """Return a float32 [dimension] vector, normalised where the library's are."""
+        """Return a float32 [dimension] vector, normalized where the library's vectors are."""
         ...
 
 
 @dataclass(frozen=True)
 class Passage:
-    """One stretch of one page that may hold the answer: `text` is the page's text from `start` to `end`."""
+    """A part of one page that may contain the answer: `text` is the page's text from `start` to `end`."""
 
     rank: int  # 1-based
     document: str  # display name
@@ -92,7 +94,7 @@ def search(
 def order_pages(
     question: str, pages: Sequence[RankedPage], chunks: Mapping[tuple[str, int], Sequence[Chunk]]
 ) -> list[RankedPage]:
-    """Return the pages in the order of all that speaks for them; `chunks` holds each page's passages whole."""
+    """Return the pages, best first, by `score_pages`; `chunks` holds all chunks of each page."""
     evidence = []
     for page in pages:
         whole = chunks.get(page.key) or [page.best]
@@ -103,7 +105,7 @@ def order_pages(
 
 
 def page_text(chunks: Sequence[Chunk]) -> str:
-    """Return the text of a page from its passages in order, what neighbours share once."""
+    """Return the text of a page from its chunks in order; text that neighbors share comes once."""
     parts, end = [], 0
     for chunk in chunks:
         parts.append("\n" * (chunk.start > end) + chunk.text[max(0, end - chunk.start) :])
@@ -113,7 +115,7 @@ def page_text(chunks: Sequence[Chunk]) -> str:
 
 @dataclass(frozen=True)
 class RankedPage:
-    """One page that was found: its best chunk, the others that were found on it, and its score."""
+    """One page that was found: its best chunk, the other chunks found on it, and its score."""
 
     best: Chunk
     others: tuple[Chunk, ...]
@@ -122,16 +124,16 @@ class RankedPage:
 
     @property
     def key(self) -> tuple[str, int]:
-        """Return what names the page: document id and page number."""
+        """Return document id and page number."""
         return (self.best.document_id, self.best.page)
 
 
 def rank_pages(text_hits: Sequence[Hit], vector_hits: Sequence[Hit]) -> list[RankedPage]:
-    """Fuse the two legs by reciprocal ranks and return the pages in order of their best chunk.
+    """Fuse both searches by reciprocal rank and return the pages in the order of their best chunk.
 
-    The score is the best cosine of the page's chunks, since a fused rank says nothing across questions and a text
-    score nothing across stores. A chunk that only the text leg found gets the lowest cosine the vector leg returned:
-    its own cannot be higher.
+    The score is the best cosine of the page's chunks: fused ranks are not comparable between questions, nor text
+    scores between stores. A chunk that only text search found gets the lowest cosine that vector search returned: its
+    own is not higher.
     """
     floor = min((hit.score for hit in vector_hits), default=0.0)
     fused: dict[str, float] = {}
@@ -154,7 +156,7 @@ def rank_pages(text_hits: Sequence[Hit], vector_hits: Sequence[Hit]) -> list[Ran
 
 
 def merge(best: Chunk, others: Sequence[Chunk], neighbours: Sequence[Chunk]) -> Chunk:
-    """Return `best` grown by what was found beside it, then by plain neighbours, while it stays a passage's size."""
+    """Return `best` extended by found chunks beside it, then by other neighbors, up to PASSAGE_CHARACTERS."""
     everything = {chunk.id: chunk for chunk in (best, *others, *neighbours)}.values()
     ordered = sorted(everything, key=lambda chunk: (chunk.start, chunk.end))
     position = next(i for i, chunk in enumerate(ordered) if chunk.id == best.id)
@@ -195,7 +197,7 @@ def _fits(one: Chunk, other: Chunk) -> bool:
 
 def _join(one: Chunk, other: Chunk) -> Chunk:
     first, second = (one, other) if one.start <= other.start else (other, one)
-    # between two chunks nothing but white space was cut away; line ends stand for it, so that ranges stay true
+    # only white space was removed between two chunks; line ends replace it, so that ranges stay true
     gap = "\n" * max(0, second.start - first.end)
     text = first.text + gap + second.text[max(0, first.end - second.start) :]
     running_lines = {
@@ -208,7 +210,7 @@ def _join(one: Chunk, other: Chunk) -> Chunk:
 
 
 def whole_page(chunks: Sequence[Chunk]) -> Passage:
-    """Return all chunks of one page as one passage of rank 0 and score 1: somebody asked for this very page."""
+    """Return all chunks of one page as one passage, of rank 0 and score 1 because the page itself was asked for."""
     ordered = sorted(chunks, key=lambda chunk: (chunk.start, chunk.end))
     page = ordered[0]
     for chunk in ordered[1:]:

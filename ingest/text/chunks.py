@@ -1,4 +1,4 @@
-"""Splits pages into passages of bounded size and exact place on the page; it does not read or embed.
+"""Splits pages into chunks of bounded size and known place on the page.
 
 The splitter is our own: langchain-text-splitters imports langchain-core (1.6 s, in every parser process), cuts lines
 without regard to sentences, and gives no character range where a text repeats.
@@ -17,11 +17,13 @@ from ingest.pdf.read import PDF, Page
 from ingest.text.sentences import sentence_breaks
 from ingest.text.words import name_words
 
-_NAMESPACE = uuid.UUID("6f2b1c0e-3d55-5e0a-9a57-0d8f5c1c7d11")  # any fixed one; ids must not change between versions
-_SMALLEST = 0.7  # share of the size before which no cut is looked for; 0.5 makes a fifth more passages to embed
+_NAMESPACE = uuid.UUID(
+    "6f2b1c0e-3d55-5e0a-9a57-0d8f5c1c7d11"
+)  # any fixed value; chunk ids must not change between versions
+_MIN_FILL = 0.7  # share of the size that a chunk has at least; 0.5 makes a fifth more chunks to embed
 _OPENING_LINES = 3
 _OPENING_CHARACTERS = 140  # about 30 tokens: with the name and 500 characters of text well below the model's 256
-_SAME_BEGINNING = 40  # characters by which the passage that opens the page is told
+_SAME_BEGINNING = 40  # characters that tell whether a chunk opens its page
 _WORD = re.compile(r"[^\W\d_]{3}")
 
 _Breaks = Callable[[str, int, int], Iterator[tuple[int, int]]]  # where a part ends and where the next one begins
@@ -39,7 +41,7 @@ _word_breaks = _breaks_at(r"\s+")
 
 @dataclass(frozen=True)
 class Chunk:
-    """One passage: `text` is the page's text from `start` to `end`, verbatim."""
+    """One piece of a page as it is stored: `text` is the page's text from `start` to `end`, verbatim."""
 
     id: str  # UUID5 of document id, bytes hash, chunking settings and position
     document_id: str
@@ -55,7 +57,7 @@ class Chunk:
 
     @property
     def body(self) -> str:
-        """The text without running headers and footers; "" for a passage that is nothing else."""
+        """The text without running headers and footers; "" for a chunk that is nothing else."""
         kept, last = [], 0
         for start, end in self.running_lines:
             kept.append(self.text[last:start])
@@ -64,9 +66,9 @@ class Chunk:
 
 
 def split(pdf: PDF, *, document_id: str, document: str, sha256: str, size: int, overlap: int) -> list[Chunk]:
-    """Return passages of at most `size` characters, neighbours of one page sharing up to `overlap` characters.
+    """Return chunks of at most `size` characters; neighbors on a page share up to `overlap` characters.
 
-    Every character that is no blank is in one of them, and each is its page's text from `start` to `end`.
+    Every character except white space is in one of them.
     """
     settings = f"{document_id}\n{sha256}\n{size}/{overlap}"
     return [
@@ -89,13 +91,13 @@ def split(pdf: PDF, *, document_id: str, document: str, sha256: str, size: int, 
 
 
 def ranges(text: str, *, size: int, overlap: int) -> Iterator[tuple[int, int]]:
-    """Yield (start, end) of passages of at most `size` characters, without blanks at their ends."""
-    start = _skip_blanks(text, 0)
+    """Yield (start, end) of chunks of at most `size` characters, without white space at their ends."""
+    start = _skip_white_space(text, 0)
     while start < len(text):
         covered = _cut(text, start, size)
         end = start + len(text[start:covered].rstrip())
         yield start, end
-        following = _skip_blanks(text, covered)
+        following = _skip_white_space(text, covered)
         if following >= len(text):
             return
         start = _next_start(text, end, following, size, min(overlap, end - start - 1))
@@ -137,30 +139,30 @@ def _known(word: str, known: set[str]) -> bool:
 
 
 def _cut(text: str, start: int, size: int) -> int:
-    """Return the best place to end the passage that begins at `start`: after a paragraph, sentence, line or word."""
+    """Return the best place to end the chunk that begins at `start`: after a paragraph, sentence, line or word."""
     limit = start + size
     if len(text) <= limit:
         return len(text)
-    earliest = start + max(1, int(size * _SMALLEST))
+    earliest = start + max(1, int(size * _MIN_FILL))
     for breaks in (_paragraph_breaks, sentence_breaks, _line_breaks, _word_breaks):
         # White space after the limit costs nothing: it is left out of the chunk.
         last = max((following for end, following in breaks(text, earliest, limit + 1) if end <= limit), default=0)
         if last > earliest:
             return last
     while limit > earliest and unicodedata.combining(text[limit]):
-        limit -= 1  # no accent is cut off its letter
+        limit -= 1  # an accent stays with its letter
     return limit
 
 
 def _next_start(text: str, end: int, following: int, size: int, overlap: int) -> int:
-    """Return where the next passage begins: up to `overlap` before `end`, at a sentence, line or word.
+    """Return where the next chunk begins: up to `overlap` before `end`, at a sentence, line or word.
 
-    What follows must fit far enough into the passage that every passage brings something new.
+    At most half of a chunk repeats the one before, so that each brings new text.
     """
     earliest = max(end - overlap, following - size // 2)
     if earliest >= end:
         return following
-    # Inside a line there is a word to begin with; between lines an overlap of half a line would say nothing.
+    # Inside a line the overlap may begin at a word; between lines, half a line would mean nothing.
     within_line = "\n" not in text[end:following] and "\n" not in text[earliest:end]
     for breaks in (sentence_breaks, _line_breaks, _word_breaks)[: 3 if within_line else 2]:
         for _, start in breaks(text, max(0, earliest - 1), end):
@@ -169,7 +171,7 @@ def _next_start(text: str, end: int, following: int, size: int, overlap: int) ->
     return following
 
 
-def _skip_blanks(text: str, place: int) -> int:
+def _skip_white_space(text: str, place: int) -> int:
     while place < len(text) and text[place].isspace():
         place += 1
     return place

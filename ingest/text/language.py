@@ -1,4 +1,4 @@
-"""Whether a text is mostly English, told by its function words: enough for a warning, no language detector."""
+"""Whether a text is mostly English, by its function words: enough for a warning, not a language detector."""
 
 from __future__ import annotations
 
@@ -46,15 +46,15 @@ _OTHERS = tuple(
         "ve bir bu da de için ile olarak olan en çok daha gibi kadar her sonra",  # Turkish
     )
 )
-_FEWEST_WORDS = 30  # fewer say nothing: a table of numbers is no language
+_MIN_WORDS = 30  # below, there is too little to decide: a table of numbers has no language
 
 
 def mostly_english(text: str) -> bool:
-    """Tell whether `text` may go to an English model; True where there is too little language to tell."""
+    """Return whether a text suits an English model; True where it has too few words to decide."""
     words = re.findall(r"[^\W\d_]+", text.casefold())
     if _mostly_other_script("".join(words)):
         return False
-    if len(words) < _FEWEST_WORDS:
+    if len(words) < _MIN_WORDS:
         return True
     english = sum(word in _ENGLISH for word in words)
     other = max(sum(word in stop_words for word in words) for stop_words in _OTHERS)
@@ -63,4 +63,4 @@ def mostly_english(text: str) -> bool:
 
 def _mostly_other_script(letters: str) -> bool:
     latin = sum(unicodedata.name(letter, "").startswith("LATIN") for letter in letters)
-    return len(letters) >= _FEWEST_WORDS and latin < len(letters) / 2
+    return len(letters) >= _MIN_WORDS and latin < len(letters) / 2
