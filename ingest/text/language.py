@@ -5,33 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-_ENGLISH = frozenset(
-    [
-        "the",
-        "of",
-        "and",
-        "to",
-        "in",
-        "is",
-        "that",
-        "for",
-        "with",
-        "as",
-        "on",
-        "by",
-        "are",
-        "was",
-        "be",
-        "this",
-        "or",
-        "from",
-        "at",
-        "an",
-        "not",
-        "which",
-        "it",
-    ]
-)
+_ENGLISH = "the of and to in is that for with as on by are was be this or from at an not which it"
 _OTHERS = tuple(
     frozenset(words.split())
     for words in (
@@ -56,7 +30,8 @@ def mostly_english(text: str) -> bool:
         return False
     if len(words) < _MIN_WORDS:
         return True
-    english = sum(word in _ENGLISH for word in words)
+    english_words = frozenset(_ENGLISH.split())
+    english = sum(word in english_words for word in words)
     other = max(sum(word in stop_words for word in words) for stop_words in _OTHERS)
     return not (other > english and other >= 0.08 * len(words))
 
