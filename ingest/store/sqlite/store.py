@@ -133,20 +133,13 @@ class SQLiteStore:
 
     def count(self, document_id: str | None = None) -> int:
         """Return the number of chunks, of one document or of all."""
-        where, values = ("WHERE id = ?", (document_id,)) if document_id is not None else ("", ())
+        # counted, not read from the record: callers verify the record against this number
+        query, values = "SELECT count(*) FROM chunks", tuple[str, ...]()
+        if document_id is not None:
+            query += f" WHERE row >> {SHIFT} = (SELECT key FROM documents WHERE id = ?)"
+            values = (document_id,)
         with self._reading() as connection:
-            keys = connection.execute(f"SELECT key FROM documents {where}", values).fetchall()  # noqa: S608
-            # counted, not read from the record: callers verify the record against this number
-            if document_id is None:
-                return int(connection.execute("SELECT count(*) FROM chunks").fetchone()[0])
-            return sum(
-                int(
-                    connection.execute(
-                        "SELECT count(*) FROM chunks WHERE row >= ? AND row < ?", (key << SHIFT, (key + 1) << SHIFT)
-                    ).fetchone()[0]
-                )
-                for (key,) in keys
-            )
+            return int(connection.execute(query, values).fetchone()[0])
 
     # search
 
@@ -189,12 +182,7 @@ class SQLiteStore:
 
     def scan(self, document_id: str | None = None) -> Iterator[tuple[Chunk, Vectors]]:
         """Yield every chunk with its vector, document by document in reading order."""
-        with self._reading() as connection:
-            if document_id is not None:
-                order = [document_id]
-            else:
-                rows = connection.execute("SELECT id, record FROM documents").fetchall()
-                order = [row[0] for row in sorted(rows, key=lambda row: (to_document(row[1]).name, row[0]))]
+        order = [document_id] if document_id is not None else [document.id for document in self.documents()]
         for one in order:
             # one transaction a document: nothing is locked while the caller works on it
             yield from self._scan_document(one)
