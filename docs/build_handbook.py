@@ -14,14 +14,14 @@ from fpdf.outline import OutlineSection
 
 FOLDER = Path(__file__).parent / "handbook"
 TITLE = "The quire handbook"
-DATE = datetime(2026, 11, 21, tzinfo=UTC)  # fixed, so that the same text gives the same bytes; changed with an edition
-TEXT, CODE = "Helvetica", "Courier"  # standard fonts: no font file has to be on the machine
+DATE = datetime(2026, 11, 21, tzinfo=UTC)  # fixed, so that the same text gives the same bytes; updated for each edition
+TEXT, CODE = "Helvetica", "Courier"  # standard fonts, so that no font file is needed
 SIZE = 10.0  # points
 LINE = 5.2  # mm between lines of text
 MARGIN = 22.0  # mm
 INK, GREY, SHADE = (25, 25, 30), (110, 110, 115), (243, 243, 240)
-CHAPTER_ROOM = 85.0  # mm; a chapter begins on a new page where less is left
-CONTENTS_LINES = 40  # entries that one page of contents holds
+CHAPTER_SPACE = 85.0  # mm; a chapter begins on a new page if less is left
+CONTENTS_LINES = 40  # entries on one page of the contents
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Handbook(FPDF):
 
     def __init__(self) -> None:
         super().__init__(format="A4")
-        self.chapter = ""  # as it stands at the top of the page
+        self.chapter = ""  # title in the running header
         self.contents_pages = 0
         self.set_margins(MARGIN, MARGIN, MARGIN)
         self.set_auto_page_break(True, margin=MARGIN)
@@ -69,7 +69,7 @@ class Handbook(FPDF):
 
 
 def build(out: Path, folder: Path = FOLDER) -> int:
-    """Write the handbook and return its number of pages; raises ValueError for text the fonts cannot show."""
+    """Write the handbook and return its number of pages; raises ValueError for a line of code that is too wide."""
     chapters = [parse(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.md"))]
     if not chapters:
         raise ValueError(f"{folder} holds no chapter")
@@ -77,7 +77,7 @@ def build(out: Path, folder: Path = FOLDER) -> int:
     _title_page(pdf)
     entries = sum(block.kind in ("h1", "h2") for chapter in chapters for block in chapter)
     pdf.contents_pages = -(-entries // CONTENTS_LINES)
-    pdf.chapter = _numbered(1, chapters[0])  # the placeholder begins the page of the first chapter as well
+    pdf.chapter = _numbered(1, chapters[0])  # the placeholder also begins the page of the first chapter
     pdf.add_page()
     pdf.insert_toc_placeholder(_contents, pages=pdf.contents_pages, reset_page_indices=False)
     for number, chapter in enumerate(chapters, 1):
@@ -88,7 +88,7 @@ def build(out: Path, folder: Path = FOLDER) -> int:
 
 
 def parse(markdown: str) -> list[Block]:
-    """Read the part of Markdown that the handbook uses: headings, paragraphs, lists, fenced code, tables."""
+    """Return the blocks of a chapter; knows headings, paragraphs, lists, fenced code and tables."""
     blocks: list[Block] = []
     lines = markdown.splitlines()
     at = 0
@@ -166,10 +166,10 @@ def _contents(pdf: FPDF, outline: list[OutlineSection]) -> None:
 
 def _chapter(pdf: Handbook, number: int, blocks: list[Block]) -> None:
     title = _numbered(number, blocks)
-    if number == 1:  # the placeholder of the contents has just begun this page
+    if number == 1:  # the placeholder of the contents has already begun this page
         pdf.set_page_label(label_style="D", label_start=1)
         pdf.set_y(MARGIN)
-    elif pdf.will_page_break(CHAPTER_ROOM):
+    elif pdf.will_page_break(CHAPTER_SPACE):
         pdf.chapter = title
         pdf.add_page()
     else:
@@ -230,7 +230,7 @@ def _text(pdf: Handbook, text: str) -> None:
             pdf.write(LINE, part[2:-2])
         elif part.startswith("`"):
             pdf.set_font(CODE, size=SIZE)
-            # `write` would cut a word that begins in the middle of a line at its end, letter by letter
+            # `write` would break a word at the end of the line, in the middle of the word
             if " " not in part and pdf.get_x() + pdf.get_string_width(part[1:-1]) > pdf.w - pdf.r_margin:
                 pdf.ln(LINE)
             pdf.write(LINE, part[1:-1])
@@ -246,7 +246,7 @@ def _item(pdf: Handbook, mark: str, text: str) -> None:
     if mark:
         pdf.set_x(MARGIN + 1.5)
         pdf.cell(6, LINE, mark)
-    else:  # the standard fonts' encoding here has no bullet
+    else:  # the encoding of the standard fonts has no bullet
         pdf.set_fill_color(*INK)
         pdf.ellipse(MARGIN + 2.5, pdf.get_y() + LINE / 2 - 0.5, 1.1, 1.1, style="F")
     pdf.set_left_margin(MARGIN + 7.5)
@@ -274,7 +274,7 @@ def _table(pdf: Handbook, rows: tuple[tuple[str, ...], ...]) -> None:
     pdf.set_font(TEXT, size=8.5)
     pdf.set_text_color(*INK)
     pdf.set_draw_color(200, 200, 200)
-    pdf.set_fill_color(255, 255, 255)  # a table's body takes the colour that was last filled with
+    pdf.set_fill_color(255, 255, 255)  # the body of a table uses the last fill color
     _keep_together(pdf, 24)
     with pdf.table(
         col_widths=_widths(rows),
@@ -295,7 +295,7 @@ def _table(pdf: Handbook, rows: tuple[tuple[str, ...], ...]) -> None:
 
 
 def _widths(rows: tuple[tuple[str, ...], ...]) -> tuple[int, ...]:
-    """Give each column room by its longest cell, within bounds, and no less than its longest word needs."""
+    """Return relative column widths by the longest cell, within bounds, and at least that of the longest word."""
     widths = []
     for column in zip(*rows, strict=True):
         word = max(len(w) for cell in column for w in cell.split() or [""])
@@ -304,7 +304,7 @@ def _widths(rows: tuple[tuple[str, ...], ...]) -> tuple[int, ...]:
 
 
 def main(argv: list[str]) -> int:
-    """Build to the given path; 2 for wrong usage."""
+    """Build the handbook at the given path; return 2 for wrong usage."""
     if len(argv) != 1 or argv[0].startswith("-"):
         print("usage: python docs/build_handbook.py OUT.pdf", file=sys.stderr)
         return 2

@@ -1,4 +1,4 @@
-"""Takes the pictures of the web page from the real page: python docs/make_pictures.py (needs Debian's Chromium)."""
+"""Takes screenshots of the web page for the docs: python docs/make_pictures.py (needs Debian's Chromium)."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ def _documents(folder: Path) -> list[Path]:
     handbook = folder / "handbook.pdf"
     build(handbook)
     facts = write_facts(folder)
-    secret = write_pdf(folder / "contract.pdf", ["The notice period is three months."], password="a password")  # noqa: S106 - of a file that is thrown away
-    scan = folder / "broken.pdf"
-    scan.write_bytes(b"this is no PDF")
-    return [handbook, *facts, secret, scan]
+    secret = write_pdf(folder / "contract.pdf", ["The notice period is three months."], password="a password")  # noqa: S106 - of a temporary file
+    broken = folder / "broken.pdf"
+    broken.write_bytes(b"this is not a PDF")
+    return [handbook, *facts, secret, broken]
 
 
 def _fill(page: Any, url: str, documents: list[Path]) -> None:
@@ -64,11 +64,13 @@ def _fill(page: Any, url: str, documents: list[Path]) -> None:
 def _ask(page: Any) -> None:
     open_view(page, "Ask")
     ask(page, QUESTION)
-    page.locator(".quire-mark").first.click()  # the number in the answer: the buttons below it are out of the picture
+    page.locator(
+        ".quire-mark"
+    ).first.click()  # the number in the answer: the buttons below it are outside the screenshot
     page.locator(".st-key-page_panel img").wait_for()
     page.wait_for_timeout(1500)
     page.mouse.move(600, 400)
-    page.mouse.wheel(0, -3000)  # back to the question: the page beside the conversation has made it longer
+    page.mouse.wheel(0, -3000)  # back to the question: with the page beside it, the conversation is longer
 
 
 def _save(page: Any, name: str) -> None:

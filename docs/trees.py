@@ -13,7 +13,7 @@ PACKAGES = ("quire", "ingest", "assistant", "finetune", "streamlit_app")
 FOLDERS = (*PACKAGES, "benchmarks", "docs")
 OTHERS = {
     "docs/": "the handbook, design notes with measured numbers, and the scripts that build pages and pictures",
-    "tests/": "one folder a package with the same rooms, one file a module",
+    "tests/": "one folder per package with the same rooms, one file per module",
     "Makefile": "make demo, app, test, check, bench",
     "constraints.txt": "exact versions of every dependency",
     "pyproject.toml": "dependencies, each with its reason",
@@ -23,7 +23,7 @@ NAME_WIDTH, WIDTH = 20, 116  # characters
 
 
 def rooms(root: Path = ROOT) -> str:
-    """Return the packages, their rooms with the modules in them, and the modules beside the rooms."""
+    """Return the packages, their rooms with the modules in them, and the modules outside the rooms."""
     lines = []
     for package in PACKAGES:
         folder = root / package
@@ -75,21 +75,21 @@ def _line(name: str, text: str) -> str:
 TREES = {ROOT / "README.md": rooms, ROOT / "docs" / "architecture.md": files}
 
 
-def renewed(text: str, tree: str) -> str:
+def with_tree(text: str, tree: str) -> str:
     """Return a page with this tree between its marks; raises ValueError if the marks are missing."""
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
-        raise ValueError("the page has lost the marks around its tree")
+        raise ValueError("the marks around the tree are missing")
     return before + BEGIN + tree + END + after
 
 
 def main(argv: list[str]) -> int:
-    """Write both trees; with --check only report whether they are current (1 if not)."""
+    """Write both trees; with --check, only return 1 if one of them is stale."""
     stale = []
     for page, tree in TREES.items():
         text = page.read_text(encoding="utf-8")
-        new = renewed(text, tree())
+        new = with_tree(text, tree())
         if new != text:
             stale.append(page.name)
             if argv != ["--check"]:

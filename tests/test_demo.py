@@ -104,7 +104,7 @@ def test_the_demo_shows_each_answers_page_and_a_refusal(pages: list[str], tmp_pa
     *answers, refusal = re.split(r"^\$ quire ask .*$", run.stdout, flags=re.MULTILINE)[1:]
     for answer, evidence in zip(answers, EVIDENCE, strict=True):
         assert re.search(rf"\bp(age|\.) ?{page_of(pages, evidence)}\b", answer), answer
-    assert not re.search(r"\[1\]", refusal.split("Now your own")[0])
+    assert not re.search(r"\[1\]", refusal.split("Next, with your own")[0])
     assert "make app" in refusal
 
     again = demo("--home", str(tmp_path))

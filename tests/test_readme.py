@@ -32,7 +32,7 @@ def script(path: str) -> ModuleType:
 def test_the_tree_is_the_one_its_script_writes(page: str) -> None:
     trees = script("docs/trees.py")
     text = (ROOT / page).read_text(encoding="utf-8")
-    assert trees.renewed(text, trees.TREES[ROOT / page]()) == text, "run: python docs/trees.py"
+    assert trees.with_tree(text, trees.TREES[ROOT / page]()) == text, "run: python docs/trees.py"
 
 
 def test_the_readme_names_every_module_of_the_packages() -> None:
@@ -49,8 +49,8 @@ def test_the_readme_names_every_module_of_the_packages() -> None:
 
 
 def test_a_page_without_the_marks_of_its_tree_is_refused() -> None:
-    with pytest.raises(ValueError, match="has lost the marks"):
-        script("docs/trees.py").renewed("# quire\n", "")
+    with pytest.raises(ValueError, match="marks around the tree are missing"):
+        script("docs/trees.py").with_tree("# quire\n", "")
 
 
 def test_every_link_leads_to_a_file() -> None:
