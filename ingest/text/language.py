@@ -1,4 +1,4 @@
-"""Whether a text is mostly English, by its function words: enough for a warning, not a language detector."""
+"""Whether a text is mostly English, by its function words; enough for a warning."""
 
 from __future__ import annotations
 

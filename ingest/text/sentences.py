@@ -1,4 +1,4 @@
-"""Where sentences end in a text of any script, and a text as its sentences and table rows with their exact place."""
+"""Sentences and table rows of a text in any script, with their exact places."""
 
 from __future__ import annotations
 

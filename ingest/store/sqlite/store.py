@@ -136,7 +136,7 @@ class SQLiteStore:
         # counted, not read from the record: callers verify the record against this number
         query, values = "SELECT count(*) FROM chunks", tuple[str, ...]()
         if document_id is not None:
-            query += f" WHERE row >> {SHIFT} = (SELECT key FROM documents WHERE id = ?)"
+            query += f" WHERE row >> {SHIFT} = (SELECT key FROM documents WHERE id = ?)"  # noqa: S608
             values = (document_id,)
         with self._reading() as connection:
             return int(connection.execute(query, values).fetchone()[0])
