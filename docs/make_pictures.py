@@ -64,6 +64,7 @@ def _fill(page: Any, url: str, documents: list[Path]) -> None:
 def _ask(page: Any) -> None:
     open_view(page, "Ask")
     ask(page, QUESTION)
+    page.wait_for_timeout(3000)  # until then the page follows the growing answer
     page.locator(
         ".quire-mark"
     ).first.click()  # the number in the answer: the buttons below it are outside the screenshot
