@@ -65,9 +65,8 @@ def _ask(page: Any) -> None:
     open_view(page, "Ask")
     ask(page, QUESTION)
     page.wait_for_timeout(3000)  # until then the page follows the growing answer
-    page.locator(
-        ".quire-mark"
-    ).first.click()  # the number in the answer: the buttons below it are outside the screenshot
+    # the number in the answer: the buttons below it are outside the screenshot
+    page.locator(".quire-mark").first.click()
     page.locator(".st-key-page_panel img").wait_for()
     page.wait_for_timeout(1500)
     page.mouse.move(600, 400)
