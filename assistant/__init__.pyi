@@ -7,7 +7,7 @@ from .answering.answer import Token as Token
 from .answering.answer import Notice as Notice
 from .answering.answer import Done as Done
 from .answering.answer import Usage as Usage
-from .answering.quotes import Citation as Citation
+from .answering.excerpts import Citation as Citation
 from .answering.citations import Span as Span
 
 # search
@@ -36,9 +36,9 @@ from .conversations.history import History as History
 from .conversations.history import Conversation as Conversation
 from .conversations.history import Turn as Turn
 from .conversations.history import Feedback as Feedback
-from .conversations.export import conversation_as_json as conversation_as_json
-from .conversations.export import conversation_as_markdown as conversation_as_markdown
-from .conversations.export import export_conversation as export_conversation
+from .conversations.transcript import conversation_as_json as conversation_as_json
+from .conversations.transcript import conversation_as_markdown as conversation_as_markdown
+from .conversations.transcript import export_conversation as export_conversation
 from .conversations.feedback import preference_rows as preference_rows
 from .conversations.feedback import kto_rows as kto_rows
 from .conversations.log import log_notice as log_notice
@@ -48,7 +48,7 @@ from .conversations.log import log_turn as log_turn
 from .evaluation.questions import Question as Question
 from .evaluation.questions import read_questions as read_questions
 from .evaluation.corpus import open_corpus as open_corpus
-from .evaluation.retrieval import evaluate_retrieval as evaluate_retrieval
+from .evaluation.retrieval_metrics import evaluate_retrieval as evaluate_retrieval
 from .evaluation.answers import run_answers as run_answers
 from .evaluation.runs import summarize_run as summarize_run
 from .evaluation.runs import compare_runs as compare_runs

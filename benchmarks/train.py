@@ -119,7 +119,7 @@ def theirs(stage: str, base: str, folder: Path, shared: dict[str, Any]) -> dict[
     from transformers import AutoTokenizer, BitsAndBytesConfig, TrainerCallback
 
     from finetune.templates.builtin import get_template
-    from finetune.templates.languages import to_jinja
+    from finetune.templates.jinja_and_go import to_jinja
     from finetune.train.device import peak_memory_bytes
 
     tokenizer = AutoTokenizer.from_pretrained(base)

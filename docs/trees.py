@@ -13,7 +13,7 @@ PACKAGES = ("quire", "ingest", "assistant", "finetune", "streamlit_app")
 FOLDERS = (*PACKAGES, "benchmarks", "docs")
 OTHERS = {
     "docs/": "the handbook, design notes with measured numbers, and the scripts that build pages and pictures",
-    "tests/": "one folder per package with the same rooms, one file per module",
+    "tests/": "one folder per package with the same subfolders, one file per module",
     "Makefile": "make demo, app, test, check, bench",
     "constraints.txt": "exact versions of every dependency",
     "pyproject.toml": "dependencies, each with its reason",

@@ -14,13 +14,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
 from finetune.errors import SettingsError
-from finetune.preference_losses import (
-    PAIRED_LOSSES,
-    REFERENCE_FREE_LOSSES,
-    SMOOTHED_LOSSES,
-    UNPAIRED_LOSSES,
-    parse_loss,
-)
+from finetune.loss_names import PAIRED_LOSSES, REFERENCE_FREE_LOSSES, SMOOTHED_LOSSES, UNPAIRED_LOSSES, parse_loss
 from quire import UsageError
 
 STAGES = ("sft", "dpo")

@@ -32,8 +32,8 @@ from .files.pdf_store import PdfStore as PdfStore
 from .files.names import UPLOAD as UPLOAD
 from .files.names import file_name as file_name
 from .files.sources import is_link as is_link
-from .pdf.show import page_rectangles as page_rectangles
-from .pdf.show import render_page as render_page
+from .pdf.render import page_rectangles as page_rectangles
+from .pdf.render import render_page as render_page
 
 # embedders
 from .embed.identity import Embedder as Embedder

@@ -1,4 +1,4 @@
-"""The commands that install missing packages into the environment that quire runs in."""
+"""The shell line that installs a missing package into the environment that quire runs in."""
 
 from __future__ import annotations
 

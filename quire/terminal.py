@@ -1,4 +1,4 @@
-"""What commands print: errors with hints, numbers with nouns, JSON, text without control characters."""
+"""What commands print: errors with their hints, plurals ("3 files"), JSON, and text made safe."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Starts the answer to a question in the session's conversation, with the settings of the sidebar."""
+"""Starts the answer to a question, with the settings of the sidebar."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One answer that is being generated in its own thread; closing the page does not end it."""
+"""An answer that a background thread is generating; closing the page does not end it."""
 
 from __future__ import annotations
 

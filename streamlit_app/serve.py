@@ -1,4 +1,4 @@
-"""Runs Streamlit without the one request that it would send to the internet by itself."""
+"""Runs Streamlit without its request for the external IP address."""
 
 from __future__ import annotations
 

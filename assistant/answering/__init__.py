@@ -1,1 +1,1 @@
-"""From passages to a cited answer: agent, prompt, evidence budget, citations, quotes."""
+"""From passages to a cited answer: evidence or refusal, budget, prompt, citations, excerpts."""

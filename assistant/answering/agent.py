@@ -16,9 +16,9 @@ from assistant.answering.answer_filter import AnswerFilter
 from assistant.answering.budget import Packed, answer_room, pack
 from assistant.answering.citations import cite
 from assistant.answering.evidence import find_evidence
+from assistant.answering.excerpts import EXCERPTS, format_quote, select_quotes
 from assistant.answering.generation import Reply, Written, write_answer
 from assistant.answering.prompt import REFUSAL, is_refusal
-from assistant.answering.quotes import EXCERPTS, format_quote, select_quotes
 from assistant.answering.toolbox import EvidenceBudget, make_tools
 from assistant.config import AssistantConfig, Sampling
 from assistant.errors import AssistantError, ModelError
@@ -124,7 +124,7 @@ class Agent:
     def warm_up(self) -> None:
         """Import what the first answer needs, which takes seconds; nothing is sent to the model."""
         if self.model.name != QUOTES:
-            import assistant.answering.graph  # noqa: F401
+            import assistant.answering.agent_graph  # noqa: F401
 
             self.model.build(self.config.sampling)
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from assistant.answering.citations import Span
+from assistant.answering.excerpts import Citation
 from assistant.answering.prompt import Message
-from assistant.answering.quotes import Citation
 from assistant.config import Sampling
 from assistant.retrieval.search import Passage
 

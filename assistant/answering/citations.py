@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from assistant.answering.answer_filter import CITATION_MARK, cited_numbers
-from assistant.answering.quotes import Citation, best_sentence, cite_range, share, terms_and_numbers
+from assistant.answering.excerpts import Citation, best_sentence, cite_range, share, terms_and_numbers
 from assistant.retrieval.search import Passage
 from ingest import content_terms, numbers, split_sentences
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from assistant.answering.answer import Token
 from assistant.answering.answer_filter import AnswerFilter
+from assistant.answering.excerpts import Citation
 from assistant.answering.prompt import Message
-from assistant.answering.quotes import Citation
 from assistant.config import Sampling
 from assistant.errors import AssistantError, ModelInterrupted
 from assistant.retrieval.search import Passage
@@ -132,7 +132,7 @@ class Reply:
                 self._model.abort(self._chat)
 
     def _run(self) -> None:
-        from assistant.answering.graph import stream_messages
+        from assistant.answering.agent_graph import stream_messages
 
         try:
             for part in stream_messages(self._chat, self._messages, tools=self._tools, tool_calls=self._tool_calls):

@@ -108,7 +108,7 @@ def _list(history: History, args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _export(history: History, args: argparse.Namespace) -> dict[str, Any]:
-    from assistant.conversations.export import export_conversation
+    from assistant.conversations.transcript import export_conversation
 
     conversation_id, file = args.export
     conversation = history.conversation(conversation_id)

@@ -17,9 +17,9 @@ from assistant.answering.answer import Answer
 from assistant.cli.opening import load_or_pull
 from assistant.cli.terminal import clean, print_notes, print_passages, print_sources, print_stream
 from assistant.config import AssistantConfig
-from assistant.conversations.export import export_conversation
 from assistant.conversations.history import Conversation, History, Turn
 from assistant.conversations.log import log_turn
+from assistant.conversations.transcript import export_conversation
 from quire import QuireError, UsageError
 
 if TYPE_CHECKING:

@@ -85,7 +85,7 @@ def _add_question_set_flags(parser: argparse.ArgumentParser) -> None:
 def _retrieval(args: argparse.Namespace) -> int:
     from assistant.evaluation.corpus import open_corpus
     from assistant.evaluation.questions import read_questions
-    from assistant.evaluation.retrieval import evaluate_retrieval
+    from assistant.evaluation.retrieval_metrics import evaluate_retrieval
 
     config, _ = load_ingest_config(flags=library_flags(args))
     questions = read_questions(args.questions)

@@ -1,1 +1,1 @@
-"""Stored conversations: history, feedback, export and the operator's log."""
+"""Stored conversations: history, transcripts, thumbs and edits as training rows, the log."""

@@ -15,8 +15,8 @@ from typing import Any
 
 from assistant.answering.answer import Answer, Usage
 from assistant.answering.citations import Span
+from assistant.answering.excerpts import Citation
 from assistant.answering.prompt import Message
-from assistant.answering.quotes import Citation
 from assistant.config import Sampling
 from assistant.errors import ConversationNotFound, HistoryError
 from assistant.retrieval.search import Passage

@@ -1,1 +1,1 @@
-"""Measures retrieval and answers on question files."""
+"""Measures retrieval (hit@k) and answers on question files: metrics, judge, statistics, report."""

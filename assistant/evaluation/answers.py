@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from assistant.answering.agent import Agent
 from assistant.config import AssistantConfig
+from assistant.evaluation.answer_metrics import answer_metrics
 from assistant.evaluation.corpus import ReportProgress, document_ids
 from assistant.evaluation.judge import judge_answer
-from assistant.evaluation.metrics import answer_metrics
 from assistant.evaluation.questions import Question
 from assistant.evaluation.runs import Row, resume_run, row_line
 from assistant.retrieval.search import search

@@ -61,7 +61,7 @@ def parse_verdict(reply: str) -> bool | None:
 
 
 def _ask(judge: Model, messages: Sequence[Message]) -> bool | None:
-    from assistant.answering.graph import complete
+    from assistant.answering.agent_graph import complete
 
     try:
         return parse_verdict(complete(judge.build(_SAMPLING), messages))

@@ -7,7 +7,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from assistant.evaluation.metrics import METRICS
+from assistant.evaluation.answer_metrics import METRICS
 from assistant.evaluation.runs import Row, threshold_sentence
 from assistant.retrieval.search import whole_page
 from quire import pluralize

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from assistant.errors import AssistantError, QuestionsError
-from assistant.evaluation.metrics import METRICS
+from assistant.evaluation.answer_metrics import METRICS
 from assistant.evaluation.statistics import mean, paired_difference
 
 Row = dict[str, Any]  # one line of answers.jsonl

@@ -1,1 +1,1 @@
-"""Language models: one module for each kind, and the table that finds them by name."""
+"""Language models: one module for each kind, the table of kinds, and which models are available."""

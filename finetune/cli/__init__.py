@@ -1,4 +1,4 @@
-"""The command `quire finetune`: its parser, made of the parsers of the modules in this folder.
+"""The commands of `quire finetune`, one module for each group.
 
 Each module has `register(subparsers)`, which adds its commands, each with `set_defaults(run=function)`. The function
 takes the parsed arguments, calls one function of the package, prints, and returns an exit code.

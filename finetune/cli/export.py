@@ -283,7 +283,7 @@ def run_ollama(args: argparse.Namespace) -> int:
 
 def _remove(args: argparse.Namespace) -> int:
     from finetune.export.ollama import Ollama
-    from finetune.export.tags import full_tag, record_path
+    from finetune.export.ollama_tags import full_tag, record_path
 
     tag = full_tag(args.remove)
     path = record_path(tag)
@@ -296,7 +296,7 @@ def _remove(args: argparse.Namespace) -> int:
 
 def _list(args: argparse.Namespace) -> int:
     from finetune.export.ollama import Ollama
-    from finetune.export.tags import read_records
+    from finetune.export.ollama_tags import read_records
 
     records = read_records()
     try:
@@ -317,7 +317,7 @@ def _list(args: argparse.Namespace) -> int:
 
 def _show(args: argparse.Namespace) -> int:
     from finetune.export.ollama import Ollama
-    from finetune.export.tags import full_tag, read_records, record_path
+    from finetune.export.ollama_tags import full_tag, read_records, record_path
 
     tag = full_tag(args.show)
     if not record_path(tag).is_file():

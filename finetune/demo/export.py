@@ -47,7 +47,7 @@ def export_and_ask(run: Path, folder: Path, question: str, progress: Progress) -
 
 def generate(path: Path, question: str) -> str:
     """Return the greedy answer of a GGUF file with its own template, without the assistant."""
-    from finetune.export.engine import Engine
+    from finetune.export.llama_cpp import Engine
 
     with Engine(path) as engine:
         prompt = engine.render([{"role": "user", "content": question}])

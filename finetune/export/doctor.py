@@ -14,10 +14,10 @@ from finetune.export.lora import check_base, find_base, read_adapter
 from finetune.export.merge import MAX_MERGE_KL, merge
 from finetune.export.modelfile import modelfile_for
 from finetune.export.ollama import Ollama
+from finetune.export.ollama_tags import read_records
 from finetune.export.parity import STEPS, Parity, compare, difference
 from finetune.export.reference import CONVERSATIONS, compute_reference
 from finetune.export.safetensors_io import list_tensors
-from finetune.export.tags import read_records
 from finetune.runs.manifest import RunManifest, find_run, hash_files, read_manifest
 from finetune.runs.scratch import scratch_folder
 from finetune.templates.find import load_template

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from finetune.errors import AlreadyExists, UnsupportedModel
 from finetune.export.safetensors_io import Floats, Tensor, check_space, from_float, list_tensors
 from finetune.export.vocabulary import Vocabulary, read_vocabulary
-from finetune.templates.languages import to_jinja
+from finetune.templates.jinja_and_go import to_jinja
 from finetune.templates.template import Template
 
 KINDS = ("F32", "F16", "BF16", "Q8_0")

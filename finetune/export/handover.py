@@ -17,9 +17,9 @@ from finetune.export.gguf_header import kind_of
 from finetune.export.merge import merge, read_merge_report
 from finetune.export.modelfile import CONTEXT, Modelfile, check_context, modelfile_for
 from finetune.export.ollama import Ollama
+from finetune.export.ollama_tags import TagRecord, check_quantization, full_tag, record_path, write_record
 from finetune.export.parity import LIMITS, Parity, compare, compare_served, difference, require_parity
 from finetune.export.reference import CONVERSATIONS, Reference, checked_reference
-from finetune.export.tags import TagRecord, check_quantization, full_tag, record_path, write_record
 from finetune.runs.manifest import find_run, read_manifest
 from finetune.runs.scratch import scratch_folder
 

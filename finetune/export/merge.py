@@ -30,7 +30,7 @@ from finetune.export.safetensors_io import (
 )
 from finetune.runs.manifest import RunManifest, find_run, read_manifest
 from finetune.templates.find import load_template, save_template
-from finetune.templates.languages import to_jinja
+from finetune.templates.jinja_and_go import to_jinja
 from finetune.templates.template import Template
 from quire import UsageError
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from finetune.export.gguf import stops_of
-from finetune.templates.languages import to_go
+from finetune.templates.jinja_and_go import to_go
 from finetune.templates.template import Template
 from quire import UsageError
 

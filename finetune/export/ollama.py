@@ -15,7 +15,7 @@ from typing import Any
 
 from finetune.errors import OllamaFailed, OllamaTooOld
 from finetune.export.modelfile import Modelfile
-from finetune.export.tags import check_quantization, full_tag
+from finetune.export.ollama_tags import check_quantization, full_tag
 from quire import UsageError, sha256_of_file
 
 SAFE_FROM = (0, 17, 1)  # before it, an import could write outside Ollama's own folder (CVE-2026-7482)

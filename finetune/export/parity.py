@@ -15,13 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finetune.errors import ParityFailed
-from finetune.export.engine import TOP, Engine, NextTokenLogProbs
 from finetune.export.gguf import ARCHITECTURE, rope, stops_of
 from finetune.export.gguf_header import Header, read_header
+from finetune.export.llama_cpp import TOP, Engine, NextTokenLogProbs
 from finetune.export.modelfile import Modelfile
 from finetune.export.reference import CONVERSATIONS, Reference
 from finetune.export.vocabulary import pre_tokenizer
-from finetune.templates.languages import to_go
+from finetune.templates.jinja_and_go import to_go
 
 STEPS = ("tokenizer", "template", "stop", "rope", "shape", "weights")
 MAX_SERVED_STEPS = 12  # positions of an answer that are compared through a server, one request each

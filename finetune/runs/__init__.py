@@ -1,1 +1,1 @@
-"""The run folder: its manifest, who may write it, scratch space."""
+"""The run folder: its manifest, the lock of the process that trains, and temporary folders."""

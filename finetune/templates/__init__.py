@@ -1,1 +1,1 @@
-"""Chat templates: messages to the text and tokens of a model, in Python, Jinja and Go."""
+"""Chat templates (ChatML, Alpaca ...): messages to text and tokens, in Python, Jinja and Go."""

@@ -1,1 +1,1 @@
-"""Training: SFT and preference losses, from settings to a finished run."""
+"""Training with SFT and preference losses (DPO, KTO, ORPO ...), from settings to a finished run."""

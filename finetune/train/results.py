@@ -8,7 +8,7 @@ from typing import Any
 
 from finetune.runs.manifest import RunManifest, hash_files, library_versions
 from finetune.templates.find import save_template
-from finetune.templates.languages import to_jinja
+from finetune.templates.jinja_and_go import to_jinja
 from finetune.train.context import Run
 from finetune.train.device import peak_memory_bytes, process_count
 from finetune.train.rows import Rows

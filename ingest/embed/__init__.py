@@ -1,1 +1,1 @@
-"""Texts to unit vectors, by MiniLM in this process or a model behind Ollama or an OpenAI API."""
+"""Texts to unit vectors: built-in MiniLM, or a model of Ollama or of an OpenAI-compatible server."""

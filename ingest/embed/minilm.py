@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from ingest.embed.graph import GRAPH_VERSION, build_graph, read_safetensors
 from ingest.embed.identity import EmbedderIdentity, Vectors, to_unit_length
+from ingest.embed.onnx_graph import GRAPH_VERSION, build_graph, read_safetensors
 from ingest.embed.weights import Weights, fetch_hint
 from ingest.errors import EmbedderUnavailable
 from quire import available_cores, sha256_of_file, write_atomically

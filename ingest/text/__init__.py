@@ -1,1 +1,1 @@
-"""The only text analysis of the project: words, sentences, languages and chunks."""
+"""Text analysis for all packages: words and stems, sentences, table rows, language, chunks."""

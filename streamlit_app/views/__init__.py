@@ -1,1 +1,1 @@
-"""What the page draws: one function a view, given the services and the session."""
+"""What the page draws: one function per view, which receives the services and the session."""

@@ -4,7 +4,7 @@ import pytest
 
 from finetune.config import TrainConfig, build
 from finetune.errors import SettingsError
-from finetune.preference_losses import LOSSES
+from finetune.loss_names import LOSSES
 
 
 def test_all_mistakes_are_in_one_error() -> None:

@@ -19,7 +19,6 @@ from ingest.store.records import identity_mismatch, unit_vectors
 from ingest.store.sqlite.connections import ConnectionPool
 from ingest.store.sqlite.errors import translate_errors
 from ingest.store.sqlite.fulltext import Fulltext, IndexDamaged, Source
-from ingest.store.sqlite.matrix import Matrix, Snapshot
 from ingest.store.sqlite.rows import (
     CHUNK_COLUMNS,
     SHIFT,
@@ -38,6 +37,7 @@ from ingest.store.sqlite.rows import (
     to_document,
     value,
 )
+from ingest.store.sqlite.vectors import Matrix, Snapshot
 from ingest.text.chunks import Chunk
 
 

@@ -70,7 +70,7 @@ def test_the_window_is_capped_by_the_models_own(path):
 
 
 def test_a_prompt_over_the_window_is_an_error_and_not_truncated(path):
-    from assistant.answering.graph import complete
+    from assistant.answering.agent_graph import complete
 
     chat = make_agent(path).model.build(Sampling(max_tokens=2))
     with pytest.raises(PromptTooLong, match="exceeds the available context size"):

@@ -173,7 +173,7 @@ def test_unverified_ollama_models_are_neither_listed_nor_the_default(ollama, ggu
 @pytest.mark.server
 def test_a_tag_exported_while_the_assistant_runs_is_listed(ollama, gguf, tmp_path, monkeypatch):
     from finetune.export.ollama import Ollama
-    from finetune.export.tags import TagRecord, write_record
+    from finetune.export.ollama_tags import TagRecord, write_record
 
     monkeypatch.setenv("QUIRE_HOME", str(tmp_path))
     agent = make_agent(ollama, tmp_path)

@@ -15,7 +15,7 @@ from finetune.errors import AlreadyExists, UnsupportedModel
 from finetune.export import gguf
 from finetune.export.gguf import read_config, rope, write_gguf
 from finetune.export.gguf_header import read_header
-from finetune.templates.languages import to_jinja
+from finetune.templates.jinja_and_go import to_jinja
 from tests.finetune.export_home import Tuned
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from finetune.export.modelfile import Modelfile, modelfile_for
 from finetune.templates.builtin import get_template
-from finetune.templates.languages import to_go
+from finetune.templates.jinja_and_go import to_go
 from quire import UsageError
 
 

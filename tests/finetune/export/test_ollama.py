@@ -23,7 +23,7 @@ from finetune.export.gguf import write_gguf
 from finetune.export.handover import check_served, to_ollama
 from finetune.export.modelfile import modelfile_for
 from finetune.export.ollama import Ollama, ollama_address
-from finetune.export.tags import record_path
+from finetune.export.ollama_tags import record_path
 from quire import UsageError
 from tests.finetune.export_home import Tuned
 

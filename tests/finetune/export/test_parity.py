@@ -9,11 +9,11 @@ import pytest
 
 from finetune.errors import ParityFailed
 from finetune.export import gguf, parity
-from finetune.export.engine import Engine, NextTokenLogProbs
+from finetune.export.llama_cpp import Engine, NextTokenLogProbs
 from finetune.export.lora_gguf import write_adapter_gguf
 from finetune.export.modelfile import Modelfile, modelfile_for
 from finetune.templates.builtin import get_template
-from finetune.templates.languages import to_jinja
+from finetune.templates.jinja_and_go import to_jinja
 from tests.finetune.export_home import Tuned
 
 

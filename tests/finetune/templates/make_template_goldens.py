@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from finetune.templates.builtin import TEMPLATE_NAMES, get_template
-from finetune.templates.languages import to_go, to_jinja
+from finetune.templates.jinja_and_go import to_go, to_jinja
 from finetune.templates.messages import Message
 
 FOLDER = Path(__file__).parent / "golden" / "templates"

@@ -76,7 +76,7 @@ def loss_at(pair_trainer: Any) -> Callable[..., float]:
         smoothing: float = 0.0,
         tokens: int = 0,
     ) -> float:
-        from finetune.preference_losses import parse_loss
+        from finetune.loss_names import parse_loss
 
         pair_trainer._weights = parse_loss(loss)
         pair_trainer.beta, pair_trainer.label_smoothing = beta, smoothing

@@ -16,7 +16,7 @@ import pytest
 from finetune.config import build
 from finetune.data.records import Conversation, Preference, to_task
 from finetune.errors import MissingLibrary, RunExists, TrainingFailed, UnfinishedRun
-from finetune.preference_losses import LOSSES, UNPAIRED_LOSSES
+from finetune.loss_names import LOSSES, UNPAIRED_LOSSES
 from finetune.runs.manifest import MANIFEST_FILE, read_manifest
 from finetune.train.metrics import read_metrics
 from finetune.train.run import train

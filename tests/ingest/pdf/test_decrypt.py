@@ -10,7 +10,7 @@ from pypdf import PdfReader
 from ingest.errors import PasswordRequired
 from ingest.pdf.decrypt import decrypted_copy
 from ingest.pdf.read import read_pdf
-from ingest.pdf.show import page_rectangles
+from ingest.pdf.render import page_rectangles
 from tests.ingest import pdfs
 
 

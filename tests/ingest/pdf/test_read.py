@@ -9,7 +9,7 @@ import pytest
 from ingest.errors import NoTextInPDF, ParserLimit, PasswordRequired, UnreadablePDF
 from ingest.pdf import read as reading
 from ingest.pdf.read import PDF, read_pdf
-from ingest.pdf.show import page_rectangles
+from ingest.pdf.render import page_rectangles
 from tests.ingest import pdfs
 
 

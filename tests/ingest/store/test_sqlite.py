@@ -21,9 +21,9 @@ from ingest.config import IngestConfig
 from ingest.errors import SchemaTooNew, StoreError
 from ingest.store.opening import libraries, open_store, remove_library
 from ingest.store.sqlite.libraries import library_path
-from ingest.store.sqlite.matrix import BLOCK, Matrix
 from ingest.store.sqlite.schema import SCHEMA_VERSION
 from ingest.store.sqlite.store import index_folder
+from ingest.store.sqlite.vectors import BLOCK, Matrix
 from quire import UsageError
 from tests.ingest.store_examples import IDENTITY, embed, make_document
 from tests.rights import bound

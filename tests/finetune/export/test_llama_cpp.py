@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from finetune.export.engine import Engine
 from finetune.export.gguf import write_gguf
+from finetune.export.llama_cpp import Engine
 from tests.finetune.export_home import Tuned
 
 

@@ -1,7 +1,7 @@
 import subprocess
 import sys
 
-from assistant.answering.quotes import MAX_QUOTE_CHARACTERS, best_sentence, format_quote, select_quotes
+from assistant.answering.excerpts import MAX_QUOTE_CHARACTERS, best_sentence, format_quote, select_quotes
 from tests.assistant.helpers import CAPEX, MOON, passage
 
 LONG = " ".join(f"Sentence number {i} speaks of nothing in particular." for i in range(30))
@@ -34,7 +34,7 @@ def test_the_best_sentence_is_the_row_with_the_number():
 
 
 def test_quotes_need_no_langchain():
-    code = "import assistant.answering.quotes, assistant.answering.agent, assistant.cli, sys; print(any('langchain' in m for m in sys.modules))"
+    code = "import assistant.answering.excerpts, assistant.answering.agent, assistant.cli, sys; print(any('langchain' in m for m in sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
 
 

@@ -1,4 +1,4 @@
-"""Quotes: the sentences of passages that match a question best, verbatim and without a model."""
+"""The answer without a model: the sentences of passages that match a question best, verbatim."""
 
 from __future__ import annotations
 

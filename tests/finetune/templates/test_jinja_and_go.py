@@ -1,7 +1,7 @@
 import pytest
 
 from finetune.templates.builtin import TEMPLATE_NAMES, get_template
-from finetune.templates.languages import to_jinja
+from finetune.templates.jinja_and_go import to_jinja
 from finetune.templates.messages import Message
 from tests.finetune.templates.make_template_goldens import CASES
 

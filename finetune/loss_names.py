@@ -1,4 +1,4 @@
-"""The preference losses by name: the rows each one takes, and how a weighted sum is written."""
+"""The names of the preference losses and how a weighted sum of them is written; no formulas."""
 
 import difflib
 import re

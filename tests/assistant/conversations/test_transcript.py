@@ -1,7 +1,7 @@
 import json
 
-from assistant.conversations.export import conversation_as_json, conversation_as_markdown
 from assistant.conversations.history import Conversation, Turn
+from assistant.conversations.transcript import conversation_as_json, conversation_as_markdown
 from tests.assistant.conversations.helpers import QUESTION, an_answer
 
 CONVERSATION = Conversation("1", QUESTION, "default", "2026-01-01", "2026-01-01", 1)

@@ -2,7 +2,7 @@ import pytest
 
 from assistant.errors import QuestionsError
 from assistant.evaluation.questions import Question
-from assistant.evaluation.retrieval import evaluate_retrieval
+from assistant.evaluation.retrieval_metrics import evaluate_retrieval
 from tests.assistant.evaluation.helpers import LIBRARY, QUESTIONS
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from finetune.export.tags import TagRecord, full_tag, read_records, record_path, write_record
+from finetune.export.ollama_tags import TagRecord, full_tag, read_records, record_path, write_record
 from quire import UsageError
 
 

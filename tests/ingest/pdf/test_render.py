@@ -9,7 +9,7 @@ from pypdf import PdfReader, PdfWriter
 
 from ingest.errors import UnreadablePDF
 from ingest.pdf.read import read_pdf
-from ingest.pdf.show import page_rectangles, render_page
+from ingest.pdf.render import page_rectangles, render_page
 from tests.ingest import pdfs
 
 

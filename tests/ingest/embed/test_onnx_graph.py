@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from ingest.config import IngestConfig
-from ingest.embed.graph import quantize_rows, read_safetensors
 from ingest.embed.minilm import MiniLM
+from ingest.embed.onnx_graph import quantize_rows, read_safetensors
 from ingest.embed.weights import find_weights
 from ingest.errors import EmbedderUnavailable
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from finetune.preference_losses import parse_loss
+from finetune.loss_names import parse_loss
 from quire import UsageError
 
 

@@ -1,4 +1,4 @@
-"""A stored conversation as a file: JSON or Markdown."""
+"""A conversation as a Markdown or JSON file."""
 
 from __future__ import annotations
 
