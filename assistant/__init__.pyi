@@ -7,7 +7,7 @@ from .answering.answer import Token as Token
 from .answering.answer import Notice as Notice
 from .answering.answer import Done as Done
 from .answering.answer import Usage as Usage
-from .answering.excerpts import Citation as Citation
+from .answering.citations import Citation as Citation
 from .answering.citations import Span as Span
 
 # search

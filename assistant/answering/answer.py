@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from assistant.answering.citations import Span
-from assistant.answering.excerpts import Citation
+from assistant.answering.citations import Citation, Span
 from assistant.answering.prompt import Message
 from assistant.config import Sampling
 from assistant.retrieval.search import Passage

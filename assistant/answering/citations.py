@@ -2,16 +2,44 @@
 
 from __future__ import annotations
 
+import math
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from assistant.answering.answer_filter import CITATION_MARK, cited_numbers
-from assistant.answering.excerpts import Citation, best_sentence, cite_range, share, terms_and_numbers
 from assistant.retrieval.search import Passage
-from ingest import content_terms, numbers, split_sentences
+from ingest import Sentence, content_terms, numbers, split_sentences
 
 MIN_SUPPORT = 0.35  # share of a sentence's words that a passage must contain; chosen on hand-made true and false claims
+
+
+@dataclass(frozen=True)
+class Citation:
+    """One cited number and its source; `quote` is the page's text from `start` to `end`, verbatim."""
+
+    number: int
+    document: str
+    document_id: str
+    page: int
+    page_label: str
+    start: int
+    end: int
+    quote: str
+
+    def as_dict(self) -> dict[str, object]:
+        """Return the object that `quire ask --json` prints."""
+        return {
+            "number": self.number,
+            "document": self.document,
+            "page": self.page,
+            "page_label": self.page_label,
+            "quote": self.quote,
+            "document_id": self.document_id,
+            "start": self.start,
+            "end": self.end,
+        }
 
 
 @dataclass(frozen=True)
@@ -44,6 +72,55 @@ def cite(text: str, passages: Sequence[Passage]) -> tuple[list[Citation], list[S
             unsupported.append(Span(start, end, sentence))
     citations = [_citation(number, passages[number - 1], cited_for) for number, cited_for in sorted(claims.items())]
     return citations, unsupported
+
+
+def best_sentence(claim: str, text: str, *, margins: Sequence[tuple[int, int]] = ()) -> tuple[Sentence, float] | None:
+    """Return the sentence or table row of `text` that supports a claim best, and its share of the claim's weight.
+
+    Returns None if the text contains no sentence.
+    """
+    found = split_sentences(text, skip=margins)
+    if not found:
+        return None
+    weights = idf_weights(claim, [sentence.text for sentence in found])
+    scores = [share(sentence.text, weights) for sentence in found]
+    best = max(range(len(found)), key=lambda i: (scores[i], -i))
+    return found[best], scores[best]
+
+
+def idf_weights(question: str, texts: Sequence[str]) -> dict[str, float]:
+    """Return the weight of each word and number of a question: its inverse document frequency in the texts."""
+    wanted = terms_and_numbers(question)
+    documents: Counter[str] = Counter()
+    for text in texts:
+        documents.update(wanted & terms_and_numbers(text))
+    return {word: math.log(1 + len(texts) / (0.5 + documents[word])) for word in wanted}
+
+
+def share(text: str, weights: dict[str, float]) -> float:
+    """Return the share of the weights whose words a text contains, 0 to 1."""
+    total = sum(weights.values())
+    present = terms_and_numbers(text)
+    return sum(weight for word, weight in weights.items() if word in present) / total if total else 0.0
+
+
+def terms_and_numbers(text: str) -> set[str]:
+    """Return content terms and whole numbers; the digits of 1,577 are one number, not two terms."""
+    return {term for term in content_terms(text) if not term.isdigit()} | numbers(text)
+
+
+def cite_range(number: int, passage: Passage, start: int, end: int) -> Citation:
+    """Return the citation of a range of the passage's text."""
+    return Citation(
+        number=number,
+        document=passage.document,
+        document_id=passage.document_id,
+        page=passage.page,
+        page_label=passage.page_label,
+        start=passage.start + start,
+        end=passage.start + end,
+        quote=passage.text[start:end],
+    )
 
 
 def _claims(text: str) -> Iterator[tuple[int, int, str]]:

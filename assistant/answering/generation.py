@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from assistant.answering.answer import Token
 from assistant.answering.answer_filter import AnswerFilter
-from assistant.answering.excerpts import Citation
+from assistant.answering.citations import Citation
 from assistant.answering.prompt import Message
 from assistant.config import Sampling
 from assistant.errors import AssistantError, ModelInterrupted

@@ -11,7 +11,7 @@ from quire import printable
 
 if TYPE_CHECKING:
     from assistant.answering.answer import Answer, Event
-    from assistant.answering.excerpts import Citation
+    from assistant.answering.citations import Citation
     from assistant.retrieval.search import Passage
 
 

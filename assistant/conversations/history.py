@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from assistant.answering.answer import Answer, Usage
-from assistant.answering.citations import Span
-from assistant.answering.excerpts import Citation
+from assistant.answering.citations import Citation, Span
 from assistant.answering.prompt import Message
 from assistant.config import Sampling
 from assistant.errors import ConversationNotFound, HistoryError

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from assistant.answering.answer import Answer
-from assistant.answering.excerpts import Citation
+from assistant.answering.citations import Citation
 from assistant.evaluation.amounts import numeric_match
 from assistant.evaluation.questions import Question
 from assistant.retrieval.search import whole_page

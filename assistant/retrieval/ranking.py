@@ -1,4 +1,4 @@
-"""Orders the pages that a search found, by five features beside the best cosine: words, headings, tables, names.
+"""Orders the pages that a search found, by cosine, words, headings, tables and names.
 
 Each feature is a share between 0 and 1 and is added to the page's cosine, so that the same weights serve every store
 and every library; none needs counts over the whole library. docs/retrieval.md says how each was chosen and what else

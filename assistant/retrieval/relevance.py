@@ -1,4 +1,4 @@
-"""Scores how likely a page is evidence for a question, from 0 to 1, comparable between questions and stores."""
+"""Scores from 0 to 1 how likely a page is evidence for a question."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Finds the passages that may answer a question: text search and vector search, fused and then ranked by page."""
+"""Finds the passages that may answer a question, by text search and vector search."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Preference losses that TRL does not have, as functions of log-ratios; all other losses are TRL's own.
+"""Preference losses that TRL does not have, as functions of log-ratios.
 
 Each takes `chosen` and `rejected`: log p(answer) - log p_ref(answer), summed over the answer's tokens, one value a pair
 (tensors of shape [pairs]). Each returns one loss a pair.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from assistant.answering.excerpts import Citation
+from assistant.answering.citations import Citation
 from streamlit_app.conversation import OpenConversation
 from streamlit_app.state import Session, ShownPage
 from tests.assistant.helpers import passage

@@ -1,6 +1,6 @@
 import pytest
 
-from assistant.answering.citations import cite
+from assistant.answering.citations import best_sentence, cite
 from tests.assistant.helpers import CAPEX, MOON, passage
 
 
@@ -34,3 +34,9 @@ def test_a_sentence_without_support_is_marked(text, unsupported):
 def test_a_number_outside_the_prompt_gets_no_citation():
     citations, _ = cite("The moon has no air [1][7].", [passage(MOON)])
     assert [citation.number for citation in citations] == [1]
+
+
+def test_the_best_sentence_is_the_row_with_the_number():
+    found = best_sentence("PP&E sold for 262", CAPEX)
+    assert found is not None
+    assert found[0].text == "Proceeds from sale of PP&E 262 49 58"

@@ -1,7 +1,7 @@
 import subprocess
 import sys
 
-from assistant.answering.excerpts import MAX_QUOTE_CHARACTERS, best_sentence, format_quote, select_quotes
+from assistant.answering.excerpts import MAX_QUOTE_CHARACTERS, format_quote, select_quotes
 from tests.assistant.helpers import CAPEX, MOON, passage
 
 LONG = " ".join(f"Sentence number {i} speaks of nothing in particular." for i in range(30))
@@ -25,12 +25,6 @@ def test_one_quote_a_passage_in_their_order_with_their_numbers():
 
 def test_a_passage_without_words_gives_no_quote_and_the_next_one_takes_its_place():
     assert [quote.number for quote in select_quotes("moon", [passage("  \n", rank=1), passage(MOON, rank=2)])] == [2]
-
-
-def test_the_best_sentence_is_the_row_with_the_number():
-    found = best_sentence("PP&E sold for 262", CAPEX)
-    assert found is not None
-    assert found[0].text == "Proceeds from sale of PP&E 262 49 58"
 
 
 def test_quotes_need_no_langchain():
