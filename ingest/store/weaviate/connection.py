@@ -87,7 +87,7 @@ class Connection:
         """Run one request and return its answer; raises StoreUnreachable soon after the server stops answering.
 
         Weaviate's client retries a request to a dead server for a minute, a batch for half an hour. So the request runs
-        in its own thread, and this one polls the server.
+        in its own thread, and this one polls the server. The client's WEAVIATE_BATCH_MAX_RETRIES shortens batches only.
         """
         if self._closed:
             raise StoreError("the library was closed", "open it again")

@@ -1,4 +1,8 @@
-"""The embedded Weaviate server: a pinned version that several processes share while they run."""
+"""The embedded Weaviate server: a pinned version that several processes share while they run.
+
+The `connect_to_embedded` of Weaviate's client is not used, because its server belongs to one client: it ends with it,
+and a second process cannot open the same data folder. Here a page and a command use one library at the same time.
+"""
 
 from __future__ import annotations
 
