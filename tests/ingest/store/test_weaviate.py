@@ -149,7 +149,7 @@ def test_a_tenant_that_cannot_be_is_refused(tmp_path, tenant):
 def test_no_weaviate_at_the_address_is_one_line_within_seconds(tmp_path):
     config = IngestConfig(home=tmp_path, store="weaviate", weaviate_url=f"http://127.0.0.1:{free_port()}")
     started = time.monotonic()
-    with pytest.raises(StoreUnreachable, match="mend WEAVIATE_URL") as caught:
+    with pytest.raises(StoreUnreachable, match="fix WEAVIATE_URL") as caught:
         open_store(config, create=True)
     assert config.weaviate_url in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -218,8 +218,8 @@ def http_server():
     [
         (b'{"version": "1.37.9"}', "CVE-2026-11500.*1.38 or newer"),
         (b'{"version": "1.27.0-rc.1"}', "CVE-2026-11500"),
-        (b"<html>hello</html>", "is no Weaviate.*mend WEAVIATE_URL"),
-        (b'{"hello": 1}', "is no Weaviate"),
+        (b"<html>hello</html>", "is not Weaviate.*fix WEAVIATE_URL"),
+        (b'{"hello": 1}', "is not Weaviate"),
     ],
 )
 def test_an_old_or_foreign_server_is_refused(http_server, tmp_path, monkeypatch, answer, message):
@@ -236,7 +236,7 @@ def test_weaviate_refusing_a_vector_length_is_explained(store, config):
     document, chunks, _ = make_document("/docs/b.pdf", "river")
     store._root = None
     wide = replace(IDENTITY, dimension=3)
-    store._write_root(replace(store._read_root(), identity=wide))
+    store._records.write_root(replace(store._records.root(), identity=wide))
     with pytest.raises(StoreError, match="quire docs reindex"):
         store.put(document, chunks, np.ones((1, 3), dtype=np.float32))
     assert [d.name for d in store.documents()] == ["a.pdf"]
@@ -245,7 +245,9 @@ def test_weaviate_refusing_a_vector_length_is_explained(store, config):
 @server
 def test_a_weaviate_library_of_a_newer_quire_is_refused(store, config):
     description = json.dumps({"quire": "library", "schema": 99, "library": config.library})
-    store._connection.client.collections.use(records_name(config.library)).config.update(description=description)
+    store._handles.connection.client.collections.use(records_name(config.library)).config.update(
+        description=description
+    )
     with pytest.raises(SchemaTooNew, match="newer version"):
         open_store(config, create=False)
 
@@ -272,21 +274,22 @@ def test_weaviate_takes_and_removes_more_than_ten_thousand_passages(store):
 
 def total_objects(store):
     """Count the passages on the server, those that no reader is shown included."""
-    return store._passages(store._need_root().epoch).aggregate.over_all(total_count=True).total_count
+    return store._handles.passages(store._need_root().generation).aggregate.over_all(total_count=True).total_count
 
 
 @server
 def test_a_version_that_was_not_finished_is_never_shown_and_goes_with_the_next(store):
     """What a killed writer leaves: passages without a record, and passages of a version that does not count."""
     from ingest.store.records import unit_vectors
-    from ingest.store.weaviate.values import _objects
+    from ingest.store.weaviate.values import passage_objects
 
     old, new = make_document("/docs/a.pdf", *["apple old"] * 6), make_document("/docs/a.pdf", *["apple new"] * 6)
     lost = make_document("/docs/never.pdf", *["apple lost"] * 40)
     store.put(*old)
     for document, chunks, vectors in (new, lost):
         unit = unit_vectors(vectors, len(chunks), IDENTITY.dimension)
-        store._insert(1, _objects(document, f"unfinished {document.name}", chunks, unit), document.name)
+        objects = passage_objects(document, f"unfinished {document.name}", chunks, unit)
+        store._writer._insert(1, objects, document.name)
     assert total_objects(store) == 52
     assert {hit.chunk.text for hit in store.search_text("apple", limit=5)} == {"apple old"}
     assert len(store.search_text("apple", limit=100)) == 6
@@ -299,12 +302,12 @@ def test_a_version_that_was_not_finished_is_never_shown_and_goes_with_the_next(s
 
 
 @server
-def test_what_weaviate_lost_behind_our_back_is_named_by_document_and_mended_by_ingesting_again(store):
+def test_what_weaviate_lost_behind_our_back_is_named_by_document_and_repaired_by_ingesting_again(store):
     documents = [make_document(f"/docs/{name}.pdf", *[f"apple {name} {i}" for i in range(5)]) for name in "abc"]
     for one in documents:
         store.put(*one)
     assert incomplete_documents(store) == []
-    passages = store._passages(1)
+    passages = store._handles.passages(1)
     lost = [o for o in passages.query.fetch_objects(limit=99).objects if o.properties["document"] == "b.pdf"][:2]
     for one in lost:
         passages.data.delete_by_id(one.uuid)
@@ -320,8 +323,8 @@ def test_ingest_does_not_take_a_document_as_unchanged_of_which_weaviate_lost_pas
     assert len(ingest([str(tmp_path / "pdfs")], config).added) == 2
     assert len(ingest([str(tmp_path / "pdfs")], config).unchanged) == 2
     with open_store(config, create=False) as store:
-        lost = next(o for o in store._passages(1).query.fetch_objects().objects if o.properties["page"] == 2)
-        store._passages(1).data.delete_by_id(lost.uuid)
+        lost = next(o for o in store._handles.passages(1).query.fetch_objects().objects if o.properties["page"] == 2)
+        store._handles.passages(1).data.delete_by_id(lost.uuid)
         report = ingest([str(tmp_path / "pdfs")], config)
         assert [one.document for one in report.replaced] == [lost.properties["document"]]
         assert (len(report.unchanged), report.failed) == (1, [])
@@ -330,12 +333,13 @@ def test_ingest_does_not_take_a_document_as_unchanged_of_which_weaviate_lost_pas
 
 @server
 def test_a_removal_that_was_cut_short_is_finished_by_the_next_weaviate_writer(store, config):
-    from ingest.store.weaviate.values import _uuid
+    from ingest.store.weaviate.values import object_uuid
 
     document = make_document("/docs/a.pdf", "apple", "river")[0]
     store.put(*make_document("/docs/a.pdf", "apple", "river"))
-    store._upsert_record({"kind": "removed", "key": document.id, "payload": ""}, _uuid("removed", document.id))
-    store._records().data.delete_by_id(_uuid("document", document.id))  # and here the kill
+    removal = {"kind": "removed", "key": document.id, "payload": ""}
+    store._records.upsert(removal, object_uuid("removed", document.id))
+    store._handles.records().data.delete_by_id(object_uuid("document", document.id))  # and here the kill
     assert (store.documents(), store.count(), total_objects(store)) == ([], 0, 2)
     open_store(config, create=True).close()
     assert total_objects(store) == 0
@@ -343,7 +347,7 @@ def test_a_removal_that_was_cut_short_is_finished_by_the_next_weaviate_writer(st
 
 @server
 def test_the_weaviate_schema_is_declared_in_full(store, config):
-    client = store._connection.client
+    client = store._handles.connection.client
     declared = client.collections.use(passages_name(config.library, 1)).config.get()
     kinds = {p.name: (p.data_type.value, p.tokenization.value if p.tokenization else None) for p in declared.properties}
     assert kinds["text"] == ("text", "word")
@@ -361,7 +365,7 @@ def test_the_weaviate_schema_is_declared_in_full(store, config):
 
 @server
 def test_more_replicas_than_weaviate_has_nodes_are_refused_with_the_setting(config):
-    with pytest.raises(StoreError, match="set weaviate_replicas to the number of its nodes"):
+    with pytest.raises(StoreError, match="set weaviate_replicas to at most the number of its nodes"):
         open_store(replace(config, weaviate_replicas=3), create=True)
     assert config.library not in [one.name for one in libraries(config)]
 
@@ -372,7 +376,7 @@ def test_weaviate_shards_are_given_at_creation(config):
     store.set_identity(IDENTITY)
     store.put(*make_document("/docs/a.pdf", *["apple"] * 20))
     name = passages_name(config.library, 1)
-    assert store._connection.client.collections.use(name).config.get().sharding_config.desired_count == 3
+    assert store._handles.connection.client.collections.use(name).config.get().sharding_config.desired_count == 3
     assert store.count() == 20
     store.close()
 
@@ -556,7 +560,7 @@ def test_a_weaviate_tenant_is_switched_off_comes_back_by_use_and_is_removed_alon
     deactivate_tenant(config, config.library, "team-a")
     assert list_tenants(config, config.library) == {"team-a": False, "team_b": True}
     [summary] = [one for one in libraries(config) if one.name == config.library]
-    assert (summary.documents, summary.passages, summary.note) == (1, 2, "tenants not in memory, and not counted: 1")
+    assert (summary.documents, summary.passages, summary.note) == (1, 2, "tenants not in memory, not counted: 1")
     assert list_tenants(config, config.library) == {"team-a": False, "team_b": True}  # looking woke none
     assert tenants[0].count() == 2
     remove_library(replace(config, tenant="team-a"), config.library)
@@ -582,7 +586,7 @@ def test_a_weaviate_library_with_tenants_needs_one_and_one_without_takes_none(
         open_store(config, create=False)
     plain = replace(config, library=config.library + " plain")
     open_store(plain, create=True).close()
-    with pytest.raises(StoreError, match="leave --tenant out"):
+    with pytest.raises(StoreError, match="omit --tenant"):
         open_store(replace(plain, tenant="team-a"), create=False)
     assert list_tenants(plain, plain.library) is None
 
@@ -641,7 +645,7 @@ def finish(process):
 
 @server
 def test_the_embedded_weaviate_is_shared_guarded_and_stopped_soon_after_the_last_to_leave(embedded_config):
-    config = replace(embedded_config, weaviate_idle_seconds=1)
+    config = replace(embedded_config, weaviate_idle_seconds=3)
     store = open_store(config, create=True)
     store.set_identity(IDENTITY)
     info = server_info(config)
@@ -666,7 +670,7 @@ def test_the_embedded_weaviate_is_shared_guarded_and_stopped_soon_after_the_last
         other.wait(30)
         left = time.monotonic()
         wait_until(lambda: not alive(info["server"]))
-        assert 0.5 < time.monotonic() - left < 6
+        assert 0.5 < time.monotonic() - left < 9  # a slow exit of the other process is part of the idle time
         wait_until(lambda: not (config.home / "weaviate" / "server.json").exists())
     finally:
         for stream in (other.stdout, other.stderr):
@@ -735,7 +739,7 @@ def test_a_killed_supervisor_of_the_embedded_weaviate_does_not_block_the_next_st
     os.kill(info["keeper"], signal.SIGKILL)
     wait_until(lambda: not alive(info["server"]))  # Linux ends it with its supervisor
     started = time.monotonic()
-    with pytest.raises(StoreUnreachable, match="it is started anew: run the command again"):
+    with pytest.raises(StoreUnreachable, match="it is started again: run the command again"):
         store.search_text("apple", limit=1)
     assert time.monotonic() - started < 5
     again = open_store(config, create=False)
@@ -762,7 +766,7 @@ def test_killing_the_weaviate_server_in_a_batch_is_one_error_within_seconds_and_
 
     timer = threading.Timer(0.2, kill)
     timer.start()
-    with pytest.raises(StoreUnreachable, match="it goes on from there") as caught:
+    with pytest.raises(StoreUnreachable, match="it continues from there") as caught:
         for document in documents[1:] * 5:
             store.put(*document)
     assert time.monotonic() - killed[0] < 10
@@ -849,7 +853,7 @@ def test_the_binary_is_fetched_whole_or_not_at_all(http_server, tmp_path, monkey
             made.addfile(info, io.BytesIO(content))
     url = f"http://127.0.0.1:{http_server.server_port}/weaviate.tar.gz"
     monkeypatch.setattr(Meta, "answer", archive.getvalue()[:100])
-    with pytest.raises(StoreError, match="fetch it by hand"):
+    with pytest.raises(StoreError, match="download it by hand"):
         embedded.download_binary(url)
     assert list((tmp_path / "cache").iterdir()) == []
     monkeypatch.setattr(Meta, "answer", archive.getvalue())
