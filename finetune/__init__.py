@@ -1,6 +1,5 @@
 """Fine-tuning on your data: SFT, preference training, evaluation, export to GGUF and Ollama."""
 
-import lazy_loader
+from quire.lazy import public_names
 
-# The public names are listed in __init__.pyi; each loads its module when it is first used.
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__, __dir__ = public_names(__name__)

@@ -1,6 +1,5 @@
 """PDFs to searchable passages: reading, splitting, embedding and storing."""
 
-import lazy_loader
+from quire.lazy import public_names
 
-# the public names stand in __init__.pyi, each with the module that is loaded when it is first used
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__, __dir__ = public_names(__name__)
