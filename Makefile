@@ -63,7 +63,7 @@ clean:
 	@touch $@
 
 .venv/.light: .venv/.base .venv/.weights pyproject.toml constraints.txt
-	@echo "installing the light set into .venv (once) ..."
+	@echo "installing the basic dependencies into .venv (once) ..."
 	@$(PIP) -e '.[demo]'
 	@touch $@
 

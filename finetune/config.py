@@ -51,24 +51,24 @@ class TrainConfig:
     rank: int = 16  # LoRA rank; 16 to 64 for instruction data
     alpha: float = 32.0  # LoRA scale is alpha / rank
     dropout: float = 0.0  # LoRA dropout; 0 in dpo
-    targets: tuple[str, ...] = ("all-linear",)  # names of modules, or all-linear
+    targets: tuple[str, ...] = ("all-linear",)  # modules that get an adapter: names, or all-linear
     rslora: bool = False  # scale by alpha / sqrt(rank); useful from rank 64
     # data
     data: tuple[str, ...] = ()  # files or hub names; the format is detected
     weights: tuple[str, ...] = ()  # weight of each data file in the mixture, in order; empty: all rows of all files
     eval_data: tuple[str, ...] = ()  # held-out rows; empty: a share of `data`
     eval_share: float = 0.0  # share of `data` to hold out, 0 to 0.5; rows of one tree or prompt stay together
-    max_rows: int = 0  # use the first rows only; 0: all
+    max_rows: int = 0  # use only this many rows, from the first; 0: all
     max_length: int = 1024  # tokens per row; longer rows are truncated and counted
     packing: bool = False  # sft: put several rows into one sequence, without attention between them
     # preference loss
     loss: str = "sigmoid"  # dpo: one loss, or a sum such as sigmoid+0.2*sft
-    beta: float = 0.1  # strength of the reference, 0.01 to 0.5
-    label_smoothing: float = 0.0  # share of pairs assumed to be mislabeled: cdpo, robust, exo_pair
+    beta: float = 0.1  # how close to stay to the reference model, 0.01 to 0.5; higher is closer
+    label_smoothing: float = 0.0  # cdpo, robust, exo_pair: share of pairs assumed to be mislabeled
     discopop_tau: float = 0.05  # temperature of discopop
     simpo_gamma: float = 0.5  # target margin of simpo
-    desirable_weight: float = 1.0  # kto: weight of wanted answers
-    undesirable_weight: float = 1.0  # kto: weight of unwanted answers
+    desirable_weight: float = 1.0  # kto: weight of answers marked good
+    undesirable_weight: float = 1.0  # kto: weight of answers marked bad
     reference: str = "parent"  # dpo: parent (the frozen SFT adapter) or base
     precompute_reference: bool = False  # score the data with the reference once, before training, and cache the result
     # optimization
@@ -76,7 +76,7 @@ class TrainConfig:
     schedule: str = "cosine"  # learning rate after warm-up: linear, cosine, constant, ...
     warmup: float = 0.05  # share of the steps used for warm-up
     epochs: float = 1.0  # passes over the data
-    max_steps: int = 0  # stop after this many steps; 0: by epochs
+    max_steps: int = 0  # stop after this many steps; 0: use epochs
     batch_size: int = 4  # rows (or pairs) per forward pass and device
     accumulation: int = 4  # forward passes per step
     optimizer: str = "paged_adamw_8bit"  # adamw_torch, adamw_8bit, ...; paged ones move their state to the CPU when GPU memory is full
@@ -85,10 +85,10 @@ class TrainConfig:
     neftune_alpha: float = 0.0  # sft: noise on embeddings; 5 is usual, 0 is off
     gradient_checkpointing: bool = True  # recompute activations in the backward pass instead of keeping them
     compile: bool = False  # compile the model with torch.compile
-    seed: int = 0  # for new adapters, the order of rows and the held-out rows; the same seed repeats the run
+    seed: int = 0  # seed of new adapters, row order and held-out rows; the same seed repeats the run
     # monitoring
     log_every: int = 10  # steps between lines of metrics.jsonl
-    eval_every: int = 0  # steps between evaluations; 0: once an epoch
+    eval_every: int = 0  # steps between evaluations; 0: once per epoch
     save_every: int = 0  # steps between checkpoints; 0: with each evaluation
     keep_checkpoints: int = 2  # checkpoints to keep; the best by held-out loss is always one of them
     patience: int = 0  # stop after this many evaluations without improvement; 0: never
@@ -97,7 +97,7 @@ class TrainConfig:
     sample_tokens: int = 64  # length of an answer to `prompts`, in tokens
     trackers: tuple[str, ...] = ()  # also log to tensorboard or wandb
     # cost
-    price_per_hour: float = 0.0  # in any currency; 0: not reported
+    price_per_hour: float = 0.0  # price of the machine in any currency; 0: not reported
     watts: float = 0.0  # mean power of the machine; 0: not reported
 
     def __post_init__(self) -> None:

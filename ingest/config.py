@@ -23,7 +23,7 @@ class IngestConfig:
     embedder: str = "minilm"  # minilm | minilm:FOLDER | ollama:MODEL | openai:MODEL
     chunk_size: int = 500  # characters; in a shared library 500 has a better hit@10 than 1000 (58 to 33 %)
     chunk_overlap: int = 75  # characters that neighbors on a page share
-    jobs: int = 0  # parser processes; 0 = one a core
+    jobs: int = 0  # parser processes; 0 = one per core
     parse_seconds: float = 300.0  # time to read one PDF
     parse_memory_mb: int = 1024  # memory of one parser process beyond what it starts with
     parse_pages: int = 20_000  # of one PDF
@@ -60,7 +60,7 @@ class IngestConfig:
 
 # setting, smallest value, what to do about a smaller one
 _MINIMUMS: tuple[tuple[str, float, str], ...] = (
-    ("jobs", 0, "use 0 for one parser process a core, or a number of processes"),
+    ("jobs", 0, "use 0 for one parser process per core, or a number of processes"),
     ("parse_seconds", 1, "use at least 1 second"),
     ("parse_memory_mb", 64, "use at least 64 MB"),
     ("parse_pages", 1, "use at least 1 page"),

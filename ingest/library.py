@@ -108,7 +108,7 @@ def find_document(store: Store, name_or_id: str, *, whole: bool = False) -> Docu
             f"the library has no document with the name {name_or_id!r}", f"give the whole name: {names}"
         )
     if close:
-        raise UnknownDocument(f"{name_or_id!r} fits {len(close)} documents", f"name one: {names}")
+        raise UnknownDocument(f"{name_or_id!r} matches {len(close)} documents", f"choose one: {names}")
     raise UnknownDocument(f"the library has no document {name_or_id!r}", "`quire docs list` shows all documents")
 
 
@@ -207,7 +207,7 @@ def copy_library(source: Store, target: Store, *, progress: Callable[[Progress],
             held = target.count(document.id)
             if held != len(pairs):
                 raise StoreError(
-                    f"{document.name}: {len(pairs)} passages were copied, the target holds {held}",
+                    f"{document.name}: {len(pairs)} passages were copied, the target has {held}",
                     "run the same copy again: it continues here",
                 )
         copied += document.chunks

@@ -57,7 +57,7 @@ class Parsed:
 def parse_all(
     jobs: Iterable[Job], *, workers: int, config: IngestConfig, cancel: threading.Event | None = None
 ) -> Iterator[tuple[Job, Parsed | QuireError]]:
-    """Yield every job with its result, in the order given; `workers` 0 means one a core.
+    """Yield every job with its result, in the order given; `workers` 0 means one per core.
 
     Jobs are taken from `jobs` in the caller's thread as workers become free. The workers are killed if `cancel` is set,
     if the caller stops iterating, or if the caller's process ends.
@@ -188,7 +188,7 @@ class _Worker:
     def _started(self) -> subprocess.Popen[bytes]:
         with self._lock:
             if self._stopped:
-                raise UnreadablePDF("parsing was stopped", "run the same command again to go on from here")
+                raise UnreadablePDF("parsing was stopped", "run the same command again to continue")
             if self._process is None:
                 self._process = _start(self._config.parse_memory_mb)
                 self._files = 0
@@ -334,7 +334,7 @@ def _answer(request: dict[str, Any]) -> bytes:
         answer = _error(ParserLimit("reading it needs more memory than is allowed", "raise parse_memory_mb"), request)
     except RecursionError:
         answer = _error(
-            UnreadablePDF("its objects are nested without end", "open it in a viewer and save a copy"), request
+            UnreadablePDF("its objects are nested too deeply", "open it in a viewer and save a copy"), request
         )
     except QuireError as exc:
         answer = _error(exc, request)

@@ -91,13 +91,13 @@ class _Run:
     def check_cancel(self) -> None:
         """Raise Cancelled if the caller asked to stop."""
         if self.cancel is not None and self.cancel.is_set():
-            raise Cancelled("stopped", "run the same command again to go on from here")
+            raise Cancelled("stopped", "run the same command again to continue")
 
     def fail(self, source: str, exc: QuireError) -> None:
         """Report a source as failed."""
         hint = exc.hint
         if source in {document.source for document in self.documents.values()}:
-            hint = f"{hint}; the version stored before stays" if hint else "the version stored before stays"
+            hint = f"{hint}; the version stored before is kept" if hint else "the version stored before is kept"
         self.report.failed.append(Failed(source, exc.message, hint))
 
     def give_up(self, candidates: Sequence[Candidate], exc: QuireError) -> None:

@@ -123,7 +123,7 @@ def _resume_from_url(services: Services, session: Session) -> None:
     pending = services.pending(wanted)
     if not session.attempt(lambda: state.resume(session, services.history, wanted, pending)):
         state.begin(session)
-        session.message = "The conversation in this address was not found: it was deleted, or never saved."
+        session.message = "The conversation in this URL was not found: it was deleted or never saved."
 
 
 def _sign_in(session: Session, config: AppConfig, address: str | None) -> bool:

@@ -247,7 +247,7 @@ class Agent:
             count = pluralize(len(written.invented), "citation")
             notices.append(f"{count} of passages that do not exist {verb} removed.")
         if written.interrupted and written.interrupted != "stopped":
-            notices.append(f"The answer broke off and is not complete: {written.interrupted}")
+            notices.append(f"The answer was cut off and is incomplete: {written.interrupted}")
         if written.reached_limit:
             notices.append("The answer reached the maximum length (max_tokens) and is cut off.")
         # an estimate can be up to twice the real count; below that, the server has truncated the prompt

@@ -15,7 +15,7 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the command's parser."""
     parser = command_parser(
         "ask",
-        "Answer one question from the library, with the page behind each statement.",
+        "Answer one question from the library, with the page that supports each statement.",
         'quire ask "What was the capital expenditure in 2018?"',
         'quire ask "Who may sign?" --document contract.pdf --model ollama:qwen2.5:7b',
         'quire ask "What changed?" --model quotes --json',

@@ -37,7 +37,7 @@ def build_parser() -> argparse.ArgumentParser:
     action = parser.add_mutually_exclusive_group()
     action.add_argument("--list", action="store_true", help="list the conversations")
     action.add_argument(
-        "--resume", metavar="ID", help="continue a conversation; the first characters of its id suffice"
+        "--resume", metavar="ID", help="continue a conversation; the first characters of its id are enough"
     )
     action.add_argument(
         "--export", nargs=2, metavar=("ID", "FILE"), help="write a conversation as Markdown, or as JSON to a .json file"

@@ -248,7 +248,7 @@ def _gpu() -> Iterator[Finding]:
         yield from (Finding("gpu", "ok", card) for card in cards)
         if cards:
             return
-    yield Finding("gpu", "optional", "none found; training real models needs one", "see docs/gpu.md")
+    yield Finding("gpu", "optional", "none found; training needs one, except for tiny models", "see docs/gpu.md")
 
 
 def _without_secret(setting: Setting) -> object:

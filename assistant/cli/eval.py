@@ -20,7 +20,7 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the command's parser."""
     parser = command_parser(
         "eval",
-        "Measure search or answers on a question file: JSONL rows with id, document, question, answer and evidence pages.",
+        "Measure search or answers with a question file: JSON Lines with id, document, question, answer and evidence pages.",
         "quire eval retrieval questions.jsonl --pdfs reports --scope shared",
         "quire eval answers questions.jsonl --pdfs reports --model quotes",
         "quire eval compare first/answers.jsonl second/answers.jsonl",
@@ -29,29 +29,33 @@ def build_parser() -> argparse.ArgumentParser:
 
     retrieval = commands.add_parser(
         "retrieval",
-        help="how often search finds the evidence page",
-        description="Measure how often an evidence page is among the first k pages found.",
+        help="how often search finds the page with the evidence",
+        description="Measure how often a page with the evidence is among the first k pages found.",
     )
     _add_question_set_flags(retrieval)
     retrieval.set_defaults(run=_retrieval)
 
     answers = commands.add_parser(
         "answers",
-        help="how often answers are right, cited and refused",
-        description="Ask a model every question, and measure how often its answers are right, cited and refused.",
+        help="how often a model is right, cites the page, or refuses",
+        description="Ask a model every question, and measure how often it is right, cites the page, or refuses.",
     )
     _add_question_set_flags(answers)
     add_model_flags(answers)
     answers.add_argument("--judge", metavar="M", help="model that judges whether answers are correct and supported")
     answers.add_argument("--limit", type=positive_int, metavar="N", help="only the first N questions")
     answers.add_argument(
-        "--threshold", type=float, metavar="X", help="lowest score of a passage that counts as evidence"
+        "--threshold", type=float, metavar="X", help="lowest score at which a passage counts as evidence"
     )
     answers.add_argument(
-        "--no-unanswerable", action="store_true", help="ask no question of documents that cannot answer it"
+        "--no-unanswerable",
+        action="store_true",
+        help="do not test refusals with questions that the documents cannot answer",
     )
     answers.add_argument(
-        "--out", metavar="DIR", help="folder for answers.jsonl and report.html; a run in it is resumed"
+        "--out",
+        metavar="DIR",
+        help="folder for answers.jsonl and report.html; if it contains a run, that run is resumed",
     )
     answers.set_defaults(run=_answers)
 
@@ -70,7 +74,7 @@ def build_parser() -> argparse.ArgumentParser:
 def _add_question_set_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("questions", type=Path, metavar="QUESTIONS.jsonl", help="the question file")
     parser.add_argument(
-        "--pdfs", metavar="DIR", help="folder of the documents; ingested when first used, and again when they change"
+        "--pdfs", metavar="DIR", help="folder of the documents; ingested on first use, and again when they change"
     )
     parser.add_argument(
         "--scope",

@@ -13,7 +13,7 @@ from quire import UsageError, add_json_flag, command_parser, pluralize, print_js
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the command's parser."""
-    text = "Write thumbs and edits as training rows, one JSON object per line, to stdout or to a file."
+    text = "Export ratings and corrected answers as training data, one JSON object per line."
     parser = command_parser(
         "feedback", text, "quire feedback export --out pairs.jsonl", "quire feedback export --format kto > kto.jsonl"
     )
@@ -48,5 +48,5 @@ def run(args: argparse.Namespace) -> int:
         return 0
     if not args.out:
         print(lines, end="")
-    print(f"{pluralize(len(rows), 'row')} from {pluralize(len(feedback), 'thumb')}", file=sys.stderr)
+    print(f"{pluralize(len(rows), 'row')} from {pluralize(len(feedback), 'rating')}", file=sys.stderr)
     return 0

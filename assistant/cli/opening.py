@@ -31,7 +31,7 @@ def open_agent(
     name, notice = choose_model(config)
     if args.no_documents:
         if name == "quotes":
-            raise UsageError("without documents and without a model there is nothing to answer", "add --model NAME")
+            raise UsageError("--no-documents needs a language model", "add --model NAME")
         yield Agent(config, load_or_pull(name, config, pull=args.pull)), None, notice
         return
     with open_library(ingest_config) as library:

@@ -13,7 +13,7 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the command's parser."""
     parser = command_parser(
         "search",
-        "Print the passages that match a question, best first; no model is asked.",
+        "Print the passages that match a question, best first. No language model is used.",
         'quire search "capital expenditure 2018"',
         'quire search "warranty" -k 3 --document manual.pdf',
     )

@@ -25,7 +25,7 @@ SCHEMA = 1
 FILE = "conversations.sqlite"
 _MAX_TITLE_CHARACTERS = 80
 _LIST_HINT = "`quire chat --list` shows all conversations"
-_FILE_HINT = "is the disk full, or the file in use by another program?"
+_FILE_HINT = "check that the disk is not full and that no other program uses the file"
 
 _TABLES = """
 CREATE TABLE conversations (

@@ -37,7 +37,7 @@ def run_answers(
 
     `scope` is "single" (ask only the question's document) or "shared" (ask all). With `unanswerable`, each question
     whose document is in the library is also asked of all other documents, where a refusal is right. Raises
-    AssistantError if `path` holds a run with other settings.
+    AssistantError if `path` contains a run with other settings.
     """
     agent = Agent(config, model, library.store, library.embedder)
     jobs = list(_jobs(library, questions, scope=scope, unanswerable=unanswerable))

@@ -38,7 +38,7 @@ def read_questions(path: Path) -> list[Question]:
                 'each line is {"id", "document", "question", "answer", "evidence": [{"page"}]}',
             ) from exc
     if not questions:
-        raise QuestionsError(f"{path} has no questions", "give a JSONL file with one question a line")
+        raise QuestionsError(f"{path} has no questions", "give a JSONL file with one question per line")
     return questions
 
 

@@ -45,7 +45,7 @@ def resume_run(path: Path, settings: Mapping[str, Any]) -> list[Row]:
     other = next((row for row in rows if any(row.get(name) != value for name, value in settings.items())), None)
     if other is not None:
         raise AssistantError(
-            f"{path} holds a run with other settings: {', '.join(f'{name} {other.get(name)!r}' for name in settings)}",
+            f"{path} contains a run with other settings: {', '.join(f'{name} {other.get(name)!r}' for name in settings)}",
             "choose another folder with --out, or remove this file",
         )
     path.write_text("".join(map(row_line, rows)), encoding="utf-8")
@@ -79,7 +79,9 @@ def compare_runs(first: Path, second: Path) -> dict[str, Any]:
     a, b = ({(row["id"], row["answerable"]): row for row in read_run(path)} for path in (first, second))
     shared = [key for key in a if key in b]
     if not shared:
-        raise QuestionsError(f"{first} and {second} share no question", "compare two runs over one question file")
+        raise QuestionsError(
+            f"{first} and {second} have no question in common", "compare two runs with the same question file"
+        )
     differences = {}
     for name in METRICS:
         keys = [key for key in shared if a[key].get(name) is not None and b[key].get(name) is not None]

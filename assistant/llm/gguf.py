@@ -68,7 +68,8 @@ def _server(path: Path, window: int) -> Any:
                 _servers[key] = xllamacpp.Server(params)
             except Exception as exc:
                 raise ModelError(
-                    f"llama.cpp cannot load {path}: {exc}", "is the file complete and its architecture supported?"
+                    f"llama.cpp cannot load {path}: {exc}",
+                    "check that the file is complete and its architecture is supported",
                 ) from exc
         return _servers[key]
 

@@ -82,7 +82,9 @@ def explain(exc: Exception, base: str) -> AssistantError | None:
 
     if isinstance(exc, ollama.ResponseError):
         if exc.status_code < 400:  # an error line inside a stream that began well
-            return ModelInterrupted(f"Ollama at {base} broke off: {exc.error}", "see the server's log, then ask again")
+            return ModelInterrupted(
+                f"Ollama at {base} interrupted the answer: {exc.error}", "see the server's log, then ask again"
+            )
         return failure(exc.status_code, exc.error, base)
     if isinstance(exc, httpx.ConnectError | ConnectionError | httpx.ConnectTimeout):
         return ModelUnreachable(f"Ollama at {base} no longer answers", "start it again with `ollama serve`")

@@ -115,7 +115,7 @@ def failure(status: int, text: str, base: str) -> ModelError:
         return ModelBusy(f"Ollama at {base} is busy: {reason}", "try again in a moment")
     if "memory" in reason.lower() or "resource limitations" in reason.lower():
         return ModelBusy(
-            f"Ollama at {base} has not enough memory for the model: {reason}",
+            f"Ollama at {base} does not have enough memory for the model: {reason}",
             "choose a smaller model, or one with stronger quantization",
         )
     return ModelError(f"Ollama at {base} answered {status}: {reason}", "see the server's log")
@@ -135,7 +135,7 @@ def pull_model(config: AssistantConfig, name: str) -> Iterator[tuple[str, int, i
                 yield str(state.get("status", "")), int(state.get("completed", 0)), int(state.get("total", 0))
     except ModelUnreachable as exc:
         raise ModelUnreachable(
-            f"the download of {name} broke off: {exc.message}", "run the command again: it resumes"
+            f"the download of {name} was interrupted: {exc.message}", "run the command again: it resumes"
         ) from exc
 
 
@@ -180,7 +180,7 @@ def _response(
             raise failure(response.status, response.read().decode("utf-8", "replace"), base)
         yield response
     except (OSError, http.client.HTTPException) as exc:
-        raise ModelUnreachable(f"no answer from {base}: {exc}", "is the server running?") from exc
+        raise ModelUnreachable(f"no answer from {base}: {exc}", "check that the server is running") from exc
     finally:
         connection.close()
 
@@ -190,9 +190,11 @@ def _json_object(data: bytes, base: str) -> dict[str, Any]:
     try:
         value = json.loads(text)
     except json.JSONDecodeError as exc:
-        raise ModelError(f"{base} did not answer with JSON: {text[:120]!r}", "is this an Ollama server?") from exc
+        raise ModelError(
+            f"{base} did not answer with JSON: {text[:120]!r}", "check that this is an Ollama server"
+        ) from exc
     if not isinstance(value, dict):
-        raise ModelError(f"{base} answered with a JSON {type(value).__name__}", "is this an Ollama server?")
+        raise ModelError(f"{base} answered with a JSON {type(value).__name__}", "check that this is an Ollama server")
     return value
 
 

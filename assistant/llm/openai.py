@@ -80,7 +80,9 @@ def explain(exc: Exception, base: str) -> AssistantError | None:
     if isinstance(exc, openai.APITimeoutError | httpx.TimeoutException):
         return ModelInterrupted(f"{base} did not respond in time", "raise model_seconds in quire.toml, or ask again")
     if isinstance(exc, openai.APIConnectionError):
-        return ModelUnreachable(f"{base} does not answer", "is the server running, and OPENAI_BASE_URL right?")
+        return ModelUnreachable(
+            f"{base} does not answer", "check that the server is running and OPENAI_BASE_URL is right"
+        )
     if isinstance(exc, openai.NotFoundError):
         return ModelNotFound(f"{base}: {exc.message}", "check the model's name, and that the address ends in /v1")
     if isinstance(exc, openai.AuthenticationError | openai.PermissionDeniedError):
@@ -96,7 +98,7 @@ def explain(exc: Exception, base: str) -> AssistantError | None:
     if isinstance(exc, json.JSONDecodeError) or _NO_STREAM in str(exc):
         return ModelError(
             f"{base} did not respond like a chat model",
-            "is it an OpenAI-compatible endpoint, and is OPENAI_BASE_URL complete? It often ends in /v1",
+            "check that it is an OpenAI-compatible endpoint and that OPENAI_BASE_URL is complete: it often ends in /v1",
         )
     return None
 

@@ -42,7 +42,7 @@ FLOW = Picture(
 )  # fmt: skip
 
 ROOMS = Picture(
-    "The rooms of each package in the order of the work, and what passes from one to the next",
+    "The folders of each package in the order of the work, and what passes from one to the next",
     size=(1016, 464),
     box=(176, 84),
     boxes=(

@@ -20,7 +20,7 @@ def register(subparsers: Any) -> None:
     data = subparsers.add_parser("data", help="list, check and show training data")
     commands = data.add_subparsers(dest="data_command", metavar="list|check|show", required=True)
 
-    listing = commands.add_parser("list", help="well-known public data sets and their licenses",
+    listing = commands.add_parser("list", help="list well-known public data sets and their licenses",
                                   epilog="example:\n  quire finetune data list", formatter_class=_RAW)  # fmt: skip
     add_json_flag(listing)
     listing.set_defaults(run=run_list)

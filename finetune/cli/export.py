@@ -34,7 +34,10 @@ def register(subparsers: Any) -> None:
     _source(merge)
     merge.add_argument("--out", metavar="FOLDER", required=True, help="a new folder")
     merge.add_argument(
-        "--dtype", choices=("float32", "float16", "bfloat16"), default="", help="default: that of the base"
+        "--dtype",
+        choices=("float32", "float16", "bfloat16"),
+        default="",
+        help="type of the weights (default: the base's)",
     )
     merge.add_argument("--no-measure", action="store_true", help="do not measure the cost on held-out text")
 
@@ -49,7 +52,9 @@ def register(subparsers: Any) -> None:
     _settings(gguf)
     gguf.add_argument("--out", metavar="FILE", required=True, help="a new file; its Modelfile is written beside it")
     gguf.add_argument("--type", default="", choices=("F32", "F16", "BF16", "Q8_0"), help="default F16")
-    gguf.add_argument("--merged", metavar="FOLDER", help="a folder written by `merge`, to save merging again")
+    gguf.add_argument(
+        "--merged", metavar="FOLDER", help="a folder written by `merge`, so that the run is not merged again"
+    )
     gguf.add_argument(
         "--adapter-only",
         action="store_true",
@@ -85,7 +90,7 @@ def register(subparsers: Any) -> None:
     push.add_argument("finetune_run", metavar="RUN", help="a finished run, by name or folder")
     push.add_argument("to", metavar="REPO", help="a hub repository (me/name), or file:FOLDER")
     push.add_argument("--what", choices=("adapter", "merged", "gguf"), default="adapter", help="default: adapter")
-    push.add_argument("--path", metavar="PATH", help="an existing merged folder or GGUF file (default: made now)")
+    push.add_argument("--path", metavar="PATH", help="an existing merged folder or GGUF file (default: create one)")
     _base_folder(push)
     push.add_argument("--public", action="store_true", help="make a new repository public (default: private)")
     add_json_flag(push)
@@ -120,7 +125,7 @@ def _source(parser: argparse.ArgumentParser, *, optional: bool = False) -> None:
         "--onto",
         choices=tuple(_BASES),
         default="dequantised",
-        help="base of a QLoRA merge: dequantised, the 4-bit base of the training (default), or original, in full precision",
+        help="what a QLoRA adapter is merged into: dequantised, the 4-bit base it was trained on (default), or original, the base in full precision",
     )
     _base_folder(parser)
     add_json_flag(parser)
@@ -186,7 +191,7 @@ def run_merge(args: argparse.Namespace) -> int:
     )
     lines = [f"{args.out}: {report.merged} weights merged into the {report.base} base, stored as {report.dtype}"]
     for name, cost in report.held_out.items():
-        lines.append(f"  {name:<9} {cost['nll']:.4f} nats a token, KL to the trained model {cost['kl']:.2g}")
+        lines.append(f"  {name:<9} {cost['nll']:.4f} nats per token, KL to the trained model {cost['kl']:.2g}")
     return _print(args, {"folder": str(args.out), **report.to_dict()}, "\n".join(lines))
 
 
@@ -197,7 +202,7 @@ def run_gguf(args: argparse.Namespace) -> int:
     if args.adapter_only:
         idle = [flag for flag in ("type", "merged", "system") if getattr(args, flag)]
         if idle:
-            raise UsageError(f"an adapter takes no --{', --'.join(idle)}", "leave it out, or leave out --adapter-only")
+            raise UsageError(f"--adapter-only cannot be used with --{', --'.join(idle)}", "omit one of them")
         from finetune.export.lora import find_base
         from finetune.export.lora_gguf import write_adapter_gguf
         from finetune.runs.manifest import find_run, read_manifest

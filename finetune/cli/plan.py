@@ -13,7 +13,7 @@ def register(subparsers: Any) -> None:
     parser = add_command(
         subparsers,
         "plan",
-        "memory, trainable parameters and time of a run, before anything loads",
+        "estimate the memory, trainable parameters and time of a run before anything loads",
         "quire finetune plan --model Qwen2.5-7B --card rtx4090",
         run_plan,
     )
@@ -21,9 +21,11 @@ def register(subparsers: Any) -> None:
     parser.add_argument(
         "--stage", choices=STAGES, dest="planned_stage", help="the stage to plan (default: the recipe's)"
     )
-    parser.add_argument("--gpu-memory", type=float, metavar="GB", help="memory of the GPU")
+    parser.add_argument("--gpu-memory", type=float, metavar="GB", help="memory of the GPU in GB")
     parser.add_argument("--card", metavar="NAME", help="a known GPU, such as t4, rtx4090, a100-80 or h100")
-    parser.add_argument("--rows", type=positive_int, default=0, metavar="N", help="rows of data, for tokens and time")
+    parser.add_argument(
+        "--rows", type=positive_int, default=0, metavar="N", help="rows of data, to estimate tokens and time"
+    )
     add_json_flag(parser)
 
 

@@ -19,7 +19,7 @@ from quire import UsageError, add_json_flag, print_json
 def register(subparsers: Any) -> None:
     """Add the three commands."""
     for stage, text, example in (
-        ("sft", "train on answers", "quire finetune sft rows.jsonl --recipe qwen2.5-1.5b-sft --name my-sft"),
+        ("sft", "train on example answers", "quire finetune sft rows.jsonl --recipe qwen2.5-1.5b-sft --name my-sft"),
         (
             "dpo",
             "train on preferences: DPO, IPO, KTO, ORPO, SimPO and others",
@@ -43,14 +43,18 @@ def register(subparsers: Any) -> None:
     )
     for stage in ("sft", "dpo"):
         both.add_argument(
-            f"--{stage}-data", action="append", required=True, metavar="FILE", help=f"data of {stage}; may be repeated"
+            f"--{stage}-data",
+            action="append",
+            required=True,
+            metavar="FILE",
+            help=f"data for {stage.upper()}; may be repeated",
         )
     for stage in ("sft", "dpo"):
         both.add_argument(
-            f"--{stage}-recipe", default="", metavar="FILE", help=f"recipe of {stage}: a TOML file or a name"
+            f"--{stage}-recipe", default="", metavar="FILE", help=f"recipe for {stage.upper()}: a TOML file or a name"
         )
-    both.add_argument("--model", help="base model, overrides the recipe's")
-    both.add_argument("--name", help="name of the runs, which end in -sft and -dpo", required=True)
+    both.add_argument("--model", help="base model; overrides the recipe's")
+    both.add_argument("--name", help="name of the two runs; -sft and -dpo are added to it", required=True)
     both.add_argument(
         "--set",
         action="append",

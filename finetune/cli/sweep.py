@@ -19,7 +19,11 @@ def register(subparsers: Any) -> None:
     parser.add_argument("data", nargs="*", metavar="FILE", help="data files or hub names; the format is detected")
     parser.add_argument("--stage", choices=("sft", "dpo"), default="dpo", help="default: dpo")
     parser.add_argument(
-        "--vary", action="append", required=True, metavar="SETTING=A,B", help="values to try; may be repeated"
+        "--vary",
+        action="append",
+        required=True,
+        metavar="SETTING=A,B",
+        help="values to try for a setting; may be repeated",
     )
     parser.add_argument("--name", required=True, help="name of the sweep: its folder, and the start of its runs' names")
     add_settings(parser, without=("name",))

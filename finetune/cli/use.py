@@ -15,31 +15,37 @@ def register(subparsers: Any) -> None:
     score = add_command(
         subparsers,
         "score",
-        "implicit rewards, margin and accuracy of a run on pairs",
+        "measure implicit rewards, margin and accuracy of a run on preference pairs",
         "quire finetune score my-dpo pairs.jsonl",
         run_score,
     )
     score.add_argument("model_run", metavar="RUN", help="a finished run, by name or folder")
     score.add_argument("pairs", nargs="+", metavar="PAIRS", help="files or hub names of preference pairs")
-    score.add_argument("--batch-size", type=positive_int, default=4, metavar="N", help="pairs a forward pass (4)")
+    score.add_argument(
+        "--batch-size", type=positive_int, default=4, metavar="N", help="pairs per forward pass (default 4)"
+    )
     add_device(score)
     add_json_flag(score)
 
     compare = add_command(
         subparsers,
         "compare",
-        "the answers of base, SFT and DPO to the same prompts, side by side",
+        "show the answers of base, SFT and DPO to the same prompts, side by side",
         'quire finetune compare my-dpo --prompt "What is a bond?"',
         run_compare,
     )
-    compare.add_argument("runs", nargs="+", metavar="RUN", help="finished runs; one run includes the runs it continues")
+    compare.add_argument(
+        "runs", nargs="+", metavar="RUN", help="finished runs; with only one, the runs it continues are added"
+    )
     compare.add_argument("--prompt", action="append", default=[], metavar="TEXT", help="a prompt; may be repeated")
     compare.add_argument(
         "--prompts",
         metavar="FILE",
-        help="one prompt a line, or JSON Lines with a field prompt, question, instruction or turns",
+        help="one prompt per line, or JSON Lines with a field prompt, question, instruction or turns",
     )
-    compare.add_argument("--max-new-tokens", type=positive_int, default=128, metavar="N", help="longest answer (128)")
+    compare.add_argument(
+        "--max-new-tokens", type=positive_int, default=128, metavar="N", help="tokens of an answer (default 128)"
+    )
     compare.add_argument(
         "--out", metavar="FOLDER", help="where to write compare.html and compare.json (default: the last run's folder)"
     )

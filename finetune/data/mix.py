@@ -47,7 +47,7 @@ def mix(parts: Mapping[str, Sequence[Record]], weights: Mapping[str, float], *, 
     The mixture is as large as the weights allow without using a record twice.
     """
     if unknown := sorted(set(weights) ^ set(parts)):
-        raise UsageError(f"each name needs a weight and a data set, found only one of them for {unknown}")
+        raise UsageError(f"each name needs both a weight and a data set; one of them is missing for {unknown}")
     if not parts or any(weight <= 0 for weight in weights.values()) or any(not part for part in parts.values()):
         raise UsageError("a mixture needs data sets with rows, and weights above 0")
     whole = sum(weights.values())

@@ -32,7 +32,7 @@ def read_prompts(path: Path) -> list[str]:
     Of `turns`, the first is the prompt. Raises UsageError for a missing file, and for a row without such a field.
     """
     if not path.is_file():
-        raise UsageError(f"there is no file {path}", "give a text file with one prompt a line, or JSON Lines")
+        raise UsageError(f"there is no file {path}", "give a text file with one prompt per line, or JSON Lines")
     if path.suffix.lower() not in (".jsonl", ".ndjson", ".json"):
         return [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     found = []

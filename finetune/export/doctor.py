@@ -138,9 +138,9 @@ def _merge_cost(folder: Path, manifest: RunManifest, merged: Path, base_folder: 
         yield Check("merge", "note", "not measured: the run's data can no longer be read")
         return
     kl = cost["merged"]["kl"]
-    sentence = f"{cost['merged']['nll']:.4f} nats a token, trained {cost['trained']['nll']:.4f}, KL {kl:.2g}"
+    sentence = f"{cost['merged']['nll']:.4f} nats per token, trained {cost['trained']['nll']:.4f}, KL {kl:.2g}"
     if "original" in cost:
-        sentence += f"; into the full-precision base KL {cost['original']['kl']:.2g}"
+        sentence += f"; merged into the full-precision base: KL {cost['original']['kl']:.2g}"
     yield Check("merge", "ok" if kl < MAX_MERGE_KL else "wrong", sentence)
 
 

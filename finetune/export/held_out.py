@@ -19,7 +19,7 @@ def held_out_cost(
 ) -> dict[str, dict[str, float]]:
     """Measure the trained model, the merged one and, for QLoRA, the adapter on the full-precision base.
 
-    Returns for each (`trained`, `merged`, `original`) its `nll` in nats a trained token and its `kl` in nats a token
+    Returns for each (`trained`, `merged`, `original`) its `nll` in nats per trained token and its `kl` in nats per token
     from the trained model; empty when the run's data can no longer be read.
     """
     from finetune.train.load import load_run

@@ -43,7 +43,10 @@ def push(
     if what not in ("adapter", "merged", "gguf"):
         raise UsageError(f"what is {what!r}", "use adapter, merged or gguf")
     if path is not None and what == "adapter":
-        raise UsageError("an adapter takes no --path: it is in its run", "leave it out, or add --what merged or gguf")
+        raise UsageError(
+            "--path cannot be used with an adapter, which is read from the run",
+            "leave it out, or add --what merged or gguf",
+        )
     folder, manifest = find_run(run), read_manifest(run)
     _check_target(to)
     if not (folder / manifest.adapter).is_dir():

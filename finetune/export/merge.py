@@ -37,7 +37,7 @@ from quire import UsageError
 BASES = {"dequantized": "dequantised", "full-precision": "original"}  # and how --onto and merge.json spell them
 DTYPES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
 MERGE_FILE = "merge.json"  # written last: its presence means the folder is complete
-MAX_MERGE_KL = 0.01  # nats a token from the trained model; a merge beyond it has lost something
+MAX_MERGE_KL = 0.01  # nats per token from the trained model; a merge beyond it has lost something
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja")
 
 
@@ -50,7 +50,7 @@ class MergeReport:
     base: str  # a key of BASES
     dtype: str
     merged: int = 0  # weights that an adapter changed
-    held_out: dict[str, dict[str, float]] = field(default_factory=dict)  # nll and KL in nats a trained token
+    held_out: dict[str, dict[str, float]] = field(default_factory=dict)  # nll and KL in nats per trained token
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as `merge.json` stores it."""

@@ -131,7 +131,7 @@ def check_tokenizer_keys(ref: Reference, header: Header, found: Parity) -> None:
     if actual != expected:
         found.add_difference("tokenizer", f"the pre-tokenizer is {actual!r}, the model's own is {expected!r}")
     if header.get("tokenizer.ggml.add_bos_token", True) and not ref.template.start:
-        found.add_difference("tokenizer", "every prompt gets a begin token, in training none did")
+        found.add_difference("tokenizer", "the file adds a begin token to every prompt, and training did not")
 
 
 def check_stops(ref: Reference, header: Header, modelfile: Modelfile | None, found: Parity) -> None:
@@ -198,7 +198,7 @@ def check_tokens(ref: Reference, engine: Engine, found: Parity) -> None:
             at = _first_difference(actual, expected)
             found.add_difference(
                 "tokenizer",
-                f"the ids of {text[:30]!r} differ from number {at + 1} on:"
+                f"the token ids of {text[:30]!r} differ from position {at + 1} on:"
                 f" {actual[at : at + 3]}, expected {expected[at : at + 3]}",
             )
 
@@ -212,7 +212,7 @@ def check_template(ref: Reference, engine: Engine, modelfile: Modelfile | None, 
         if actual != expected:
             found.add_difference("template", difference(actual, expected))
         elif engine.tokens(actual) != ref.template.encode_prompt(ref.tokenizer, messages):
-            found.add_difference("tokenizer", f"the ids of the prompt {expected[:40]!r} differ")
+            found.add_difference("tokenizer", f"the token ids of the prompt {expected[:40]!r} differ")
     if modelfile is not None and modelfile.template != to_go(ref.template):
         found.add_difference("template", "the Modelfile's TEMPLATE is not the one that the run was trained with")
 

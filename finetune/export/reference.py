@@ -71,7 +71,7 @@ def checked_reference(run: str | Path, merged: Path, *, base_folder: str, progre
     kl = merge_divergence(run, ref, full_precision=full_precision, base_folder=base_folder)
     if not kl <= MAX_MERGE_KL:
         raise ParityFailed(
-            f"the merged model diverges from the trained model:\n  - merge: KL is {kl:.2g} nats a token;"
+            f"the merged model diverges from the trained model:\n  - merge: KL is {kl:.2g} nats per token;"
             f" the limit is {MAX_MERGE_KL:g}",
             "merge again from the run; `quire finetune doctor RUN` checks every step",
             steps=("merge",),

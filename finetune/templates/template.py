@@ -64,7 +64,9 @@ class Template:
         if with_context is not None and not re.search(r"\{content\}.*\{context\}", with_context, re.S):
             raise TemplateError(f"template {self.name!r}: `user_with_context` needs {SLOT}, then {CONTEXT_SLOT}")
         if not self.end_token:
-            raise TemplateError(f"template {self.name!r} has no end token", "a model learns to stop by its end token")
+            raise TemplateError(
+                f"template {self.name!r} has no end token", "add one: without it, a model does not learn where to stop"
+            )
 
     # -- rendering
 
@@ -177,7 +179,7 @@ class Template:
             if token not in vocabulary:
                 raise TemplateError(
                     f"template {self.name!r} needs the token {token!r}, which this model's tokenizer does not have",
-                    f"no token is ever added; its special tokens are {sorted(vocabulary)[:8]}: choose another template"
+                    f"quire adds no tokens to a tokenizer; this one's special tokens are {sorted(vocabulary)[:8]}: choose another template"
                     " or another end token",
                 )
             found[token] = int(vocabulary[token])

@@ -58,7 +58,7 @@ def _unavailable(model: str, exc: Exception) -> ModelUnavailable:
     hint = "give a folder with config.json and safetensors, or a hub name while there is a network"
     if not Path(model).exists() and not reachable():
         return ModelUnavailable(
-            f"the model {model!r} is not a local folder, {endpoint()} does not answer, and the cache does not hold it",
+            f"the model {model!r} is not a local folder, {endpoint()} does not answer, and it is not in the cache",
             hint,
         )
     first = str(exc).strip().splitlines()[0][:300] if str(exc).strip() else type(exc).__name__
@@ -101,7 +101,9 @@ def _nf4(dtype: Any) -> Any:
     try:
         import bitsandbytes  # noqa: F401 - transformers needs it later and reports that less clearly
     except ImportError as exc:
-        raise MissingLibrary("method qlora needs bitsandbytes, not installed here", install_extra("finetune")) from exc
+        raise MissingLibrary(
+            "method qlora needs bitsandbytes, which is not installed", install_extra("finetune")
+        ) from exc
     from transformers import BitsAndBytesConfig
 
     return BitsAndBytesConfig(

@@ -308,5 +308,5 @@ def render(plan: Plan) -> str:
     if plan.seconds:
         lines.append(f"{plan.tokens:,.0f} tokens: about {plan.seconds / 60:,.0f} minutes")
     elif plan.tokens:
-        lines.append(f"{plan.tokens:,.0f} tokens at most; give --card NAME for the time")
+        lines.append(f"{plan.tokens:,.0f} tokens at most; give --card NAME to estimate the time")
     return "\n".join(lines)

@@ -115,7 +115,7 @@ def _with_reference(trainer: Any, data: Any, rows: list[TokenRow], config: Train
         trainer.accelerator.wait_for_everyone()
     stored = numpy.load(path)
     if len(stored["first"]) != len(rows):
-        raise TrainingFailed(f"{path} holds {len(stored['first'])} rows, {len(rows)} are needed", "remove that file")
+        raise TrainingFailed(f"{path} has {len(stored['first'])} rows, {len(rows)} are needed", "remove that file")
     unpaired = config.kind == "unpaired"
     names = ("ref_logps", "ref_KL_logps") if unpaired else ("ref_chosen_logps", "ref_rejected_logps")
     for name, values in zip(names, (stored["first"], stored["second"]), strict=True):

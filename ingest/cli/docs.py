@@ -23,7 +23,7 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the command's parser."""
     parser = command_parser(
         "docs",
-        "What is in a library.",
+        "List and manage the documents of a library.",
         "quire docs list",
         "quire docs show report.pdf",
         "quire docs remove report.pdf --yes",
@@ -42,8 +42,8 @@ def build_parser() -> argparse.ArgumentParser:
         action.set_defaults(run=run)
         return action
 
-    add("list", "documents with pages, passages, date and size", _list)
-    show = add("show", "one document: record, outline, notices, or with --page its passages", _show)
+    add("list", "list the documents with their pages, passages, date and size", _list)
+    show = add("show", "show a document's record, outline and notices, or the passages of one page", _show)
     show.add_argument("document", metavar="DOCUMENT", help="name or id")
     show.add_argument("--page", type=int, metavar="N", help="show the passages of this page")
     remove = add("remove", "remove a document with its passages and its stored PDF", _remove)
@@ -157,7 +157,9 @@ def _copy(args: argparse.Namespace) -> int:
         }
         target_config, _ = load_config(flags=flags)
         if library_key(target_config) == library_key(config):
-            raise UsageError(f"cannot copy library {config.library!r} onto itself", "name another with --to-library")
+            raise UsageError(
+                f"cannot copy library {config.library!r} onto itself", "name another library with --to-library"
+            )
         offer_download(target_config, agreed=args.yes)
         target = open_store(target_config, create=True)
         try:

@@ -33,7 +33,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("paths", nargs="+", metavar="PATH_OR_LINK", help="file, folder or http(s) link")
     add_library_flags(parser)
     parser.add_argument("--password", metavar="P", help="password of encrypted PDFs (default: ask for it)")
-    parser.add_argument("--jobs", type=int, metavar="N", help="parser processes (default: one a core)")
+    parser.add_argument("--jobs", type=int, metavar="N", help="parser processes (default: one per core)")
     add_embedder_flag(parser)
     parser.add_argument("--chunk-size", type=int, metavar="C", help="characters of a chunk (default 500)")
     parser.add_argument("--chunk-overlap", type=int, metavar="C", help="characters that neighbors share (default 75)")
@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
                 cancel=cancel,
             )
     except KeyboardInterrupt as exc:
-        print("stopped: what was added stays; run the same command again to go on from here", file=sys.stderr)
+        print("stopped: documents added so far are kept; run the same command again to continue", file=sys.stderr)
         return 128 + int(exc.args[0] if exc.args else signal.SIGINT)
     if args.json:
         print_json(dataclasses.asdict(report))

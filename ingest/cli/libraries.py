@@ -16,7 +16,7 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the command's parser."""
     parser = command_parser(
         "libraries",
-        "List the libraries, and the tenants of one.",
+        "List or remove libraries, and manage the tenants of a Weaviate library.",
         "quire libraries",
         "quire libraries remove old-reports --yes",
         "quire libraries tenants shared",
@@ -130,7 +130,7 @@ def _deactivate(args: argparse.Namespace, config: IngestConfig) -> int:
 
 def _require_weaviate(config: IngestConfig) -> None:
     if config.store == "sqlite":
-        raise UsageError("the embedded store has no tenants", "use --store weaviate, or one library for each tenant")
+        raise UsageError("the SQLite store has no tenants", "use --store weaviate, or one library for each tenant")
 
 
 _ACTIONS: dict[str, Callable[[argparse.Namespace, IngestConfig], int]] = {

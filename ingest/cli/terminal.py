@@ -68,7 +68,9 @@ def confirm(question: str, args: argparse.Namespace) -> bool:
     if args.yes:
         return True
     if not sys.stdin.isatty():
-        raise UsageError(f"{question.rstrip('?')}: not done, because there is no terminal to ask on", "add --yes")
+        raise UsageError(
+            f"{question.rstrip('?')}: not done, because there is no terminal to ask for confirmation", "add --yes"
+        )
     if _answered_yes(question):
         return True
     print("nothing was changed", file=sys.stderr)

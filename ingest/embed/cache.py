@@ -70,7 +70,7 @@ class EmbeddingCache:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
             raise IngestError(
-                f"cannot keep vectors: {exc}", "free some disk space, then run the same command again"
+                f"cannot cache vectors: {exc}", "free some disk space, then run the same command again"
             ) from exc
 
     def forget(self, document_ids: Sequence[str]) -> None:

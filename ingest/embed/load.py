@@ -9,7 +9,7 @@ from quire import UsageError
 
 
 def load_embedder(config: IngestConfig, *, threads: int | None = None) -> Embedder:
-    """Return the embedder that `config.embedder` names; `threads` None means one a core.
+    """Return the embedder that `config.embedder` names; `threads` None means one per core.
 
     Raises EmbedderUnavailable if its weights are missing or its endpoint does not answer, UsageError for an unknown name.
     """

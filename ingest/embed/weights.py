@@ -49,7 +49,7 @@ def find_weights(
         found = _in_folder(folder, f"folder {folder}")
         if found is None:
             raise EmbedderUnavailable(
-                f"{folder} holds no model.safetensors or onnx/model.onnx beside a tokenizer.json",
+                f"{folder} has no model.safetensors or onnx/model.onnx beside a tokenizer.json",
                 f"give a folder with the files of {REPOSITORY}, or set the embedder to minilm",
             )
         return found

@@ -87,13 +87,13 @@ def parse_link(url: str) -> httpx.URL:
         )
     if parsed.userinfo:
         raise LinkRefused(
-            f"{shown_url(parsed)} carries a user name before its host",
+            f"{shown_url(parsed)} has a user name before the host",
             "such addresses hide where they lead; download the file yourself and give its path",
         )
     if not parsed.raw_host:
-        raise LinkRefused(f"{clean(text)} names no host", "give a full http(s) address")
+        raise LinkRefused(f"{clean(text)} has no host", "give a full http(s) address")
     if port is not None and not 0 < port < 65536:
-        raise LinkRefused(f"{shown_url(parsed)} names port {port}", "use a port from 1 to 65535")
+        raise LinkRefused(f"{shown_url(parsed)} has port {port}", "use a port from 1 to 65535")
     return parsed.copy_with(fragment=None)
 
 
@@ -156,7 +156,9 @@ def _resolve(url: httpx.URL, host: str, fetch: _Fetch) -> list[str]:
 def _next_hop(here: httpx.URL, headers: Mapping[str, str]) -> httpx.URL:
     location = headers.get("location", "")
     if not location:
-        raise LinkRefused(f"{shown_url(here)} redirects to nowhere", "give the address of the PDF itself")
+        raise LinkRefused(
+            f"{shown_url(here)} redirects without naming an address", "give the address of the PDF itself"
+        )
     try:
         joined = here.join(location)
     except (httpx.InvalidURL, ValueError) as exc:
@@ -186,12 +188,12 @@ def _check_answer(url: httpx.URL, status: int, headers: Mapping[str, str], fetch
     encoding = headers.get("content-encoding", "identity").strip().lower()
     if encoding not in ("", "identity"):
         raise LinkRefused(
-            f"{shown_url(url)} sent its body encoded as {clean(encoding)}, though plain bytes were asked for",
+            f"{shown_url(url)} sent a body encoded as {clean(encoding)}, although quire asked for plain bytes",
             "download the file and give its path",
         )
     announced = headers.get("content-length", "")
     if announced.isdigit() and int(announced) > fetch.max_bytes:
-        raise _too_big(url, fetch, f"{int(announced) / 1e6:,.1f} MB")
+        raise _too_big(url, fetch, f" ({int(announced) / 1e6:,.1f} MB)")
 
 
 def _save(url: httpx.URL, response: httpcore.Response, headers: Mapping[str, str], folder: Path, fetch: _Fetch) -> Path:
@@ -222,7 +224,7 @@ def _capped(url: httpx.URL, response: httpcore.Response, fetch: _Fetch) -> Itera
     for block in response.iter_stream():
         size += len(block)
         if size > fetch.max_bytes:
-            raise _too_big(url, fetch, "more")
+            raise _too_big(url, fetch)
         if fetch.deadline.left() <= 0:
             raise fetch.deadline.error(url)
         yield block
@@ -268,9 +270,9 @@ def _not_a_pdf(url: httpx.URL, head: bytes, blocks: Iterator[bytes], headers: Ma
     return LinkRefused(f"{shown_url(url)} is not a PDF but {kind}, {size}{named}", hint)
 
 
-def _too_big(url: httpx.URL, fetch: _Fetch, size: str) -> LinkRefused:
+def _too_big(url: httpx.URL, fetch: _Fetch, size: str = "") -> LinkRefused:
     return LinkRefused(
-        f"{shown_url(url)} holds {size}; a link may have {fetch.max_bytes / 1e6:,.0f} MB",
+        f"{shown_url(url)} is larger than the limit of {fetch.max_bytes / 1e6:,.0f} MB for a link{size}",
         "raise link_megabytes in quire.toml, or download the file and give its path",
     )
 

@@ -105,7 +105,7 @@ def _pdfs_of(folder: Path, failed: list[Failed], notices: list[str]) -> list[Pat
     if found.links:
         notices.append(f"{shown}: links to folders are not followed ({found.links}); give the folders themselves")
     if found.copies:
-        notices.append(f"{shown}: skipped the copies that quire keeps itself ({found.copies}), in its home folder")
+        notices.append(f"{shown}: skipped quire's own copies of PDFs in its home folder ({found.copies})")
     if found.pdfs and found.others:
         what = "1 file that is" if found.others == 1 else f"{found.others} files that are"
         notices.append(f"{shown}: skipped {what} not named .pdf")

@@ -142,7 +142,7 @@ def _wire_error(url: httpx.URL, exc: Exception) -> LinkRefused:
     while cause is not None:
         if isinstance(cause, ssl.SSLCertVerificationError):
             return LinkRefused(
-                f"{shown_url(url)}: the certificate does not prove the name: {clean(cause.verify_message)}",
+                f"{shown_url(url)}: the certificate could not be verified for this name: {clean(cause.verify_message)}",
                 "check the address; SSL_CERT_FILE adds a certificate authority",
             )
         if isinstance(cause, ssl.SSLError):
@@ -150,7 +150,9 @@ def _wire_error(url: httpx.URL, exc: Exception) -> LinkRefused:
         cause = cause.__cause__ or cause.__context__
     if isinstance(exc, httpcore.ConnectError):
         return LinkRefused(f"{shown_url(url)}: no connection: {why}", "check address and port, or try again later")
-    return LinkRefused(f"{shown_url(url)}: the connection broke off: {why}", "try again, or download the file yourself")
+    return LinkRefused(
+        f"{shown_url(url)}: the connection was interrupted: {why}", "try again, or download the file yourself"
+    )
 
 
 def default_ssl_context() -> ssl.SSLContext:

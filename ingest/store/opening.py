@@ -27,7 +27,7 @@ def open_store(config: IngestConfig, *, library: str | None = None, create: bool
 def _refuse_tenant(config: IngestConfig) -> None:
     if config.tenant:  # ignored, it would mix the documents of people who asked to be kept apart
         raise UsageError(
-            f"tenant {config.tenant!r} is set, and the embedded store has no tenants",
+            f"tenant {config.tenant!r} is set, and the SQLite store has no tenants",
             "use --store weaviate, or one --library for each tenant",
         )
 

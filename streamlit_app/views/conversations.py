@@ -32,7 +32,7 @@ def draw_conversations(services: Services, session: Session) -> None:
         draw_error(exc)
         return
     if len(saved) > _MAX_SHOWN // 2:
-        wanted = st.text_input("Search", key="find_conversation", placeholder="Words of the title").lower().strip()
+        wanted = st.text_input("Search", key="find_conversation", placeholder="Words in the title").lower().strip()
         saved = [c for c in saved if wanted in c.title.lower()]
     for conversation in saved[:_MAX_SHOWN]:
         questions = pluralize(conversation.turns, "question")

@@ -61,7 +61,7 @@ def _draw_name_form(models: Models) -> None:
             "Model name",
             key="named",
             placeholder="openai:NAME, gguf:PATH, hf:NAME" if local else "openai:NAME",
-            help="As for quire ask --model",
+            help="Any name that quire ask --model accepts",
         ).strip()
         sent = st.form_submit_button("Use model")
     if not sent or not name:

@@ -35,7 +35,7 @@ def draw_privacy(services: Services, config: AppConfig, address: str | None) -> 
         st.warning(
             "The page can be reached over the network. Everyone with the password shares this library and its history."
         )
-    st.caption("No usage statistics are collected, neither by quire nor by the software it is built with.")
+    st.caption("Neither quire nor the software it is built with collects usage statistics.")
 
 
 def stored_data(config: IngestConfig) -> list[tuple[str, str, str]]:

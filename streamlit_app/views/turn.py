@@ -108,7 +108,9 @@ def _draw_edit(services: Services, session: Session, turn: Turn, place: int) -> 
             cancel = st.form_submit_button("Cancel")
         later = len(session.conversation.turns) - place - 1
         if later:
-            st.caption(f"This also removes {pluralize(later, 'later question')} with the answers.")
+            st.caption(
+                f"This also removes {pluralize(later, 'later question')} and {'its answer' if later == 1 else 'their answers'}."
+            )
     if send and edited.strip():
         ask_instead(services, session, place, edited.strip())
         st.rerun()

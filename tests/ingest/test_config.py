@@ -51,7 +51,7 @@ def test_the_store_setting_outranks_a_weaviate_address(tmp_path: Path) -> None:
         ("[ingest]\nchunk_size = 500.5\n", "a whole number"),
         ("[ingest]\nchunk_size = true\n", "a whole number"),
         ("[ingest]\nlibrary = ['a']\n", "a text"),
-        ("[ingest]\njobs = -1\n", "one parser process a core"),
+        ("[ingest]\njobs = -1\n", "one parser process per core"),
         ("[ingest]\nparse_seconds = 0\n", "at least 1 second"),
         ("[ingest]\nlink_seconds = nan\n", "at least 1 second"),
         ("[ingest]\nlink_seconds = inf\n", "at least 1 second"),

@@ -43,7 +43,7 @@ def test_a_document_is_found_by_name_id_or_a_part_that_fits_one(config: IngestCo
     store = opened(config)
     whales = find_document(store, "whales.pdf")
     assert find_document(store, whales.id) == find_document(store, "whal") == whales
-    with pytest.raises(UnknownDocument, match="fits 2 documents"):
+    with pytest.raises(UnknownDocument, match="matches 2 documents"):
         find_document(store, ".pdf")
     with pytest.raises(UnknownDocument, match="docs list"):
         find_document(store, "sharks")

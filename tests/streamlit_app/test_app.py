@@ -390,4 +390,4 @@ def test_a_url_with_an_unknown_conversation_shows_a_message(home):
     page = AppTest.from_file(str(APP), default_timeout=30)
     page.query_params["c"] = "gone"
     page.run()
-    assert "The conversation in this address was not found" in words(page)
+    assert "The conversation in this URL was not found" in words(page)

@@ -29,7 +29,9 @@ def detect_format(rows: Sequence[Row], source: str) -> str:
     sample = [row.values for row in rows if not row.error][:_SAMPLE_ROWS]
     if not sample:
         first = f": line {rows[0].line}: {rows[0].error}" if rows else ""
-        raise UnknownFormat(f"{source} has no readable row{first}", "is it empty, or of another file type?")
+        raise UnknownFormat(
+            f"{source} has no readable row{first}", "check that it is not empty and has the right file type"
+        )
     votes: dict[str, int] = {}
     for values in sample:
         name = _format_of_row(values)

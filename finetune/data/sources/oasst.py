@@ -152,7 +152,7 @@ def _read_top(row: Fields, nodes: dict[str, _Node]) -> _Node:
         return top
     if is_message(row.values):
         return _add_nested(row.values, row.place, nodes)
-    raise row.place.error("neither a tree nor a message of one")
+    raise row.place.error("neither a message tree nor one of its messages")
 
 
 def _reason_to_drop_tree(root: _Node, tree_filter: TreeFilter) -> str:
@@ -160,7 +160,7 @@ def _reason_to_drop_tree(root: _Node, tree_filter: TreeFilter) -> str:
     if state not in (None, "ready_for_export"):
         return f"the tree is {state}"
     if root.role != "user":
-        return "the tree begins with an assistant"
+        return "the tree begins with an assistant message"
     return _reason_to_drop(root, 1, tree_filter)
 
 

@@ -31,12 +31,12 @@ def translate(exc: sqlite3.Error, path: Path) -> StoreError:
     if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
         return StoreError(
             f"{path} could not be written: {exc}",
-            "free some disk space and run the command again; what was stored before is safe",
+            "free some disk space and run the command again; what was already stored is kept",
         )
     if code == sqlite3.SQLITE_BUSY:
         return StoreError(
             f"{path} has been locked by another writing process for {BUSY_SECONDS:.0f} s",
-            "wait for it to end, or end it, and run the command again",
+            "wait until that process ends, or stop it, and run the command again",
         )
     if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
         return StoreError(f"{path} is damaged: {exc}", "move it away and ingest again, or restore a copy of it")
@@ -49,12 +49,12 @@ def _no_permission(exc: sqlite3.Error, path: Path) -> StoreError:
     log = Path(f"{path}-wal")
     if not os.access(path, os.R_OK):
         return StoreError(
-            f"{path} cannot be read: permission denied", "have its owner let you read it, or set QUIRE_HOME"
+            f"{path} cannot be read: permission denied", "ask its owner for permission to read it, or set QUIRE_HOME"
         )
     if log.exists() and log.stat().st_size and not os.access(path.parent, os.W_OK):
         return StoreError(
             f"{path} has changes waiting in {log.name}, and {path.parent} cannot be written: {exc}",
-            "have its owner run `quire docs list` once, which writes them to the file",
+            "ask its owner to run `quire docs list` once, which writes them to the file",
         )
     return StoreError(
         f"{path} cannot be written: {exc}",

@@ -80,7 +80,7 @@ def check_schema(connection: sqlite3.Connection, path: Path, name: str | None) -
         )
     stored = value(connection, "name")
     if name is not None and stored != name:
-        raise StoreError(f"{path} holds library {stored!r}, not {name!r}", "rename the file back to its old name")
+        raise StoreError(f"{path} contains library {stored!r}, not {name!r}", "rename the file back to its old name")
 
 
 def absent(name: str) -> StoreError:

@@ -393,5 +393,5 @@ class SQLiteStore:
     def _unknown(self, connection: sqlite3.Connection, document_id: str) -> UnknownDocument:
         library = value(connection, "name")
         return UnknownDocument(
-            f"library {library!r} holds no document {document_id!r}", "`quire docs list` shows them all"
+            f"library {library!r} has no document {document_id!r}", "`quire docs list` shows them all"
         )

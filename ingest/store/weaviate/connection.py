@@ -204,7 +204,7 @@ def _usable_key(key: str) -> str:
     key = key.strip()
     if not (key.isascii() and key.isprintable()):
         raise UsageError(
-            "WEAVIATE_API_KEY holds characters that are not printable ASCII", "copy the key again, on one line"
+            "WEAVIATE_API_KEY contains characters that are not printable ASCII", "copy the key again, on one line"
         )
     return key
 
@@ -250,7 +250,7 @@ def _check_grpc(address: Address) -> None:
             raise StoreUnreachable(f"the Weaviate at {address.grpc} is not ready", "try again in a moment")
     except grpc.RpcError as exc:
         raise StoreError(
-            f"Weaviate answers at {address.url}, but its gRPC side does not at {address.grpc}",
+            f"Weaviate answers at {address.url}, but its gRPC API does not answer at {address.grpc}",
             "set WEAVIATE_GRPC_URL=HOST:PORT to where the server listens for gRPC (by default port 50051), and open it",
         ) from exc
     finally:
@@ -312,7 +312,7 @@ def _split(url: str, name: str) -> Any:
         raise UsageError(f"{name} is {url!r}: {exc}", "use HOST:PORT or http://HOST:PORT") from exc
     if "@" in parts.netloc:
         # not repeated here: it may be a password
-        raise UsageError(f"{name} holds a user or password", "remove it, and set WEAVIATE_API_KEY")
+        raise UsageError(f"{name} contains a user name or password", "remove it, and set WEAVIATE_API_KEY")
     return parts
 
 

@@ -318,7 +318,7 @@ class WeaviateStore:
                 return
             if self._records.document(document_id) == record and self._records.root() == root and attempt > 2:
                 raise StoreError(
-                    f"{record.document.name}: the server holds {len(objects)} of {total} passages",
+                    f"{record.document.name}: the server has {len(objects)} of {total} passages",
                     "ingest the document again",
                 )
             wait_a_moment(attempt)  # it was replaced while it was read
@@ -356,5 +356,5 @@ class WeaviateStore:
 
     def _unknown(self, document_id: str) -> UnknownDocument:
         return UnknownDocument(
-            f"library {self._library!r} holds no document {document_id!r}", "`quire docs list` shows them all"
+            f"library {self._library!r} has no document {document_id!r}", "`quire docs list` shows them all"
         )

@@ -13,7 +13,7 @@ def test_a_failure_in_mid_stream_keeps_the_partial_answer_and_marks_it_incomplet
     answer = events[-1].answer
     assert answer.text == "Its diameter is"
     assert "the server died" in answer.interrupted
-    assert any("broke off and is not complete" in event.text for event in events if isinstance(event, Notice))
+    assert any("was cut off and is incomplete" in event.text for event in events if isinstance(event, Notice))
 
 
 def test_a_failure_before_the_first_word_is_raised():

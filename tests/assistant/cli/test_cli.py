@@ -22,7 +22,7 @@ def test_every_command_has_a_parser_and_help_that_ends_with_examples(capsys):
         (["ask", "warranty?", "--document", "gone.pdf"], 1, "no document 'gone.pdf'"),
         (["ask", "warranty?", "--library", "gone"], 1, "gone"),
         (["ask", "warranty?", "--model", "gguf:/gone.gguf"], 1, "there is no file /gone.gguf"),
-        (["ask", "warranty?", "--no-documents"], 2, "without documents"),
+        (["ask", "warranty?", "--no-documents"], 2, "--no-documents needs"),
         (["eval", "retrieval", "/gone.jsonl"], 1, "cannot read /gone.jsonl"),
         (["eval", "answers", "/gone.jsonl", "--judge", "quotes"], 2, "quotes cannot judge"),
         (["chat", "--resume", "nothere"], 1, "--list"),

@@ -23,5 +23,5 @@ def test_a_question_file_that_cannot_be_used_names_the_line(tmp_path, line, mess
 
 def test_a_question_file_without_questions_is_refused(tmp_path):
     (tmp_path / "q.jsonl").write_text("\n")
-    with pytest.raises(QuestionsError, match="one question a line"):
+    with pytest.raises(QuestionsError, match="one question per line"):
         read_questions(tmp_path / "q.jsonl")

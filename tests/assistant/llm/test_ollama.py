@@ -215,7 +215,7 @@ def test_ollama_killed_in_mid_stream_leaves_the_partial_answer(tmp_path, gguf):
                 answer = event.answer
         assert len(answer.text) >= 3
         assert server.base in answer.interrupted
-        assert any("not complete" in notice for notice in notices)
+        assert any("incomplete" in notice for notice in notices)
         with pytest.raises(ModelUnreachable, match="ollama serve"):
             agent.ask(QUESTION)
     finally:

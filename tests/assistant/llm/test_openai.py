@@ -146,7 +146,7 @@ def test_a_server_that_is_not_a_chat_endpoint_gets_a_clear_error(body):
 @pytest.mark.parametrize(
     ("body", "interrupted", "notice"),
     [
-        (event("It is 5 [1]."), True, "broke off"),
+        (event("It is 5 [1]."), True, "was cut off"),
         (event("It is 5 [1].") + event("", "stop") + b"data: [DONE]\n\n", False, ""),
         (event("") + event("", "stop") + b"data: [DONE]\n\n", False, "wrote nothing"),
     ],

@@ -32,4 +32,4 @@ def test_help_explains_every_setting(capsys: pytest.CaptureFixture[str]) -> None
 
     assert set(setting_notes()) == set(TrainConfig.__dataclass_fields__)
     assert main(["dpo", "--help"]) == 0
-    assert "strength of the reference" in " ".join(capsys.readouterr().out.split())
+    assert "how close to stay to the reference model" in " ".join(capsys.readouterr().out.split())

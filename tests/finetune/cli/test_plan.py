@@ -22,6 +22,6 @@ def test_plan_answers_in_json_and_by_exit_code(printed: Callable[[], Any], capsy
 
 def test_rows_give_tokens_even_without_a_card(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", "--model", "phi-2", "--gpu-memory", "24", "--rows", "1000"]) == 0
-    assert "1,024,000 tokens at most; give --card NAME for the time" in capsys.readouterr().out
+    assert "1,024,000 tokens at most; give --card NAME to estimate the time" in capsys.readouterr().out
     assert main(["plan", "--model", "phi-2", "--card", "h100", "--rows", "1000"]) == 0
     assert "1,024,000 tokens: about" in capsys.readouterr().out

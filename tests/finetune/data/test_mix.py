@@ -24,5 +24,5 @@ def test_the_same_seed_gives_the_same_mixture():
 
 
 def test_a_weight_without_a_data_set_is_rejected():
-    with pytest.raises(UsageError, match=r"only one of them for \['c'\]"):
+    with pytest.raises(UsageError, match=r"one of them is missing for \['c'\]"):
         mix({"a": talks("a", 1)}, {"a": 1, "c": 1})

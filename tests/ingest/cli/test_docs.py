@@ -64,4 +64,4 @@ def test_a_copy_shows_progress_and_is_never_made_onto_itself(filled: Quire) -> N
     assert filled("libraries", "remove", "other", "--yes").returncode == 0
     itself = filled("docs", "copy", "--to", "sqlite")
     assert itself.returncode == 2
-    assert "name another with --to-library" in itself.stderr
+    assert "name another library with --to-library" in itself.stderr

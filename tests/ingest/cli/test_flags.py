@@ -61,4 +61,4 @@ def test_a_tenant_of_the_embedded_store_is_refused_and_not_ignored(filled: Quire
     for words in (["docs", "list"], ["ingest", "pyproject.toml"], ["libraries", "remove", "default", "--yes"]):
         done = filled(*words, "--tenant", "sales")
         assert done.returncode == 2, done.stderr
-        assert "the embedded store has no tenants" in done.stderr
+        assert "the SQLite store has no tenants" in done.stderr

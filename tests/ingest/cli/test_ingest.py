@@ -93,7 +93,7 @@ def test_a_folder_that_holds_a_home_folder_gives_its_own_pdfs_and_not_the_copies
     again = json.loads(quire("ingest", str(tmp_path), "--json").stdout)  # holds home/files with a copy of each
     assert len(first["added"]) == 2
     assert (again["added"], again["failed"], len(again["unchanged"])) == ([], [], 2)
-    assert any("copies that quire keeps itself" in notice for notice in again["notices"])
+    assert any("skipped quire's own copies" in notice for notice in again["notices"])
 
 
 @pytest.mark.skipif(not Path("/dev/shm").is_dir() or os.geteuid() != 0, reason="needs a small file system to fill")

@@ -19,7 +19,7 @@ def test_folder_that_is_given_comes_before_the_package(config: IngestConfig, tmp
 
 
 def test_folder_without_weights_is_named(tmp_path: Path) -> None:
-    with pytest.raises(EmbedderUnavailable, match=r"holds no model\.safetensors"):
+    with pytest.raises(EmbedderUnavailable, match=r"has no model\.safetensors"):
         find_weights(IngestConfig(embedder=f"minilm:{tmp_path}"))
 
 

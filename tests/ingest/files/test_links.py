@@ -241,14 +241,14 @@ def test_one_private_address_among_several_refuses_the_name(tmp_path: Path) -> N
         ("ftp://papers.example/a.pdf", "has the scheme 'ftp'"),
         ("gopher://papers.example/", "has the scheme 'gopher'"),
         ("papers.example/a.pdf", "has the scheme 'none'"),
-        ("http://public.example@127.0.0.1/", "carries a user name"),
-        ("http://me:secret@papers.example/", "carries a user name"),
+        ("http://public.example@127.0.0.1/", "has a user name"),
+        ("http://me:secret@papers.example/", "has a user name"),
         ("http://1.1.1.1\\@127.0.0.1/", "a backslash"),
         ("http://papers.example/a b.pdf", "contains a space"),
         ("http://papers.example/a\r\nX: y", "a control character"),
-        ("http://papers.example:0/", "names port 0"),
-        ("http://papers.example:70000/", "names port 70000"),
-        ("http:///a.pdf", "names no host"),
+        ("http://papers.example:0/", "has port 0"),
+        ("http://papers.example:70000/", "has port 70000"),
+        ("http:///a.pdf", "has no host"),
         ("http://[::1/a.pdf", "is not an address"),
         ("http://0177.0.0.1/a.pdf", "is not an address"),
     ],
@@ -307,8 +307,8 @@ def test_a_redirect_to_a_private_address_is_refused_before_connecting(host: str,
     ("location", "says"),
     [
         ("file:///etc/passwd", "has the scheme 'file'"),
-        ("http://good.example@127.0.0.1/", "carries a user name"),
-        ("", "redirects to nowhere"),
+        ("http://good.example@127.0.0.1/", "has a user name"),
+        ("", "redirects without naming an address"),
         ("http://[::1", "redirects to http://\\[::1, which is not an address"),
     ],
 )
@@ -370,19 +370,21 @@ def test_an_encoded_body_is_refused_unread(tmp_path: Path) -> None:
 
     bomb = gzip.compress(PDF + b"\0" * 20_000_000)
     with Server({"/a": reply(bomb, content_encoding="gzip")}) as server:
-        with pytest.raises(LinkRefused, match="encoded as gzip, though plain bytes were asked for"):
+        with pytest.raises(LinkRefused, match="encoded as gzip, although quire asked for plain bytes"):
             fetch_link(server.url("/a"), tmp_path, allow_private=True, max_megabytes=1)
 
 
 def test_an_announced_size_over_the_cap_is_refused_before_the_body(tmp_path: Path) -> None:
     with Server({"/a": reply(PDF, content_length="3000000")}) as server:
-        with pytest.raises(LinkRefused, match=r"holds 3\.0 MB; a link may have 2 MB \(raise link_megabytes"):
+        with pytest.raises(
+            LinkRefused, match=r"larger than the limit of 2 MB for a link \(3\.0 MB\) \(raise link_megabytes"
+        ):
             fetch_link(server.url("/a"), tmp_path, allow_private=True, max_megabytes=2)
 
 
 def test_a_body_without_announced_size_is_cut_off_at_the_cap(tmp_path: Path) -> None:
     with Server({"/a": drip(b"x" * 100_000, pause=0, first=PDF)}) as server:
-        with pytest.raises(LinkRefused, match="holds more; a link may have 1 MB"):
+        with pytest.raises(LinkRefused, match="larger than the limit of 1 MB for a link"):
             fetch_link(server.url("/a"), tmp_path, allow_private=True, max_megabytes=1)
     assert list(tmp_path.iterdir()) == []
 
@@ -406,14 +408,14 @@ def test_headers_that_drip_end_with_the_time_limit(tmp_path: Path) -> None:
 
 def test_a_body_that_breaks_off_leaves_no_file(tmp_path: Path) -> None:
     with Server({"/a": reply(PDF * 100, content_length="999999")}) as server:
-        with pytest.raises(LinkRefused, match="the connection broke off"):
+        with pytest.raises(LinkRefused, match="the connection was interrupted"):
             fetch_link(server.url("/a"), tmp_path, allow_private=True)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_answer_that_is_not_http_is_one_clear_line(tmp_path: Path) -> None:
     with _raw_server([b"SSH-2.0-OpenSSH_9.2\r\n"], pause=0) as port:
-        with pytest.raises(LinkRefused, match="the connection broke off"):
+        with pytest.raises(LinkRefused, match="the connection was interrupted"):
             fetch_link(f"http://127.0.0.1:{port}/", tmp_path, allow_private=True)
 
 
@@ -498,7 +500,7 @@ def test_tls_asks_for_and_verifies_the_name_though_the_address_is_pinned(
         link = fetch_link(url, tmp_path, resolver=names, ssl_context=trust)
         assert link.read_bytes() == PDF
         assert asked == ["papers.example"]
-        with pytest.raises(LinkRefused, match=r"certificate does not prove the name: Hostname mismatch"):
+        with pytest.raises(LinkRefused, match=r"certificate could not be verified for this name: Hostname mismatch"):
             url = f"https://other.example:{server.port}/a.pdf"
             fetch_link(url, tmp_path, resolver=names, ssl_context=trust)
 
