@@ -17,16 +17,20 @@ _FILE_HELP = "file, folder, catalog name or hub name"
 
 def register(subparsers: Any) -> None:
     """Add `data` and its three commands."""
-    data = subparsers.add_parser("data", help="list, check and show training data")
+    data = subparsers.add_parser(
+        "data", help="list, check and show training data", description="List, check and show training data."
+    )
     commands = data.add_subparsers(dest="data_command", metavar="list|check|show", required=True)
 
     listing = commands.add_parser("list", help="list well-known public data sets and their licenses",
+                                  description="List well-known public data sets and their licenses.",
                                   epilog="example:\n  quire finetune data list", formatter_class=_RAW)  # fmt: skip
     add_json_flag(listing)
     listing.set_defaults(run=run_list)
 
     checking = commands.add_parser(
         "check", help="find duplicates, contradictions, leakage and other problems",
+        description="Find duplicates, contradictions, leakage and other problems in training data.",
         epilog="examples:\n  quire finetune data check rows.jsonl\n"
         "  quire finetune data check train.jsonl --test held-out.jsonl --json", formatter_class=_RAW)  # fmt: skip
     checking.add_argument("files", nargs="+", metavar="FILE", help=_FILE_HELP)
@@ -41,6 +45,7 @@ def register(subparsers: Any) -> None:
 
     showing = commands.add_parser(
         "show", help="show rows as the model sees them, with the trained text highlighted",
+        description="Show rows as the model sees them, with the trained text highlighted.",
         epilog="examples:\n  quire finetune data show rows.jsonl --template chatml --rows 2\n"
         "  quire finetune data show rows.jsonl --model Qwen/Qwen2.5-1.5B-Instruct --html rows.html", formatter_class=_RAW)  # fmt: skip
     showing.add_argument("file", metavar="FILE", help=_FILE_HELP)
