@@ -58,6 +58,7 @@ class OllamaServer:
 
     def stop(self, *, at_once: bool = False) -> None:
         """End the server; `at_once` kills it as a crash would."""
+        self.client.close()
         if self.process.poll() is None:
             if not at_once:
                 self.process.terminate()
