@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import importlib
 from typing import TYPE_CHECKING
 
 from assistant.config import AssistantConfig, Sampling
-from assistant.llm import gguf, hf, ollama, openai
 from assistant.llm.model import QUOTES, Model
 from quire import UsageError
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
-# prefix: the function that loads the model named after it
-KINDS: dict[str, Callable[[str, AssistantConfig], Model]] = {
-    "ollama": ollama.load,
-    "gguf": gguf.load,
-    "openai": openai.load,
-    "hf": hf.load,
-    QUOTES: lambda _, config: quotes(config),
-}
+# Each but quotes is also the name of a module here, whose `load` is imported when a model of that kind is used.
+KINDS = ("ollama", "gguf", "openai", "hf", QUOTES)
 
 
 def split_name(name: str) -> tuple[str, str]:
@@ -44,7 +37,10 @@ def load_model(name: str, config: AssistantConfig) -> Model:
     Raises UsageError for an invalid name, ModelUnreachable or ModelNotFound if the model is not available.
     """
     kind, rest = split_name(name)
-    return KINDS[kind](rest, config)
+    if kind == QUOTES:
+        return quotes(config)
+    model: Model = importlib.import_module(f"assistant.llm.{kind}").load(rest, config)
+    return model
 
 
 def quotes(config: AssistantConfig) -> Model:
