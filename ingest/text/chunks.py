@@ -11,15 +11,17 @@ import unicodedata
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ingest.files.names import file_name
-from ingest.pdf.read import PDF, Page
 from ingest.text.sentences import sentence_breaks
 from ingest.text.words import name_words
 
-_NAMESPACE = uuid.UUID(
-    "6f2b1c0e-3d55-5e0a-9a57-0d8f5c1c7d11"
-)  # any fixed value; chunk ids must not change between versions
+if TYPE_CHECKING:  # a question needs chunks, and no reader of PDFs
+    from ingest.pdf.read import PDF, Page
+
+# any fixed value; chunk ids must not change between versions
+_NAMESPACE = uuid.UUID("6f2b1c0e-3d55-5e0a-9a57-0d8f5c1c7d11")
 _MIN_FILL = 0.7  # share of the size that a chunk has at least; 0.5 makes a fifth more chunks to embed
 _OPENING_LINES = 3
 _OPENING_CHARACTERS = 140  # about 30 tokens: with the name and 500 characters of text well below the model's 256
