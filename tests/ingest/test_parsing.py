@@ -20,7 +20,7 @@ from ingest.pdf.read import read_pdf
 from ingest.text.chunks import split
 from tests.ingest import pdfs
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 CONFIG = IngestConfig(home=Path("unused"), chunk_size=200, chunk_overlap=20, parse_seconds=60)
 posix = pytest.mark.skipif(os.name != "posix", reason="signals and /proc")
 linux = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="the limit of memory needs Linux")
