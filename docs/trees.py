@@ -32,8 +32,6 @@ def rooms(root: Path = ROOT) -> str:
             if (path / "__init__.py").is_file():
                 lines.append(_line(f"  {path.name}/", sentence(path / "__init__.py")))
                 lines += _names(module.relative_to(path) for module in _modules(path))
-            elif path.is_dir() and path.name != "__pycache__":
-                lines.append(_line(f"  {path.name}/", ", ".join(sorted({file.suffix[1:] for file in path.iterdir()}))))
             elif path.suffix == ".py" and path.name != "__init__.py":
                 lines.append(_line(f"  {path.name}", sentence(path)))
     lines += [_line(f"{folder}/", sentence(root / folder / "__init__.py")) for folder in ("benchmarks",)]
