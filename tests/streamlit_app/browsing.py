@@ -124,3 +124,8 @@ def _wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
             return
         time.sleep(0.1)
     raise AssertionError(f"the page did not answer in a minute:\n{log.read_text()}")
+
+
+def stop_button(page: Any) -> Any:
+    """Return the Stop button below the answer: until the style has arrived, Streamlit's own shows in its header."""
+    return page.get_by_role("button", name="Stop").and_(page.locator("button[kind=secondary]"))

@@ -17,7 +17,7 @@ from PIL import Image
 from tests.assistant.ollama_server import OllamaServer, ollama_binary
 from tests.assistant.tiny import write_gguf
 from tests.documents import write_pdf
-from tests.streamlit_app.browsing import answers, app, ask, browser, needs_chromium, open_view
+from tests.streamlit_app.browsing import answers, app, ask, browser, needs_chromium, open_view, stop_button
 from tests.streamlit_app.registry import Registry, openssl
 from tests.streamlit_app.scripted_server import Messages, ScriptedServer
 
@@ -174,7 +174,7 @@ def test_stop_ends_the_answer_at_the_model(tmp_path: Path, home: Path) -> None:
         ask(page, "How heavy is the heart of a blue whale?")
         page.get_by_text("word5", exact=False).wait_for()
         before = model.sent
-        page.get_by_role("button", name="Stop").click()
+        stop_button(page).click()
         assert model.left.wait(5)
         # the click travels through the browser and the socket; a word or two may be sent meanwhile
         assert model.sent <= before + 3
@@ -331,7 +331,7 @@ def test_a_reload_during_an_answer_shows_question_answer_and_stop(tmp_path: Path
         page.reload()
         page.get_by_text("word9", exact=False).wait_for()
         page.locator(".quire-text").filter(has_text="How heavy is the heart of a blue whale?").wait_for()
-        page.get_by_role("button", name="Stop").click()
+        stop_button(page).click()
         page.get_by_text("You stopped this answer").wait_for()
         assert model.left.wait(5)
         page.reload()
