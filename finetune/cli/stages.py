@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from finetune.cli.parsing import add_command, add_settings, command_line, config_of, print_progress
-from finetune.config import TrainConfig, build
+from finetune.config import TrainConfig
 from finetune.errors import DataError
-from finetune.recipes import read_recipe
 from finetune.train.device import is_main_process
 from quire import UsageError, add_json_flag, print_json
 
@@ -97,18 +96,12 @@ def _print_result(folder: Path, *, as_json: bool = False) -> None:
 def run_both(args: argparse.Namespace) -> int:
     """Check both data sets, train SFT, then DPO from it; nothing is trained when a data set has no usable row."""
     from finetune.train.run import train
-    from finetune.train.stages import train_unless_finished
+    from finetune.train.stages import stage_config, train_unless_finished
 
-    recipes = {
-        name: read_recipe(file) if file else {} for name, file in (("sft", args.sft_recipe), ("dpo", args.dpo_recipe))
-    }
-    model = {"model": args.model} if args.model else {}
-    own = {"stage": "sft", "data": args.sft_data, "name": f"{args.name}-sft"}
-    sft = build(recipes["sft"], model, _assignments(args.set, "sft"), own)
-    # the SFT run decides the model and template of the DPO run
-    recipe = {k: v for k, v in recipes["dpo"].items() if k not in ("model", "template")}
-    own = {"stage": "dpo", "data": args.dpo_data, "name": f"{args.name}-dpo", "parent": sft.name}
-    dpo = build(recipe, _assignments(args.set, "dpo"), own)
+    own = {"data": args.sft_data, "name": f"{args.name}-sft", "model": args.model}
+    sft = stage_config("sft", {**_assignments(args.set, "sft"), **own}, recipe=args.sft_recipe)
+    own = {"data": args.dpo_data, "name": f"{args.name}-dpo", "parent": sft.name}
+    dpo = stage_config("dpo", {**_assignments(args.set, "dpo"), **own}, recipe=args.dpo_recipe)
     for config in (sft, dpo):
         _check_data(config, model=sft.model)
     start = train_unless_finished if args.resume else train

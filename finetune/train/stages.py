@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from finetune.config import TrainConfig, build
-from finetune.recipes import read_recipe
+from finetune.recipes import read_recipe, recipe_names
 from finetune.runs.claim import check_same_settings
 from finetune.runs.manifest import MANIFEST_FILE, runs_folder
 from finetune.train.complete import complete
@@ -58,8 +58,10 @@ def stage_config(stage: str, settings: Mapping[str, Any], *, recipe: str = "") -
     """
     values = read_recipe(recipe) if recipe else {}
     if values.get("stage", stage) != stage:
+        own = ", ".join(name for name in recipe_names() if name.endswith(f"-{stage}"))
         raise UsageError(
-            f"the recipe {recipe} is for {values['stage']}", f"use it with `quire finetune {values['stage']}`"
+            f"the recipe {recipe} is for {values['stage']}, not for {stage}",
+            f"use it with `quire finetune {values['stage']}`, or give a TOML file for {stage} or one of: {own}",
         )
     if settings.get("parent") and settings.get("model") is None:
         values = {k: v for k, v in values.items() if k not in ("model", "template")}

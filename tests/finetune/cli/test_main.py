@@ -6,6 +6,8 @@ import pytest
 
 from finetune.cli import main
 
+RUN = ["run", "--sft-data", "a", "--dpo-data", "b", "--name", "x"]
+
 
 @pytest.mark.parametrize(
     ("arguments", "code", "sentence"),
@@ -17,7 +19,9 @@ from finetune.cli import main
         (["plan"], 2, "no model is given"),
         (["plan", "--model", "phi-2", "--gpu-memory", "0"], 2, "must be above 0"),
         (["plan", "--model", "phi-2", "--targets", "Wqkv", "--gpu-memory", "9"], 1, "its modules are dense"),
-        (["run", "--sft-data", "a", "--dpo-data", "b", "--name", "x", "--set", "beta=1"], 2, "sft.SETTING=VALUE"),
+        ([*RUN, "--set", "beta=1"], 2, "sft.SETTING=VALUE"),
+        ([*RUN, "--dpo-recipe", "phi-2-sft"], 2, "the recipe phi-2-sft is for sft, not for dpo"),
+        ([*RUN, "--sft-recipe", "phi-2-dpo"], 2, "or give a TOML file for sft or one of: phi-2-sft"),
     ],
 )
 def test_errors_have_their_message_and_exit_code(

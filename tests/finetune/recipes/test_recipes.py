@@ -7,6 +7,8 @@ import pytest
 
 from finetune.config import build
 from finetune.recipes import read_recipe, recipe_names, to_toml
+from finetune.train.architectures import shape_of
+from finetune.train.load import template_of
 from quire import UsageError
 
 
@@ -15,14 +17,17 @@ def test_settings_written_as_toml_are_read_back_unchanged() -> None:
     assert build(tomllib.loads(to_toml(config.to_dict()))) == config
 
 
-def test_all_ten_recipes_are_valid_and_of_their_stage() -> None:
+def test_all_fourteen_recipes_are_valid_and_of_their_stage() -> None:
     names = recipe_names()
-    models = ("phi-2", "qwen2.5-0.5b", "qwen2.5-1.5b", "qwen2.5-3b", "qwen2.5-7b")
-    assert names == sorted(f"{model}-{stage}" for model in models for stage in ("sft", "dpo"))
+    sizes = [f"qwen2.5-{size}" for size in ("0.5b", "1.5b", "3b", "7b")]
+    both = [f"{model}-{stage}" for model in ("phi-2", *sizes) for stage in ("sft", "dpo")]
+    assert names == sorted([*both, *(f"{size}-base-sft" for size in sizes)])
     for name in names:
         config = build(read_recipe(name))
         assert name.endswith(config.stage)
-        assert config.template == ("phi-2" if "phi" in name else "chatml")
+        expected = "phi-2" if "phi" in name else "chatml-base" if "base" in name else "chatml"
+        assert (config.template, template_of(config).name) == ("", expected)
+        assert shape_of(config.model).parameters > 0
         assert 16 <= config.batch_size * config.accumulation <= 32
 
 

@@ -9,6 +9,7 @@ import pytest
 from finetune import dpo, sft
 from finetune.data.records import Conversation, Preference
 from finetune.runs.manifest import read_manifest
+from finetune.train.load import template_of
 from finetune.train.stages import stage_config
 from quire import UsageError
 
@@ -23,10 +24,17 @@ def test_a_recipe_of_another_stage_is_refused() -> None:
         stage_config("sft", {}, recipe="phi-2-dpo")
 
 
+def test_another_model_than_the_recipes_gets_its_own_template(models: dict[str, str]) -> None:
+    """Planted fault: the instruct template on a base model, whose <|im_end|> is untrained."""
+    recipe = "qwen2.5-1.5b-sft"
+    assert template_of(stage_config("sft", {}, recipe=recipe)).name == "chatml"
+    assert template_of(stage_config("sft", {"model": "Qwen/Qwen2.5-1.5B"}, recipe=recipe)).name == "chatml-base"
+    assert template_of(stage_config("sft", {"model": models["phi"]}, recipe=recipe)).name == "phi-2"
+
+
 def test_a_parent_replaces_the_model_and_template_of_the_recipe() -> None:
     config = stage_config("dpo", {"parent": "x"}, recipe="phi-2-dpo")
     assert (config.model, config.template, config.beta) == ("", "", 0.1)
-    assert stage_config("dpo", {"parent": "x", "model": "m"}, recipe="phi-2-dpo").template == "phi-2"
 
 
 def test_sft_and_dpo_train_from_python(
