@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
+from finetune.defaults import usual_settings
 from finetune.errors import SettingsError
 from finetune.loss_names import PAIRED_LOSSES, REFERENCE_FREE_LOSSES, SMOOTHED_LOSSES, UNPAIRED_LOSSES, parse_loss
 from quire import UsageError
@@ -25,8 +26,6 @@ OPTIMIZERS = (
     "adamw_torch", "adamw_torch_fused", "adamw_8bit", "paged_adamw_8bit", "paged_adamw_32bit", "rmsprop", "adafactor",
     "sgd",
 )  # fmt: skip
-# Usual DPO learning rates; adapters take ten times the rate of full fine-tuning.
-DPO_LEARNING_RATES = {"lora": 5e-6, "qlora": 5e-6, "full": 5e-7}
 
 _NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
 
@@ -66,13 +65,13 @@ class TrainConfig:
     beta: float = 0.1  # how close to stay to the reference model, 0.01 to 0.5; higher is closer
     label_smoothing: float = 0.0  # cdpo, robust, exo_pair: share of pairs assumed to be mislabeled
     discopop_tau: float = 0.05  # temperature of discopop
-    simpo_gamma: float = 0.5  # target margin of simpo
+    simpo_gamma: float = 0.5  # simpo: simpo_gamma / beta is the target margin in nats per token
     desirable_weight: float = 1.0  # kto: weight of answers marked good
     undesirable_weight: float = 1.0  # kto: weight of answers marked bad
     reference: str = "parent"  # dpo: parent (the frozen SFT adapter) or base
     precompute_reference: bool = False  # score the data with the reference once, before training, and cache the result
     # optimization
-    learning_rate: float = 2e-4  # peak rate; the default in dpo is 5e-6, with method full 5e-7
+    learning_rate: float = 2e-4  # peak rate, after the warm-up
     schedule: str = "cosine"  # learning rate after warm-up: linear, cosine, constant, ...
     warmup: float = 0.05  # share of the steps used for warm-up
     epochs: float = 1.0  # passes over the data
@@ -256,7 +255,10 @@ def _preference_rules(c: TrainConfig) -> list[Rule]:
             c.label_smoothing > 0 and not smoothed,
             f"label_smoothing has no effect on {c.loss}: use {', '.join(SMOOTHED_LOSSES)}",
         ),
-        ("cdpo" in names and c.label_smoothing == 0, "loss cdpo needs label_smoothing above 0 (0.1 is usual)"),
+        (
+            "cdpo" in names and c.label_smoothing == 0,
+            "loss cdpo needs label_smoothing above 0 (0.1 is usual): with 0 it is sigmoid",
+        ),
         (
             "exo_pair" in names and c.label_smoothing == 0,
             "loss exo_pair needs label_smoothing above 0 (0.001 in its paper)",
@@ -264,7 +266,7 @@ def _preference_rules(c: TrainConfig) -> list[Rule]:
         ("robust" in names and c.label_smoothing >= 0.5, "loss robust needs label_smoothing below 0.5"),
         (
             names[0] in REFERENCE_FREE_LOSSES and c.precompute_reference,
-            f"loss {names[0]} has no reference: precompute_reference has no effect",
+            f"loss {names[0]} has no reference, so precompute_reference has no effect: add --no-precompute-reference",
         ),
         (
             bool(set(names) & {"kto", "kto_pair"}) and c.batch_size < 2,
@@ -302,15 +304,22 @@ def build(*layers: Mapping[str, Any]) -> TrainConfig:
             problems.append(problem)
         else:
             good[key] = converted
-    if good.get("stage") == "dpo" and "learning_rate" not in merged:
-        good["learning_rate"] = DPO_LEARNING_RATES.get(good.get("method", ""), DPO_LEARNING_RATES["qlora"])
     try:
-        config = TrainConfig(**good)
+        config = TrainConfig(**{**_usual(good), **good})
     except SettingsError as exc:
         raise SettingsError([*problems, *exc.problems]) from None
     if problems:
         raise SettingsError(problems)
     return config
+
+
+def _usual(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the defaults for the stage, method and loss of the given settings."""
+    stage, method, loss = (given.get(name, _DEFAULTS[name]) for name in ("stage", "method", "loss"))
+    try:
+        return usual_settings(stage, method, parse_loss(loss))
+    except UsageError:  # an unknown loss: the rules report it
+        return usual_settings(stage, method, ())
 
 
 def _convert(name: str, value: Any) -> tuple[Any, str | None]:

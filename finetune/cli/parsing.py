@@ -7,6 +7,7 @@ from dataclasses import fields
 from typing import Any
 
 from finetune.config import TrainConfig, build, setting_notes
+from finetune.defaults import describe_default
 from finetune.recipes import read_recipe
 from finetune.train.device import is_main_process
 
@@ -45,6 +46,9 @@ def add_settings(parser: argparse.ArgumentParser, *, without: Sequence[str] = ()
         flag = "--" + field.name.replace("_", "-")
         default: Any = field.default
         shown = f" (default {default})" if default and not isinstance(default, tuple) else ""
+        if depends := describe_default(field.name):
+            same = "" if field.name == "learning_rate" else f"{default:g}; "
+            shown = f" (default {same}{depends})"
         note = (notes.get(field.name, "") + shown).replace("%", "%%")
         if isinstance(default, bool):
             group.add_argument(flag, action=argparse.BooleanOptionalAction, default=None, help=note)

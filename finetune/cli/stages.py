@@ -100,7 +100,7 @@ def run_both(args: argparse.Namespace) -> int:
 
     own = {"data": args.sft_data, "name": f"{args.name}-sft", "model": args.model}
     sft = stage_config("sft", {**_assignments(args.set, "sft"), **own}, recipe=args.sft_recipe)
-    own = {"data": args.dpo_data, "name": f"{args.name}-dpo", "parent": sft.name}
+    own = {"data": args.dpo_data, "name": f"{args.name}-dpo", "parent": sft.name, "method": sft.method}
     dpo = stage_config("dpo", {**_assignments(args.set, "dpo"), **own}, recipe=args.dpo_recipe)
     for config in (sft, dpo):
         _check_data(config, model=sft.model)

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Mapping
 from statistics import fmean
 
-from finetune.config import DPO_LEARNING_RATES, TrainConfig
+from finetune.config import TrainConfig
+from finetune.defaults import usual_settings
 
 COLLAPSE_NATS = 30.0  # a larger fall of the chosen answers' log-probability is not usual
 MEAN_OF_LINES = 4  # logged lines averaged where single batches vary too much
@@ -12,16 +13,16 @@ GROWTH_FACTOR = 1.5  # how much longer than at the start sampled answers may bec
 
 def settings_warnings(config: TrainConfig) -> list[str]:
     """Return a warning for each preference setting far outside what is known to work."""
-    if config.stage != "dpo" or config.kind == "reference-free":
+    if config.stage != "dpo":
         return []
     found = []
-    usual = DPO_LEARNING_RATES[config.method]
+    usual = usual_settings(config.stage, config.method, config.losses)["learning_rate"]
     if config.learning_rate > 10 * usual:
         found.append(
-            f"learning_rate {config.learning_rate:g} is over 10x the usual DPO learning rate with {config.method} "
+            f"learning_rate {config.learning_rate:g} is over 10x the usual one of {config.loss} with {config.method} "
             f"({usual:g}): expect collapse; set --learning-rate {usual:g}"
         )
-    if not config.parent:
+    if not config.parent and config.kind != "reference-free":
         found.append(
             "this model has had no SFT on such answers: preference training works best after SFT; "
             "run `quire finetune sft` on the chosen answers and give that run as --parent"

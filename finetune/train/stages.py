@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from finetune.config import TrainConfig, build
+from finetune.errors import RunError
 from finetune.recipes import read_recipe, recipe_names
 from finetune.runs.claim import check_same_settings
-from finetune.runs.manifest import MANIFEST_FILE, runs_folder
+from finetune.runs.manifest import MANIFEST_FILE, read_manifest, runs_folder
 from finetune.train.complete import complete
 from finetune.train.context import Progress
 from finetune.train.run import train
@@ -54,7 +55,7 @@ def train_unless_finished(config: TrainConfig, *, command: Sequence[str], progre
 def stage_config(stage: str, settings: Mapping[str, Any], *, recipe: str = "") -> TrainConfig:
     """Return the settings of one stage: those of the recipe, overridden by `settings`.
 
-    With a parent and no model, the recipe's model and template are ignored: the parent decides them.
+    With a parent and no model, the recipe's model and template are ignored: the parent decides them, and the method.
     """
     values = read_recipe(recipe) if recipe else {}
     if values.get("stage", stage) != stage:
@@ -65,4 +66,14 @@ def stage_config(stage: str, settings: Mapping[str, Any], *, recipe: str = "") -
         )
     if settings.get("parent") and settings.get("model") is None:
         values = {k: v for k, v in values.items() if k not in ("model", "template")}
-    return build(values, settings, {"stage": stage})
+    return build(values, settings, {"stage": stage, "method": _method_of(str(settings.get("parent") or ""))})
+
+
+def _method_of(parent: str) -> str | None:
+    """Return the method of a finished parent run, which the default learning rate depends on; None without one."""
+    if not parent:
+        return None
+    try:
+        return read_manifest(parent).method
+    except RunError:  # `train` reports it, unless the parent is finished by then
+        return None

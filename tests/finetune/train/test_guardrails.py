@@ -14,6 +14,15 @@ def test_a_learning_rate_far_above_the_usual_one_is_warned_about() -> None:
     assert settings_warnings(build({"stage": "sft", "learning_rate": 1e-2})) == []
 
 
+def test_the_usual_rate_is_that_of_the_loss() -> None:
+    """ORPO replaces SFT: 8e-5 is its own rate and far above DPO's."""
+    assert settings_warnings(build({"stage": "dpo", "loss": "orpo", "learning_rate": 2e-4})) == []
+    assert (
+        "set --learning-rate 8e-05"
+        in settings_warnings(build({"stage": "dpo", "loss": "orpo", "learning_rate": 1e-2}))[0]
+    )
+
+
 def test_dpo_without_sft_is_warned_about() -> None:
     notices = settings_warnings(build({"stage": "dpo", "model": "m", "learning_rate": 5e-6}))
     assert len(notices) == 1 and "--parent" in notices[0]

@@ -8,7 +8,7 @@ import pytest
 
 from finetune import dpo, sft
 from finetune.data.records import Conversation, Preference
-from finetune.runs.manifest import read_manifest
+from finetune.runs.manifest import RunManifest, read_manifest, write_manifest
 from finetune.train.load import template_of
 from finetune.train.stages import stage_config
 from quire import UsageError
@@ -35,6 +35,21 @@ def test_another_model_than_the_recipes_gets_its_own_template(models: dict[str, 
 def test_a_parent_replaces_the_model_and_template_of_the_recipe() -> None:
     config = stage_config("dpo", {"parent": "x"}, recipe="phi-2-dpo")
     assert (config.model, config.template, config.beta) == ("", "", 0.1)
+
+
+def test_every_loss_and_method_works_with_every_recipe_and_has_its_own_defaults() -> None:
+    config = stage_config("dpo", {"loss": "simpo", "precompute_reference": False}, recipe="qwen2.5-1.5b-dpo")
+    assert (config.beta, config.simpo_gamma) == (2.0, 1.0)
+    full = stage_config("sft", {"method": "full"}, recipe="qwen2.5-1.5b-sft")
+    assert (full.learning_rate, full.targets) == (2e-5, ("all-linear",))
+
+
+def test_the_rate_of_dpo_suits_the_method_of_its_parent(home: Path) -> None:
+    facts: dict[str, Any] = {"base": "m", "template": "chatml", "command": [], "config": {}, "data": {}, "versions": {}}
+    for method, rate in (("full", 5e-7), ("lora", 5e-6)):
+        (home / "runs" / method).mkdir(parents=True)
+        write_manifest(home / "runs" / method, RunManifest(stage="sft", method=method, **facts))
+        assert stage_config("dpo", {"parent": method}, recipe="phi-2-dpo").learning_rate == rate
 
 
 def test_sft_and_dpo_train_from_python(
