@@ -1,10 +1,11 @@
 """The shape of a model: the sizes of its layers, and its parameter counts without loading any weight.
 
-The shapes of the recipes' models are in `shapes.json`; those of other models are read from their `config.json`.
+The shapes of common models are in `shapes.json`; those of other models are read from their `config.json`.
 """
 
 import difflib
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
@@ -13,7 +14,9 @@ from typing import Any
 
 from finetune.errors import ModelUnavailable, UnknownTarget
 
-ARCHITECTURES = ("qwen2", "phi")
+ARCHITECTURES = ("qwen2", "phi", "llama", "mistral")
+_ATTENTION = ("q_proj", "k_proj", "v_proj")
+_FEED_FORWARD = ("gate_proj", "up_proj", "down_proj")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,15 +32,18 @@ class Shape:
     kv_heads: int
     vocab: int
     tied: bool
+    head_dim: int = 0  # 0: hidden / heads
+    biases: tuple[str, ...] = ()  # linear modules with a bias, beyond those that every model of the architecture has
 
     @property
     def linears(self) -> dict[str, tuple[int, int]]:
         """Return the linear modules of one layer: (inputs, outputs) by name."""
-        h, i, kv = self.hidden, self.intermediate, self.kv_heads * (self.hidden // self.heads)
-        attention = {"q_proj": (h, h), "k_proj": (h, kv), "v_proj": (h, kv)}
+        h, i, size = self.hidden, self.intermediate, self.head_dim or self.hidden // self.heads
+        q, kv = self.heads * size, self.kv_heads * size
+        attention = {"q_proj": (h, q), "k_proj": (h, kv), "v_proj": (h, kv)}
         if self.architecture == "phi":
-            return {**attention, "dense": (h, h), "fc1": (h, i), "fc2": (i, h)}
-        return {**attention, "o_proj": (h, h), "gate_proj": (h, i), "up_proj": (h, i), "down_proj": (i, h)}
+            return {**attention, "dense": (q, h), "fc1": (h, i), "fc2": (i, h)}
+        return {**attention, "o_proj": (q, h), "gate_proj": (h, i), "up_proj": (h, i), "down_proj": (i, h)}
 
     @property
     def linear_weights(self) -> int:
@@ -51,7 +57,8 @@ class Shape:
         if self.architecture == "phi":  # every linear has a bias, one LayerNorm a layer, the head has a bias
             a_layer = sum(out for _, out in shapes.values()) + 2 * self.hidden
             return self.layers * a_layer + 2 * self.hidden + self.vocab
-        a_layer = sum(shapes[name][1] for name in ("q_proj", "k_proj", "v_proj")) + 2 * self.hidden
+        biased = {*self.biases, *(_ATTENTION if self.architecture == "qwen2" else ())}
+        a_layer = sum(shapes[name][1] for name in biased) + 2 * self.hidden
         return self.layers * a_layer + self.hidden
 
     @property
@@ -104,11 +111,11 @@ def shape_names() -> list[str]:
 
 def _normal(model: str) -> str:
     name = model.lower().rsplit("/", 1)[-1].replace(":", "-").replace("_", "-")
-    return name.removesuffix("-instruct")
+    return re.sub(r"-(instruct|chat|hf)(?=-|$)", "", name.removeprefix("meta-"))
 
 
 def shape_of(model: str) -> Shape:
-    """Return the shape of a recipe's model (with or without organization and -Instruct), a folder or a cached hub model.
+    """Return the shape of a common model (with or without organization and -Instruct), a folder or a cached hub model.
 
     Raises ModelUnavailable with the known names.
     """
@@ -147,7 +154,7 @@ def _from_config(config: dict[str, Any], model: str) -> Shape:
     kind = config.get("model_type")
     if kind not in ARCHITECTURES:
         raise ModelUnavailable(
-            f"the architecture of {model} is {kind!r}", f"planning and training support {' and '.join(ARCHITECTURES)}"
+            f"the architecture of {model} is {kind!r}", f"a run can be planned for {', '.join(ARCHITECTURES)}"
         )
     heads = int(config["num_attention_heads"])
     return Shape(
@@ -160,4 +167,12 @@ def _from_config(config: dict[str, Any], model: str) -> Shape:
         kv_heads=int(config.get("num_key_value_heads") or heads),
         vocab=int(config["vocab_size"]),
         tied=bool(config.get("tie_word_embeddings", False)),
+        head_dim=int(config.get("head_dim") or 0),
+        biases=_biases(config) if kind == "llama" else (),
     )
+
+
+def _biases(config: dict[str, Any]) -> tuple[str, ...]:
+    """Return the linear modules that have a bias in a Llama model; most have none."""
+    attention = (*_ATTENTION, "o_proj") if config.get("attention_bias") else ()
+    return (*attention, *(_FEED_FORWARD if config.get("mlp_bias") else ()))

@@ -25,7 +25,13 @@ NF4_BYTES = 0.5 + 1 / 64 + 4 / (64 * 256)
 # Values that a decoder layer keeps for its backward pass, per token, as multiples of the hidden and the intermediate
 # size, by architecture and bytes of a value. Counted over autograd's saved tensors (torch 2.13, transformers 5.23, sdpa,
 # LoRA on all linear modules). In 16 bits there are more, because norms and residuals are kept in fp32 as well.
-KEPT_VALUES = {("qwen2", 4): (7, 4), ("qwen2", 2): (13, 4), ("phi", 4): (7, 5), ("phi", 2): (10, 5)}
+# Llama and Mistral keep what Qwen2 keeps: their layers differ from its by biases only, which are weights.
+KEPT_VALUES = {
+    **{(kind, 4): (7, 4) for kind in ("qwen2", "llama", "mistral")},
+    **{(kind, 2): (13, 4) for kind in ("qwen2", "llama", "mistral")},
+    ("phi", 4): (7, 5),
+    ("phi", 2): (10, 5),
+}
 LOSS_TILE = (4096, 32768)  # positions and vocabulary entries in one tile of TRL's fused loss
 CONTEXT_BYTES = 0.6 * GB  # CUDA context and allocator overhead
 USABLE_SHARE = 0.95  # of a card's memory; fragmentation and the display need the rest

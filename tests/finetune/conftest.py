@@ -34,6 +34,15 @@ def models(tmp_path_factory: pytest.TempPathFactory, one_thread: None) -> dict[s
 
 
 @pytest.fixture(scope="session")
+def tiny_llamas(tmp_path_factory: pytest.TempPathFactory, one_thread: None) -> dict[str, str]:
+    """Tiny Llama and Mistral models by the format that they are trained in."""
+    from tests.finetune.tiny_llamas import TINY_LLAMAS, make_tiny_llama
+
+    folder = tmp_path_factory.mktemp("llamas")
+    return {kind: str(make_tiny_llama(folder / kind, kind)) for kind in TINY_LLAMAS}
+
+
+@pytest.fixture(scope="session")
 def session_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home folder that holds the runs which several tests read."""
     return tmp_path_factory.mktemp("home")

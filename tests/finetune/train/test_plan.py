@@ -28,8 +28,16 @@ PUBLISHED = {
     "qwen2.5-3b": 3_085_938_688,
     "qwen2.5-7b": 7_615_616_512,
     "phi-2": 2_779_683_840,
+    "tinyllama-1.1b-v1.0": 1_100_048_384,
+    "llama-2-7b": 6_738_415_616,
+    "llama-3.2-1b": 1_235_814_400,
+    "llama-3.2-3b": 3_212_749_824,
+    "llama-3.1-8b": 8_030_261_248,
+    "mistral-7b-v0.1": 7_241_732_096,
+    "mistral-7b-v0.3": 7_248_023_552,
 }
 CARD = Card("a card", 24.0)
+KINDS = ["qwen2", "phi", "llama-2", "llama-3", "mistral"]
 
 
 def test_parameter_totals_are_those_published() -> None:
@@ -41,6 +49,48 @@ def test_parameter_totals_are_those_published() -> None:
 )
 def test_a_model_is_found_by_all_its_names(name: str) -> None:
     assert shape_of(name).parameters == PUBLISHED["qwen2.5-1.5b"]
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("TinyLlama/TinyLlama-1.1B-Chat-v1.0", "tinyllama-1.1b-v1.0"),
+        ("meta-llama/Llama-2-7b-chat-hf", "llama-2-7b"),
+        ("meta-llama/Meta-Llama-3.1-8B-Instruct", "llama-3.1-8b"),
+        ("mistralai/Mistral-7B-Instruct-v0.3", "mistral-7b-v0.3"),
+        ("mistralai/Mistral-7B-v0.1", "mistral-7b-v0.1"),
+    ],
+)
+def test_a_chat_model_is_found_by_the_name_of_its_base(name: str, key: str) -> None:
+    assert shape_of(name).name == key
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes"),
+    [
+        ("llama-2", {}),
+        ("llama-2", {"attention_bias": True}),
+        ("llama-2", {"mlp_bias": True, "num_key_value_heads": 4}),
+        ("llama-3", {}),
+        ("mistral", {}),
+        ("mistral", {"tie_word_embeddings": True, "head_dim": None}),
+    ],
+)
+def test_llama_and_mistral_are_counted_as_transformers_makes_them(
+    kind: str, changes: dict[str, Any], tmp_path: Path
+) -> None:
+    from tests.finetune.tiny_llamas import make_llama
+
+    model = make_llama(kind, 704, **changes)
+    model.config.save_pretrained(tmp_path)
+    assert shape_of(str(tmp_path)).parameters == sum(p.numel() for p in model.parameters())
+
+
+def test_an_architecture_that_cannot_be_planned_is_answered_with_those_that_can(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "mamba"}')
+    with pytest.raises(ModelUnavailable, match="'mamba'") as caught:
+        shape_of(str(tmp_path))
+    assert "qwen2, phi, llama, mistral" in caught.value.hint
 
 
 def test_rank_16_on_q_and_v_of_1_5b_trains_2179072() -> None:
@@ -94,10 +144,13 @@ def test_a_card_is_found_by_name_and_an_unknown_one_is_answered_with_the_known_o
         named_card("tpu")
 
 
-@pytest.mark.parametrize("kind", ["qwen2", "phi"])
-def test_adapters_are_counted_as_peft_makes_them(kind: str, models: dict[str, str]) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_adapters_are_counted_as_peft_makes_them(
+    kind: str, models: dict[str, str], tiny_llamas: dict[str, str]
+) -> None:
     from finetune.train.load import add_adapter, count_parameters, count_trainable, load_base
 
+    models = models | tiny_llamas
     config = build({"model": models[kind], "device": "cpu", "rank": 4})
     model = load_base(config)
     assert count_parameters(model) == shape_of(models[kind]).parameters
@@ -118,25 +171,29 @@ def _storage_bytes(model: Any) -> int:
 
 
 @pytest.mark.parametrize("method", ["qlora", "lora"])
-@pytest.mark.parametrize("kind", ["qwen2", "phi"])
-def test_planned_weights_are_within_two_percent_of_those_loaded(kind: str, method: str, models: dict[str, str]) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_planned_weights_are_within_two_percent_of_those_loaded(
+    kind: str, method: str, models: dict[str, str], tiny_llamas: dict[str, str]
+) -> None:
     from finetune.train.load import load_base
 
+    models = models | tiny_llamas
     config = build({"model": models[kind], "device": "cpu", "method": method, "dtype": "bf16"})
     planned = weight_bytes(shape_of(models[kind]), config)
     assert _storage_bytes(load_base(config)) == pytest.approx(planned, rel=0.02)
 
 
 @pytest.mark.parametrize("checkpointing", [True, False])
-@pytest.mark.parametrize("kind", ["qwen2", "phi"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_planned_activations_are_near_those_kept_for_the_backward_pass(
-    kind: str, checkpointing: bool, models: dict[str, str]
+    kind: str, checkpointing: bool, models: dict[str, str], tiny_llamas: dict[str, str]
 ) -> None:
     """Count every tensor that autograd saves (weights apart) and compare within 10 %, the head left out."""
     import torch
 
     from finetune.train.load import add_adapter, load_base
 
+    models = models | tiny_llamas
     config = build(
         {
             "model": models[kind], "device": "cpu", "method": "lora", "dtype": "fp32", "rank": 4,
