@@ -10,6 +10,8 @@ from finetune.config import TrainConfig, build, setting_notes
 from finetune.defaults import describe_default
 from finetune.recipes import read_recipe
 from finetune.train.device import is_main_process
+from finetune.train.sampling import CONTROLS, GREEDY, Sampling
+from quire import positive_int
 
 _COMMAS = ("targets", "trackers", "weights")  # given as A,B
 _NO_FLAG = ("stage", "data")
@@ -33,6 +35,36 @@ def add_command(
 def add_device(parser: argparse.ArgumentParser) -> None:
     """Add --device."""
     parser.add_argument("--device", choices=("auto", "cpu"), default="auto", help="auto (a GPU if there is one) or cpu")
+
+
+def add_sampling(parser: argparse.ArgumentParser, *, max_new_tokens: int) -> None:
+    """Add --max-new-tokens with its default, and one flag for each sampling control."""
+    parser.add_argument(
+        "--max-new-tokens",
+        type=positive_int,
+        default=max_new_tokens,
+        metavar="N",
+        help=f"longest answer in tokens (default {max_new_tokens})",
+    )
+    group = parser.add_argument_group("sampling")
+    for name, control in CONTROLS.items():
+        default = getattr(GREEDY, name)
+        group.add_argument(
+            "--" + name.replace("_", "-"),
+            type=type(default),
+            default=default,
+            metavar="N" if isinstance(default, int) else "X",
+            help=f"{control.help} (default {default}; {control.minimum:.10g} to {control.maximum:.10g})",
+        )
+
+
+def sampling_of(args: argparse.Namespace) -> Sampling:
+    """Return the sampling controls of a command, and say which have no effect; raises UsageError out of range."""
+    found = Sampling(**{name: getattr(args, name) for name in CONTROLS})
+    if found.ineffective:
+        flags = ", ".join("--" + name.replace("_", "-") for name in found.ineffective)
+        print_progress(f"without effect at --temperature 0: {flags}")
+    return found
 
 
 def add_settings(parser: argparse.ArgumentParser, *, without: Sequence[str] = ()) -> None:

@@ -1,17 +1,15 @@
-"""`quire finetune score|compare|generate|chat`: use finished runs."""
+"""`quire finetune score|compare|generate`: use finished runs."""
 
 import argparse
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from finetune.cli.parsing import add_command, add_device, print_progress
-from quire import add_json_flag, positive_int, print_json
+from finetune.cli.parsing import add_command, add_device, add_sampling, print_progress, sampling_of
+from quire import UsageError, add_json_flag, positive_int, print_json
 
 
 def register(subparsers: Any) -> None:
-    """Add the four commands."""
+    """Add the three commands."""
     score = add_command(
         subparsers,
         "score",
@@ -61,20 +59,12 @@ def register(subparsers: Any) -> None:
     )
     generate.add_argument("model_run", metavar="RUN", help="a finished run, by name or folder")
     generate.add_argument("prompt", metavar="PROMPT", help="the user's message")
-    chat = add_command(
-        subparsers,
-        "chat",
-        "chat with a run; an empty line or end of input ends it",
-        "quire finetune chat my-dpo",
-        run_chat,
+    generate.add_argument("--system", default="", metavar="TEXT", help="system message")
+    generate.add_argument(
+        "--raw", action="store_true", help="continue PROMPT as plain text, without a template (runs trained on texts)"
     )
-    chat.add_argument("model_run", metavar="RUN", help="a finished run, by name or folder")
-    for one, default in ((generate, 256), (chat, 512)):
-        one.add_argument(
-            "--max-new-tokens", type=positive_int, default=default, metavar="N", help=f"longest answer ({default})"
-        )
-        one.add_argument("--system", default="", metavar="TEXT", help="system message")
-        add_device(one)
+    add_sampling(generate, max_new_tokens=256)
+    add_device(generate)
     add_json_flag(generate)
 
 
@@ -115,44 +105,23 @@ def run_compare(args: argparse.Namespace) -> int:
 
 def run_generate(args: argparse.Namespace) -> int:
     """Print one answer and nothing else; the finish reason goes to stderr, or into the JSON."""
+    sampling = sampling_of(args)
+    if args.raw and args.system:
+        raise UsageError("--raw continues a plain text, which has no place for --system", "leave one of them out")
     from finetune.templates.messages import Message
-    from finetune.train.generate import generate
+    from finetune.train.generate import continue_text, generate
     from finetune.train.load import load_run
 
-    messages = [Message("system", args.system)] if args.system else []
     loaded = load_run(args.model_run, device=args.device)
-    found = generate(loaded, [*messages, Message("user", args.prompt)], max_new_tokens=args.max_new_tokens)
+    if args.raw:
+        found = continue_text(loaded, args.prompt, max_new_tokens=args.max_new_tokens, sampling=sampling)
+    else:
+        messages = [Message("system", args.system)] if args.system else []
+        messages.append(Message("user", args.prompt))
+        found = generate(loaded, messages, max_new_tokens=args.max_new_tokens, sampling=sampling)
     if args.json:
         print_json({"text": found.text, "finish_reason": found.finish, "tokens": found.tokens})
     else:
         print(found.text)
         print_progress(f"finish reason: {found.finish} ({found.tokens} tokens)")
     return 0
-
-
-def run_chat(args: argparse.Namespace) -> int:
-    """Answer line after line, as one conversation, until an empty line or the end of input."""
-    from finetune.templates.messages import Message
-    from finetune.train.generate import generate
-    from finetune.train.load import load_run
-
-    loaded = load_run(args.model_run, device=args.device)
-    messages = [Message("system", args.system)] if args.system else []
-    for line in _input_lines():
-        messages.append(Message("user", line))
-        found = generate(loaded, messages, max_new_tokens=args.max_new_tokens)
-        messages.append(Message("assistant", found.text))
-        print(found.text, flush=True)
-        if found.finish == "length":
-            print_progress(f"truncated at {args.max_new_tokens} tokens: raise --max-new-tokens")
-    return 0
-
-
-def _input_lines() -> Iterator[str]:
-    while True:
-        if sys.stdin.isatty():
-            print("> ", end="", file=sys.stderr, flush=True)
-        line = sys.stdin.readline()
-        if not line.strip():
-            return
-        yield line.rstrip("\n")

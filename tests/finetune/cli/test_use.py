@@ -1,4 +1,4 @@
-"""`score`, `compare`, `generate` and `chat` use finished runs."""
+"""`score`, `compare` and `generate` use finished runs."""
 
 import shutil
 from collections.abc import Callable
@@ -29,15 +29,38 @@ def test_a_truncated_answer_has_the_finish_reason_length(world: Any, printed: Ca
     assert printed()["finish_reason"] == "length"
 
 
-def test_chat_remembers_and_ends_with_the_input(
-    world: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import io
+def test_a_seed_repeats_a_sampled_answer(world: Any, printed: Callable[[], Any]) -> None:
+    def answer(*flags: str) -> str:
+        assert (
+            main(["generate", "taught", "Name it", "--max-new-tokens", "12", "--device", "cpu", "--json", *flags]) == 0
+        )
+        return str(printed()["text"])
 
-    monkeypatch.setattr("sys.stdin", io.StringIO("What does the dog say?\nWhat does the cow say?\n"))
-    assert main(["chat", "taught", "--max-new-tokens", "12", "--device", "cpu"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "The dog says woof." and len(lines) >= 2
+    sampled = ["--temperature", "2", "--top-p", "0.95", "--top-k", "100", "--seed", "5"]
+    assert answer(*sampled) == answer(*sampled) != answer()
+
+
+def test_a_sampling_flag_out_of_range_is_wrong_usage_before_anything_loads(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["generate", "no-such-run", "hi", "--temperature", "3"]) == 2
+    assert "use a value from 0 to 2" in capsys.readouterr().err
+
+
+def test_flags_without_effect_are_reported(world: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["generate", "taught", "hi", "--top-p", "0.5", "--max-new-tokens", "1", "--device", "cpu"]) == 0
+    assert "without effect at --temperature 0: --top-p" in capsys.readouterr().err
+
+
+def test_raw_continues_the_text_without_the_template(world: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    prompt = "Instruct: What does the cow say?\nOutput:"  # what phi-2's template writes
+    assert main(["generate", "taught", prompt, "--raw", "--max-new-tokens", "20", "--device", "cpu"]) == 0
+    assert capsys.readouterr().out == " The cow says moo.\n"
+
+
+def test_raw_refuses_a_system_message(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["generate", "no-such-run", "hi", "--raw", "--system", "Be brief."]) == 2
+    assert "has no place for --system" in capsys.readouterr().err
 
 
 def test_a_dpo_run_is_scored_and_compared_with_its_parents(world: Any, printed: Callable[[], Any]) -> None:
