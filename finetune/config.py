@@ -57,6 +57,7 @@ class TrainConfig:
     weights: tuple[str, ...] = ()  # weight of each data file in the mixture, in order; empty: all rows of all files
     eval_data: tuple[str, ...] = ()  # held-out rows; empty: a share of `data`
     eval_share: float = 0.0  # share of `data` to hold out, 0 to 0.5; rows of one tree or prompt stay together
+    max_eval_rows: int = 500  # hold out at most this many rows for eval_share; 0: no limit
     max_rows: int = 0  # use only this many rows, from the first; 0: all
     max_length: int = 1024  # tokens per row; longer rows are truncated and counted
     packing: bool = False  # sft: put several rows into one sequence, without attention between them
@@ -87,8 +88,8 @@ class TrainConfig:
     seed: int = 0  # seed of new adapters, row order and held-out rows; the same seed repeats the run
     # monitoring
     log_every: int = 10  # steps between lines of metrics.jsonl
-    eval_every: int = 0  # steps between evaluations; 0: once per epoch
-    save_every: int = 0  # steps between checkpoints; 0: with each evaluation
+    eval_every: float = 0.0  # steps between evaluations; below 1: a share of all steps; 0: once per epoch
+    save_every: float = 0.0  # steps between checkpoints, or a share of all steps; 0: with each evaluation
     keep_checkpoints: int = 2  # checkpoints to keep; the best by held-out loss is always one of them
     patience: int = 0  # stop after this many evaluations without improvement; 0: never
     stop_loss: float = 0.0  # stop when the training loss falls below this; 0: never
@@ -141,8 +142,8 @@ _CHOICES = {
     "reference": ("parent", "base"),
 }
 _RANGES = {
-    "rank": (1, 4096), "alpha": (1e-6, 1e6), "dropout": (0, 0.9), "eval_share": (0, 0.5), "max_rows": (0, math.inf),
-    "max_length": (8, 1 << 20), "beta": (1e-6, 100), "label_smoothing": (0, 0.5), "discopop_tau": (1e-6, 100),
+    "rank": (1, 4096), "alpha": (1e-6, 1e6), "dropout": (0, 0.9), "eval_share": (0, 0.5),
+    "max_eval_rows": (0, math.inf), "max_rows": (0, math.inf), "max_length": (8, 1 << 20), "beta": (1e-6, 100), "label_smoothing": (0, 0.5), "discopop_tau": (1e-6, 100),
     "simpo_gamma": (0, 100), "desirable_weight": (0, 1e6), "undesirable_weight": (0, 1e6), "learning_rate": (1e-12, 10),
     "warmup": (0, 1), "epochs": (1e-6, 1e6), "max_steps": (0, math.inf), "batch_size": (1, 1 << 16),
     "accumulation": (1, 1 << 16), "weight_decay": (0, 10), "max_grad_norm": (0, 1e6), "neftune_alpha": (0, 1000),
@@ -210,11 +211,19 @@ def _conflicts(c: TrainConfig) -> list[str]:
         ),
         (bool(c.eval_data) and c.eval_share > 0, "eval_data and eval_share both define held-out rows: give one"),
         (not _weights_fit(c), "weights needs one number above 0 for each data file, in the same order"),
-        (c.patience > 0 and not has_eval, "patience needs held-out rows: give eval_data or eval_share"),
+        (
+            c.patience > 0 and not has_eval,
+            "patience needs held-out rows: give eval_data or eval_share, or set patience to 0",
+        ),
+        (
+            any(every > 1 and not every.is_integer() for every in (c.eval_every, c.save_every)),
+            "eval_every and save_every are whole numbers of steps, or shares of all steps below 1",
+        ),
         (c.eval_every > 0 and not has_eval, "eval_every needs held-out rows: give eval_data or eval_share"),
         (
-            has_eval and c.eval_every > 0 and c.save_every > 0 and c.save_every % c.eval_every != 0,
-            "save_every must be a multiple of eval_every, so that the best checkpoint has been evaluated",
+            has_eval and not _saves_what_is_evaluated(c.eval_every, c.save_every),
+            "save_every must be a multiple of eval_every, and a share equal to it, so that the best checkpoint has been "
+            "evaluated",
         ),
         (c.device == "cpu" and c.dtype == "fp16", "dtype fp16 needs a GPU: use fp32 or bf16 on a CPU"),
     ]
@@ -226,6 +235,13 @@ def _conflicts(c: TrainConfig) -> list[str]:
     else:
         rules += _preference_rules(c)
     return [sentence for broken, sentence in rules if broken]
+
+
+def _saves_what_is_evaluated(eval_every: float, save_every: float) -> bool:
+    """Return whether every checkpoint is evaluated: multiples of a share are rounded up, and may miss evaluations."""
+    if not eval_every or not save_every:
+        return True
+    return eval_every == save_every if min(eval_every, save_every) < 1 else save_every % eval_every == 0
 
 
 def _weights_fit(c: TrainConfig) -> bool:

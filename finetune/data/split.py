@@ -25,9 +25,10 @@ def _group_of(record: Record) -> str:
     return "prompt:" + json.dumps([(m.role, m.text) for m in prompt_of(record)], ensure_ascii=False)
 
 
-def split(records: Sequence[Record], *, held_out: float, seed: int = 0) -> Split:
-    """Hold out whole groups until they have at least `held_out` (a fraction) of the records.
+def split(records: Sequence[Record], *, held_out: float, seed: int = 0, limit: int = 0) -> Split:
+    """Hold out whole groups until they have at least `held_out` (a fraction) of the records, or `limit` of them.
 
+    With a limit (0: none), a group that would exceed it is left to train on.
     A group's position depends only on its name and the seed, so that rows added later move few of the others.
     """
     if not 0 <= held_out < 1:
@@ -37,9 +38,11 @@ def split(records: Sequence[Record], *, held_out: float, seed: int = 0) -> Split
         groups.setdefault(_group_of(record), []).append(index)
     order = sorted(groups, key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).digest())
     wanted, chosen = held_out * len(records), set[int]()
+    wanted = min(wanted, limit) if limit else wanted
     for name in order[:-1]:  # at least one group is left to train on
         if len(chosen) >= wanted:
             break
-        chosen.update(groups[name])
+        if not limit or len(chosen) + len(groups[name]) <= limit:
+            chosen.update(groups[name])
     train = [record for index, record in enumerate(records) if index not in chosen]
     return Split(train, [records[index] for index in sorted(chosen)])

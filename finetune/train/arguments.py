@@ -39,6 +39,8 @@ def training_arguments(config: TrainConfig, folder: Path, *, evaluates: bool) ->
         **_intervals(config, evaluates=evaluates),
         "save_total_limit": config.keep_checkpoints,
         "load_best_model_at_end": evaluates,
+        # or the evaluations without improvement are counted from 0 after a resume
+        "restore_callback_states_from_checkpoint": config.patience > 0,
         "metric_for_best_model": "eval_loss" if evaluates else None,
         "greater_is_better": False if evaluates else None,
         "report_to": list(config.trackers) or "none",
@@ -50,7 +52,10 @@ def training_arguments(config: TrainConfig, folder: Path, *, evaluates: bool) ->
 
 
 def _intervals(config: TrainConfig, *, evaluates: bool) -> dict[str, Any]:
-    """Return when to evaluate and when to save: both by epoch, or both by steps when either number is set."""
+    """Return when to evaluate and when to save: both by epoch, or both by steps when either number is set.
+
+    A number below 1 is a share of all steps; transformers rounds it up to steps, and evaluates and saves at the last step.
+    """
     every = config.eval_every or config.save_every
     unit = "steps" if every else "epoch"
     found: dict[str, Any] = {"eval_strategy": unit if evaluates else "no", "save_strategy": unit}

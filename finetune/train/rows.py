@@ -64,9 +64,12 @@ def prepare(
     if config.eval_data:
         train_records, held = found, read_records(config.eval_data, config.task, progress=progress)
     else:
-        train_records, held = split(found, held_out=config.eval_share, seed=config.seed)
+        train_records, held = split(found, held_out=config.eval_share, seed=config.seed, limit=config.max_eval_rows)
         if config.eval_share and not held:
-            raise DataError("all rows belong to one group, so none can be held out", "give --eval-data FILE")
+            raise DataError(
+                "no rows can be held out: they belong to one group, or every group has more than max_eval_rows",
+                "give --eval-data FILE, or a larger --max-eval-rows",
+            )
     training, report = encode_for(config, train_records, template, tokenizer)
     if not held:
         return Rows(training, [], report, None, shares)

@@ -8,16 +8,20 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from transformers import TrainerCallback
 
-from finetune.config import build
+from finetune.config import TrainConfig, build
 from finetune.data.records import Conversation, Preference, to_task
 from finetune.errors import MissingLibrary, RunExists, TrainingFailed, UnfinishedRun
 from finetune.loss_names import LOSSES, UNPAIRED_LOSSES
+from finetune.recipes import read_recipe
 from finetune.runs.manifest import MANIFEST_FILE, read_manifest
+from finetune.templates.messages import Message
 from finetune.train.metrics import read_metrics
 from finetune.train.run import train
 from quire import UsageError
@@ -189,25 +193,13 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(
     stage: str, with_sft: dict[str, Path], models: dict[str, str], conversations: list[Conversation],
     preferences: list[Preference],
 ) -> None:  # fmt: skip
-    from transformers import TrainerCallback
-
-    from finetune.train import callbacks
-
-    class Halt(TrainerCallback):  # type: ignore[misc]
-        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            if state.global_step == 7:
-                raise KeyboardInterrupt
-
     records: Any = conversations if stage == "sft" else preferences
     start = {"model": models["qwen2"]} if stage == "sft" else {"parent": "qwen2-sft"}
     settings = {**start, "stage": stage, "method": "qlora", "max_steps": 10, "save_every": 5, "learning_rate": 1e-3,
                 "schedule": "cosine"}  # fmt: skip
     whole = train(build(COMMON, settings, {"name": f"{stage}-whole"}), records=records, progress=quiet)
     broken = build(COMMON, settings, {"name": f"{stage}-broken", "stop_loss": 1e-9})
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(callbacks, "StopAtLoss", lambda mark: Halt())
-        with pytest.raises(KeyboardInterrupt):
-            train(broken, records=records, progress=quiet)
+    interrupt(broken, records, step=7)
     with pytest.raises(UnfinishedRun, match="did not finish"):
         read_manifest(broken.name)
     with pytest.raises(RunExists, match="add --resume"):
@@ -299,18 +291,59 @@ def test_packed_rows_do_not_see_one_another(
     assert abs(leaking - total / count) > 1e-3
 
 
-def test_best_checkpoint_is_kept_and_training_stops_early(
+def test_training_stops_early_when_the_held_out_loss_rises_and_keeps_the_best_checkpoint(
     models: dict[str, str], conversations: list[Conversation], home: Path
 ) -> None:
-    config = build(COMMON, {"model": models["qwen2"], "name": "early", "eval_share": 0.3, "eval_every": 2, "patience": 2,
+    config = build(COMMON, {"model": models["qwen2"], "name": "early", "eval_share": 0.3, "save_every": 0.05, "patience": 2,
                             "learning_rate": 2e-2, "max_steps": 60, "packing": True})  # fmt: skip
     folder = train(config, records=conversations, progress=quiet)
     report = json.loads((folder / "report.json").read_text())
     lines = [line for line in read_metrics(folder) if "eval_loss" in line]
-    assert report["steps"] < 60
-    best = min(lines, key=lambda line: line["eval_loss"])
-    assert report["best_checkpoint"] == f"checkpoint-{best['step']}"
+    steps, values = [line["step"] for line in lines], [line["eval_loss"] for line in lines]
+    assert steps == list(range(3, report["steps"] + 1, 3))  # 0.05 of 60 steps
+    assert report["steps"] < 60 and report["steps"] == steps[-1]
+    best = values.index(min(values))
+    assert len(values) - 1 - best == 2 and min(values[best + 1 :]) > values[best]  # patience
+    assert report["best_checkpoint"] == f"checkpoint-{steps[best]}"
     assert report["held_out_rows"]["rows"] == 2
+
+
+class Halt(TrainerCallback):  # type: ignore[misc]
+    """Interrupts a run at a step, as Ctrl-C does."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if state.global_step == self.step:
+            raise KeyboardInterrupt
+
+
+def interrupt(config: TrainConfig, records: Any, *, step: int) -> None:
+    """Train a run until a step; the caller's settings have `stop_loss`, whose callback is replaced."""
+    from finetune.train import callbacks
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(callbacks, "StopAtLoss", lambda mark: Halt(step))
+        with pytest.raises(KeyboardInterrupt):
+            train(config, records=records, progress=quiet)
+
+
+def test_a_dpo_run_of_a_recipe_resumes_from_a_checkpoint_before_its_end(
+    with_sft: dict[str, Path], preferences: list[Preference], session_home: Path
+) -> None:
+    """Planted fault: one checkpoint, at the end of the only epoch."""
+    small = {name: COMMON[name] for name in ("device", "method", "batch_size", "accumulation", "log_every")}
+    config = build(read_recipe("phi-2-dpo"), small, {"model": "", "parent": "phi-sft", "name": "dpo-recipe",
+                                                     "stop_loss": 1e-9, "eval_share": 0.1})  # fmt: skip
+    records = [replace(preferences[i % 6], prompt=(Message("user", f"{i}?"),)) for i in range(40)]
+    interrupt(config, records, step=9)
+    checkpoints = session_home / "runs" / "dpo-recipe" / "checkpoints"
+    assert sorted(path.name for path in checkpoints.iterdir()) == ["checkpoint-6", "checkpoint-8"]
+    folder = train(config, records=records, progress=quiet, resume=True)
+    report = json.loads((folder / "report.json").read_text())
+    assert report["steps"] == 12
+    assert [line["step"] for line in read_metrics(folder) if "eval_loss" in line] == [2, 4, 6, 8, 10, 12]
 
 
 def test_full_training_and_dpo_on_top_of_it(
