@@ -9,10 +9,14 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, NamedTuple
 
 from finetune.errors import TemplateError
+from finetune.templates.leading_blank import LeadingBlank, encode_plain, find_leading_blank
 from finetune.templates.messages import Message, check_turns
 
 SLOT = "{content}"
 CONTEXT_SLOT = "{context}"
+
+
+_Before = Literal["nothing", "special", "text"]  # what precedes a piece of text
 
 
 class Segment(NamedTuple):
@@ -37,7 +41,7 @@ class Template:
     A prompt is `start`, the system pattern, and for each turn the user pattern followed by `generation_prompt`.
     The model answers with `answer_lead`, the content, `answer_trail` and `end_token`. `after_answer` separates
     turns and is not trained. With `system_in_user`, the system pattern is part of the first user turn, before
-    its content (Llama-2).
+    its content, and `start` opens every user turn (Llama-2), or with `start_once` the first one only (Mistral).
     """
 
     name: str
@@ -51,6 +55,7 @@ class Template:
     start: str = ""
     default_system: str | None = None
     system_in_user: bool = False
+    start_once: bool = False
     special_tokens: tuple[str, ...] = ()
     stop: tuple[str, ...] = ()
     user_with_context: str | None = None
@@ -96,7 +101,7 @@ class Template:
     @property
     def start_every_turn(self) -> bool:
         """Return whether `start` opens every user turn (Llama-2's `<s>`) or the first one only."""
-        return self.system_in_user
+        return self.system_in_user and not self.start_once
 
     def _split_system(self, messages: Sequence[Message]) -> tuple[str | None, Sequence[Message]]:
         if messages[0].role == "system":
@@ -148,25 +153,47 @@ class Template:
                 f"an answer is one assistant message, found {[m.role for m in answer]}",
                 "move earlier turns into the prompt",
             )
-        return self._encode(tokenizer, list(self._answer(answer[0]))).input_ids
+        prompt_end = self.generation_prompt or self.user.partition(SLOT)[2]
+        before: _Before = "special" if prompt_end.endswith((*self.special_tokens, self.end_token)) else "text"
+        return self._encode(tokenizer, list(self._answer(answer[0])), before=before).input_ids
 
     def encode_text(self, tokenizer: Any, text: str) -> Encoded:
         """Encode plain text followed by the end token, every token trained."""
-        return self._encode(tokenizer, self.text_segments(text))
+        return self._encode(tokenizer, self.text_segments(text), before="nothing")
 
     def text_segments(self, text: str) -> list[Segment]:
         """Return the pieces of plain text: the text and the end token."""
         return [Segment(text, "content", True), Segment(self.end_token, "end", True)]
 
-    def _encode(self, tokenizer: Any, segments: Iterable[Segment]) -> Encoded:
+    def _encode(self, tokenizer: Any, segments: Iterable[Segment], *, before: _Before = "special") -> Encoded:
         special_ids = self.token_ids(tokenizer)
+        leading = find_leading_blank(tokenizer, self.end_token)
+        blanks = {
+            "nothing": leading.at_start,
+            "special": self.puts_blank_before_text(leading),
+            "text": False,
+        }
         input_ids: list[int] = []
         loss_mask: list[int] = []
         for piece in _join_pieces(segments, tuple(special_ids)):
-            ids = [special_ids[piece.text]] if piece.special else _plain_ids(tokenizer, piece.text)
+            if piece.special:
+                ids, before = [special_ids[piece.text]], "special"
+            else:
+                ids = encode_plain(tokenizer, piece.text, adds_blank=leading.at_start, blank=blanks[before])
+                before = "text"
             input_ids += ids
             loss_mask += [int(piece.trained)] * len(ids)
         return Encoded(input_ids, loss_mask)
+
+    def puts_blank_before_text(self, leading: LeadingBlank) -> bool:
+        """Return whether text at the start of a prompt or after a special token is encoded with a blank before it.
+
+        llama.cpp has one setting for both places, so a template has one rule: what the tokenizer does after a special
+        token; or, where prompts begin with text, what it does there.
+        """
+        openings = [self.start or (self.user if self.system_in_user else opening) for opening in (self.system, self.user)]
+        begins_special = all(opening.startswith((*self.special_tokens, self.end_token)) for opening in openings)
+        return leading.after_special or (leading.at_start and not begins_special)
 
     def token_ids(self, tokenizer: Any) -> dict[str, int]:
         """Return the ids of the template's special tokens.
@@ -260,6 +287,3 @@ def _join_pieces(segments: Iterable[Segment], special: tuple[str, ...]) -> Itera
     if text:
         yield _Piece(text, False, trained)
 
-
-def _plain_ids(tokenizer: Any, text: str) -> list[int]:
-    return list(tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"])
