@@ -7,6 +7,9 @@
 - `phi-2` ends an answer with `<|endoftext|>` and an untrained newline. The space after `Output:` is part of the
   answer: `" word"` is one token, and a prompt that ends in a space would be text the model never saw.
 - `alpaca`, `guanaco`, `zephyr` and `llama-2` are written as their authors published them.
+- `llama-3` is the format of Llama-3-Instruct; the dates that Meta's template adds since 3.1 are left out.
+- `mistral` is the format of Mistral-7B-Instruct v0.1 and v0.2, `mistral-v3` that of v0.3, where `[INST]` is a token. Both
+  put a system message before the first question, since Mistral has no place of its own for one.
 """
 
 from finetune.errors import TemplateError
@@ -76,6 +79,42 @@ TEMPLATES = {
             answer_trail=" ",
             end_token="</s>",  # noqa: S106
             special_tokens=("<s>", "</s>"),
+            stop=("</s>", "[INST]"),
+        ),
+        Template(
+            name="llama-3",
+            start="<|begin_of_text|>",
+            system="<|start_header_id|>system<|end_header_id|>\n\n{content}<|eot_id|>",
+            user="<|start_header_id|>user<|end_header_id|>\n\n{content}<|eot_id|>",
+            generation_prompt="<|start_header_id|>assistant<|end_header_id|>\n\n",
+            end_token="<|eot_id|>",  # noqa: S106
+            special_tokens=("<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"),
+            stop=("<|eot_id|>", "<|end_of_text|>"),
+        ),
+        Template(
+            name="mistral",
+            start="<s>",
+            start_once=True,
+            system="{content}\n\n",
+            system_in_user=True,
+            user="[INST] {content} [/INST]",
+            generation_prompt="",
+            answer_lead=" ",
+            end_token="</s>",  # noqa: S106
+            special_tokens=("<s>", "</s>"),
+            stop=("</s>", "[INST]"),
+        ),
+        Template(
+            name="mistral-v3",
+            start="<s>",
+            start_once=True,
+            system="{content}\n\n",
+            system_in_user=True,
+            user="[INST] {content}[/INST]",
+            generation_prompt="",
+            answer_lead=" ",
+            end_token="</s>",  # noqa: S106
+            special_tokens=("<s>", "[INST]", "[/INST]", "</s>"),
             stop=("</s>", "[INST]"),
         ),
         Template(

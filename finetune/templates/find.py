@@ -12,8 +12,14 @@ from finetune.templates.template import Template
 FILE_NAME = "template.json"
 _HINT = "name a template with --template"
 _FAMILY_PATTERNS = (
-    (r"^qwen2(\.5)?\b|^qwen2\.5", "qwen2"), (r"^phi-?2\b|^phi-?1", "phi"), (r"zephyr", "zephyr"),
-    (r"llama-?2", "llama-2"), (r"alpaca", "alpaca"), (r"guanaco", "guanaco"),
+    (r"^qwen2(\.5)?\b|^qwen2\.5", "qwen2"), (r"^phi-?2\b|^phi-?1", "phi"), (r"zephyr|tinyllama.*chat", "zephyr"),
+    (r"llama-?2", "llama-2"), (r"llama-?3.*instruct", "llama-3"), (r"mistral-7b-instruct-v0\.3", "mistral-v3"),
+    (r"mistral-7b-instruct", "mistral"), (r"alpaca", "alpaca"), (r"guanaco", "guanaco"),
+)  # fmt: skip
+# What the chat template beside a Llama or Mistral model contains, by our template of the same format.
+_CHAT_TEMPLATE_MARKS = (
+    ("<|start_header_id|>", "llama-3"), ("<<SYS>>", "llama-2"), ("[INST] ", "mistral"), ("<|user|>\\n", "zephyr"),
+    ("<|user|>\n", "zephyr"),
 )  # fmt: skip
 
 
@@ -39,7 +45,8 @@ def find_template(model: str | Path) -> Template:
     """Return the template of a model, given by folder or by name.
 
     A folder's `template.json` comes first. A Qwen2 model counts as an instruct model if its end token is
-    `<|im_end|>` or, without a tokenizer, if its name says so. Raises TemplateError if no template fits.
+    `<|im_end|>` or, without a tokenizer, if its name says so. The template of a Llama or Mistral model is recognized by
+    the chat template beside it, else by the name. Raises TemplateError if no template fits.
     """
     folder = Path(model).expanduser()
     if folder.is_dir():
@@ -50,10 +57,32 @@ def find_template(model: str | Path) -> Template:
 def _template_of_folder(folder: Path) -> Template:
     if (folder / FILE_NAME).exists():
         return load_template(folder)
-    config = _read_json(folder / "config.json")
-    end = _read_json(folder / "tokenizer_config.json").get("eos_token")
+    kind = str(_read_json(folder / "config.json").get("model_type", ""))
+    tokenizer = _read_json(folder / "tokenizer_config.json")
+    end = tokenizer.get("eos_token")
     end = end.get("content") if isinstance(end, dict) else end
-    return _template_of_family(str(config.get("model_type", "")), folder.name, end_token=end)
+    if kind not in ("llama", "mistral"):
+        return _template_of_family(kind, folder.name, end_token=end)
+    family = _family_of_chat_template(folder, tokenizer) or _family_of_name(folder.name)
+    if family not in TEMPLATES:
+        raise _unknown(folder.name, kind)
+    return TEMPLATES[family]
+
+
+def _family_of_chat_template(folder: Path, tokenizer: dict[str, Any]) -> str:
+    path = folder / "chat_template.jinja"
+    text = path.read_text(encoding="utf-8") if path.is_file() else tokenizer.get("chat_template")
+    if not isinstance(text, str):
+        return ""
+    family = next((family for mark, family in _CHAT_TEMPLATE_MARKS if mark in text), "")
+    if family == "mistral" and _has_token(folder, "[INST]"):
+        return "mistral-v3"
+    return family
+
+
+def _has_token(folder: Path, token: str) -> bool:
+    added = _read_json(folder / "tokenizer.json").get("added_tokens", [])
+    return any(entry["content"] == token for entry in added)
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -80,7 +109,11 @@ def _template_of_family(family: str, name: str, *, end_token: str | None) -> Tem
         return TEMPLATES["phi-2"]
     if family in TEMPLATES:
         return TEMPLATES[family]
-    raise TemplateError(
-        f"no template is known for {name!r} (model type {family or 'unknown'!r})",
+    raise _unknown(name, family)
+
+
+def _unknown(name: str, kind: str) -> TemplateError:
+    return TemplateError(
+        f"no template is known for {name!r} (model type {kind or 'unknown'!r})",
         f"name one with --template: {', '.join(TEMPLATE_NAMES)}",
     )

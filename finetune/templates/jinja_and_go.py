@@ -106,7 +106,7 @@ def to_go(template: Template) -> str:
 
 
 def _go_default(template: Template) -> str:
-    start = "" if template.system_in_user else template.start
+    start = "" if template.start_every_turn else template.start
     if template.default_system is None:
         return start
     text = template.system.replace(SLOT, template.default_system)
@@ -116,7 +116,7 @@ def _go_default(template: Template) -> str:
 def _go_system(template: Template) -> str:
     block = template.system.replace(SLOT, "{{ $m.Content }}")
     if template.system_in_user:
-        return template.start + template.user.partition(SLOT)[0] + block
+        return _go_turn_start(template) + template.user.partition(SLOT)[0] + block
     return block
 
 
@@ -125,6 +125,13 @@ def _go_user(template: Template) -> str:
     if template.system_in_user:
         # the system turn already wrote the opening of the next user turn
         opening = (
-            '{{ if or (ne $i 1) (ne (index $.Messages 0).Role "system") }}' + template.start + opening + "{{ end }}"
+            '{{ if or (ne $i 1) (ne (index $.Messages 0).Role "system") }}'
+            + _go_turn_start(template)
+            + opening
+            + "{{ end }}"
         )
     return f"{opening}{{{{ $m.Content }}}}{closing}{template.generation_prompt}"
+
+
+def _go_turn_start(template: Template) -> str:
+    return template.start if template.start_every_turn else ""

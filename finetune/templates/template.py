@@ -191,7 +191,9 @@ class Template:
         llama.cpp has one setting for both places, so a template has one rule: what the tokenizer does after a special
         token; or, where prompts begin with text, what it does there.
         """
-        openings = [self.start or (self.user if self.system_in_user else opening) for opening in (self.system, self.user)]
+        openings = [
+            self.start or (self.user if self.system_in_user else opening) for opening in (self.system, self.user)
+        ]
         begins_special = all(opening.startswith((*self.special_tokens, self.end_token)) for opening in openings)
         return leading.after_special or (leading.at_start and not begins_special)
 
@@ -286,4 +288,3 @@ def _join_pieces(segments: Iterable[Segment], special: tuple[str, ...]) -> Itera
                 text, trained = text + part, segment.trained
     if text:
         yield _Piece(text, False, trained)
-

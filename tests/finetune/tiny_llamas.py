@@ -44,8 +44,11 @@ def sentencepiece_vocabulary(size: int = 704) -> tuple[dict[str, int], list[tupl
     return vocab, merges
 
 
-def make_sentencepiece(*, form: str) -> Any:
-    """Return a tokenizer like Llama-2's (form `prepend`), or one whose Metaspace has the prepend scheme `form`."""
+def make_sentencepiece(*, form: str, special: tuple[str, ...] = ()) -> Any:
+    """Return a tokenizer like Llama-2's (form `prepend`), or one whose Metaspace has the prepend scheme `form`.
+
+    `special` are special tokens besides the usual three.
+    """
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 
     vocab, merges = sentencepiece_vocabulary()
@@ -57,7 +60,7 @@ def make_sentencepiece(*, form: str) -> Any:
     tokenizer.decoder = decoders.Sequence(
         [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
     )
-    tokenizer.add_special_tokens(["<unk>", "<s>", "</s>"])
+    tokenizer.add_special_tokens(["<unk>", "<s>", "</s>", *special])
     return _wrapped(tokenizer, bos_token="<s>", eos_token="</s>", unk_token="<unk>", pad_token="<unk>")
 
 

@@ -8,7 +8,7 @@ from tests.finetune.templates.make_template_goldens import CASES, FOLDER, golden
 def test_every_template_has_one_golden_file_and_renders_it():
     found = {path.stem: json.loads(path.read_text()) for path in FOLDER.glob("*.json")}
     assert sorted(found) == sorted(TEMPLATE_NAMES)
-    assert len(found) == 7
+    assert len(found) == 10
     for name in TEMPLATE_NAMES:
         assert golden(name) == found[name], name
         assert list(found[name]["renders"]) == list(CASES)
@@ -50,6 +50,28 @@ def test_llama_2_puts_the_system_text_into_the_first_user_turn_only():
     turns = [Message("system", "S"), Message("user", "a"), Message("assistant", "b"), Message("user", "c")]
     text = get_template("llama-2").render(turns, add_generation_prompt=True)
     assert text == "<s>[INST] <<SYS>>\nS\n<</SYS>>\n\na [/INST] b </s><s>[INST] c [/INST]"
+
+
+TURNS = [Message("system", "S"), Message("user", "a"), Message("assistant", "b"), Message("user", "c")]
+
+
+def test_llama_3_writes_metas_headers():
+    assert get_template("llama-3").render(TURNS, add_generation_prompt=True) == (
+        "<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\nS<|eot_id|>"
+        "<|start_header_id|>user<|end_header_id|>\n\na<|eot_id|>"
+        "<|start_header_id|>assistant<|end_header_id|>\n\nb<|eot_id|>"
+        "<|start_header_id|>user<|end_header_id|>\n\nc<|eot_id|>"
+        "<|start_header_id|>assistant<|end_header_id|>\n\n"
+    )
+
+
+def test_mistral_opens_only_the_first_turn_and_has_the_system_text_in_it():
+    assert get_template("mistral").render(TURNS, add_generation_prompt=True) == (
+        "<s>[INST] S\n\na [/INST] b</s>[INST] c [/INST]"
+    )
+    assert get_template("mistral-v3").render(TURNS, add_generation_prompt=True) == (
+        "<s>[INST] S\n\na[/INST] b</s>[INST] c[/INST]"
+    )
 
 
 def test_a_base_model_ends_its_turns_with_endoftext():

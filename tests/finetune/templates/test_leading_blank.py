@@ -9,7 +9,8 @@ from finetune.templates.leading_blank import NO_BLANK, LeadingBlank, encode_plai
 from finetune.templates.messages import Message
 from tests.finetune.tiny_llamas import make_sentencepiece
 
-SENTENCEPIECE = [name for name in TEMPLATE_NAMES if get_template(name).end_token == "</s>"]
+# mistral-v3 needs a tokenizer in which `[INST]` is a token
+SENTENCEPIECE = [n for n in TEMPLATE_NAMES if get_template(n).end_token == "</s>" and n != "mistral-v3"]
 TALK = [Message("user", "What does the cow say?"), Message("assistant", "The cow"), Message("user", "  two blanks")]
 ANSWER = Message("assistant", "meow!")
 
@@ -71,6 +72,12 @@ def test_an_answer_continues_its_prompt_in_training(tokenizers: dict[str, Any], 
     # one blank if the template has one there, none added by the tokenizer
     first = tokenizer.convert_ids_to_tokens(answer)[0]
     assert first == ("▁m" if template.answer_lead else "m")
+
+
+def test_mistral_v3_has_the_ids_of_mistrals_own_encoder() -> None:
+    tokenizer = make_sentencepiece(form="first", special=("[INST]", "[/INST]"))
+    ids, _ = get_template("mistral-v3").encode(tokenizer, [Message("user", "cow"), Message("assistant", "cow")])
+    assert tokenizer.convert_ids_to_tokens(ids) == ["<s>", "[INST]", "▁cow", "[/INST]", "▁cow", "</s>"]
 
 
 def test_plain_text_begins_as_the_tokenizer_begins_it(tokenizers: dict[str, Any]) -> None:

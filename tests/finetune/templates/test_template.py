@@ -73,10 +73,10 @@ def test_special_text_in_a_message_stays_text(tokenizer):
     assert attacked["input_ids"].count(tokenizer.convert_tokens_to_ids("<|im_end|>")) == 3
 
 
-def test_no_token_is_added_to_the_tokenizer(tokenizer):
+@pytest.mark.parametrize("name", TEMPLATE_NAMES)
+def test_no_token_is_added_to_the_tokenizer(tokenizer, name):
     before = len(tokenizer)
-    for name in TEMPLATE_NAMES:
-        get_template(name).encode(tokenizer, DIALOGUE)
+    get_template(name).encode(tokenizer, DIALOGUE)
     assert len(tokenizer) == before
 
 
