@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 # (path, modification time, window): its llama.cpp server. Kept, because loading takes seconds.
 _servers: dict[tuple[str, float, int], Any] = {}
 _servers_lock = threading.Lock()
+BATCH = 512  # prompt tokens per forward pass: a stop is noticed between two passes
 
 
 def load(name: str, config: AssistantConfig) -> Model:
@@ -61,6 +62,7 @@ def _server(path: Path, window: int) -> Any:
             params = xllamacpp.CommonParams()
             params.model.path = str(path)
             params.n_ctx = window
+            params.n_batch = BATCH
             params.n_parallel = 1  # more slots would divide the window
             params.warmup = False
             params.verbosity = -1  # llama.cpp prints nothing
@@ -145,6 +147,7 @@ def _chat_request(messages: list[dict[str, Any]], sampling: Sampling, stop: list
         "messages": messages,
         "stream": True,
         "stream_options": {"include_usage": True},
+        "return_progress": True,  # an event after each batch of the prompt, at which a stop is noticed
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
         "top_k": sampling.top_k,

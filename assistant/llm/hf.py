@@ -135,17 +135,19 @@ def _chat_class() -> type[Any]:
             inputs = self.tokenizer.apply_chat_template(
                 messages, add_generation_prompt=True, return_tensors="pt", return_dict=True
             ).to(self.model.device)
-            streamer = _Streamer(self.tokenizer, emit, stop)
+            prompt_tokens = int(inputs["input_ids"].shape[1])
+            writer = _Writer(self.tokenizer, prompt_tokens, emit, stop)
             with _generating, torch.inference_mode():
+                if emit(""):  # stopped while it waited for another answer
+                    return Ending("stop", 0, 0)
                 if self.sampling.seed >= 0:
                     torch.manual_seed(self.sampling.seed)
-                output = self.model.generate(
-                    **inputs, **_options(self.sampling), streamer=streamer, stopping_criteria=[streamer.must_stop]
-                )
-            streamer.finish()
-            prompt_tokens = int(inputs["input_ids"].shape[1])
+                else:
+                    torch.seed()  # torch itself starts every process with the same state
+                output = self.model.generate(**inputs, **_options(self.sampling), stopping_criteria=[writer])
+            writer.finish()
             answer_tokens = int(output.shape[1]) - prompt_tokens
-            complete = streamer.stopped or answer_tokens < self.sampling.max_tokens
+            complete = writer.stopped or answer_tokens < self.sampling.max_tokens
             return Ending("stop" if complete else "length", prompt_tokens, answer_tokens)
 
     return HFChat
@@ -164,34 +166,28 @@ def _options(sampling: Sampling) -> dict[str, Any]:
     return options
 
 
-class _Streamer:
-    """Decodes tokens as they are generated; holds back incomplete characters and what may be a stop text."""
+class _Writer:
+    """Decodes tokens as they are generated; holds back incomplete characters and what may be a stop text.
 
-    def __init__(self, tokenizer: Any, emit: Any, stop: list[str]) -> None:
-        self.tokenizer, self.emit, self.stop = tokenizer, emit, stop
+    A stopping criterion and not a streamer of transformers, which gets a token after it was decided whether to go on.
+    """
+
+    def __init__(self, tokenizer: Any, prompt_tokens: int, emit: Any, stop: list[str]) -> None:
+        self.tokenizer, self.prompt_tokens, self.emit, self.stop = tokenizer, prompt_tokens, emit, stop
         self.tokens: list[int] = []
         self.emitted = 0  # characters
         self.stopped = False
-        self._at_prompt = True
 
-    def put(self, value: Any) -> None:
-        if self._at_prompt:  # transformers passes the prompt first
-            self._at_prompt = False
-            return
-        self.tokens += value.flatten().tolist()
+    def __call__(self, input_ids: Any, scores: Any, **_: Any) -> Any:
+        import torch
+
+        self.tokens = input_ids[0, self.prompt_tokens :].tolist()
         self._emit(final=False)
-
-    def end(self) -> None:
-        """Do nothing: transformers requires it, but calls it before the result is known. `finish` does the work."""
+        return torch.full((input_ids.shape[0],), self.stopped, device=input_ids.device)
 
     def finish(self) -> None:
         if not self.stopped:
             self._emit(final=True)
-
-    def must_stop(self, input_ids: Any, scores: Any, **_: Any) -> Any:
-        import torch
-
-        return torch.full((input_ids.shape[0],), self.stopped, device=input_ids.device)
 
     def _emit(self, *, final: bool) -> None:
         text = self.tokenizer.decode(self.tokens, skip_special_tokens=True)

@@ -43,7 +43,11 @@ class LocalChat(BaseChatModel):
 
     @abstractmethod
     def generate_text(self, messages: list[dict[str, Any]], stop: list[str], emit: Emit) -> Ending:
-        """Generate from messages in OpenAI's format, and pass each piece of text to `emit` until it returns True."""
+        """Generate from messages in OpenAI's format, and pass each piece of text to `emit` until it returns True.
+
+        `emit` is also called with an empty text after each forward pass without one, so that a stop ends the computation
+        with the pass in progress.
+        """
 
     def stop(self) -> None:
         """End the running generation and refuse later ones."""
@@ -78,6 +82,8 @@ class LocalChat(BaseChatModel):
                     put(text)
                 return abandoned.is_set() or self._stopped.is_set()
 
+            if emit(""):  # stopped before it began, as while another answer was being written
+                return Ending("stop", 0, 0)
             return self.generate_text(conversation, [*self.sampling.stop, *(stop or [])], emit)
 
         try:

@@ -1,6 +1,7 @@
 import threading
 import time
 
+import httpx
 import pytest
 
 from assistant.answering.agent import Agent
@@ -8,6 +9,7 @@ from assistant.answering.answer import Done, Token
 from assistant.answering.prompt import Message
 from assistant.config import AssistantConfig, Sampling
 from assistant.errors import ModelError, ModelNotFound, PromptTooLong
+from assistant.llm.gguf import BATCH, _chat_class
 from assistant.llm.kinds import load_model
 from tests.assistant.helpers import PagesStore, WordEmbedder
 from tests.assistant.tiny import write_gguf
@@ -63,6 +65,69 @@ def test_a_cancel_ends_generation_and_frees_the_model(path):
     started = time.monotonic()
     make_agent(path, max_tokens=2).ask(QUESTION)
     assert time.monotonic() - started < 3
+
+
+class Watch:
+    """Sees each event of a chat's generation before the chat does; counts those after its stop."""
+
+    def __init__(self, monkeypatch, at_event=lambda chat, number: None):
+        self.pieces, self.events, self.after_stop = [], 0, 0
+        original = _chat_class().generate_text
+        watch = self
+
+        def generate_text(chat, messages, stop, emit):
+            def seen(text):
+                watch.events += 1
+                watch.pieces += [text] if text else []
+                watch.after_stop += chat._stopped.is_set()
+                at_event(chat, watch.events)
+                return emit(text)
+
+            return original(chat, messages, stop, seen)
+
+        monkeypatch.setattr(_chat_class(), "generate_text", generate_text)
+
+
+def evaluated_tokens(server):
+    """Return the tokens of prompt and answer that llama.cpp has evaluated, once it is idle."""
+    for _ in range(200):
+        [slot] = httpx.get(f"{server.listening_address}/slots", trust_env=False).json()
+        if not slot["is_processing"]:
+            return slot["n_prompt_tokens"]
+        time.sleep(0.02)
+    raise AssertionError("llama.cpp still computes")
+
+
+def test_a_stop_ends_the_computation_within_one_forward_pass(path, monkeypatch):
+    agent, cancel = make_agent(path, max_tokens=1000), threading.Event()
+    watch = Watch(monkeypatch)
+    for event in agent.stream(QUESTION, cancel=cancel):
+        if isinstance(event, Token):
+            cancel.set()
+    asked = [(message.role, message.content) for message in event.answer.messages]
+    chat = agent.model.build(Sampling(max_tokens=1))
+    evaluated, pieces = evaluated_tokens(chat.server), len(watch.pieces)
+    answered = evaluated - chat.invoke(asked).usage_metadata["input_tokens"]
+    # the last token that was seen is evaluated by the pass in progress; llama.cpp may begin one more meanwhile
+    assert 0 <= answered <= pieces + 1 < 1000
+    assert watch.after_stop <= 1
+
+
+def test_a_stop_during_the_prompt_ends_within_one_batch(path, monkeypatch):
+    chat = make_agent(path, window=4096).model.build(Sampling(max_tokens=8))
+    watch = Watch(monkeypatch, lambda chat, number: chat.stop() if number == 3 else None)
+    list(chat.stream("moon " * 700))
+    # events: none evaluated yet, one batch, two batches
+    assert 2 * BATCH <= evaluated_tokens(chat.server) <= 3 * BATCH
+    assert watch.events == 3 and not watch.pieces
+
+
+def test_a_stopped_chat_computes_nothing(path, monkeypatch):
+    chat, watch = make_agent(path).model.build(Sampling(max_tokens=8)), Watch(monkeypatch)
+    before = evaluated_tokens(chat.server)
+    chat.stop()
+    list(chat.stream("another question"))
+    assert evaluated_tokens(chat.server) == before and not watch.events
 
 
 def test_the_window_is_capped_by_the_models_own(path):

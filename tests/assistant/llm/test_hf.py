@@ -3,6 +3,8 @@ import json
 import subprocess
 import sys
 import threading
+from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 
@@ -10,7 +12,7 @@ from assistant.answering.agent import Agent
 from assistant.answering.answer import Done, Token
 from assistant.config import AssistantConfig, Sampling
 from assistant.errors import ModelError, ModelNotFound
-from assistant.llm.hf import Source, find_source
+from assistant.llm.hf import Source, _generating, find_source
 from assistant.llm.kinds import load_model
 from tests.assistant.helpers import PagesStore, WordEmbedder
 from tests.assistant.tiny import CHATML, SPECIALS, byte_tokens
@@ -116,6 +118,67 @@ def test_a_cancel_ends_generation(model_folder):
         if isinstance(event, Done):
             assert event.answer.interrupted == "stopped"
     assert after <= 1
+
+
+@contextmanager
+def forward_passes(after=lambda number: None):
+    """Collect 1 for each forward pass of the tiny model inside the `with`; `after` is called with its number."""
+    from torch.nn.modules.module import register_module_forward_hook
+
+    passes = []
+
+    def count(module, args, output):
+        if type(module).__name__ == "Qwen2ForCausalLM":
+            passes.append(1)
+            after(len(passes))
+
+    hook = register_module_forward_hook(count)
+    try:
+        yield passes
+    finally:
+        hook.remove()
+
+
+def test_a_stop_ends_the_computation_within_one_forward_pass(model_folder):
+    agent, cancel, at_stop = make_agent(model_folder, max_tokens=1500), threading.Event(), []
+
+    def abort(chat):
+        at_stop.append(len(passes))
+        model.abort(chat)
+
+    model = agent.model
+    agent.model = replace(model, abort=abort)
+    with forward_passes() as passes:
+        for event in agent.stream(QUESTION, cancel=cancel):
+            if isinstance(event, Token):
+                cancel.set()
+        with _generating:  # the thread that generates has ended
+            assert 0 < at_stop[0] <= len(passes) <= at_stop[0] + 1
+
+
+def test_a_stop_during_the_prompt_ends_with_that_pass(model_folder):
+    chat = make_agent(model_folder).model.build(Sampling(max_tokens=200))
+    with forward_passes(lambda number: chat.stop()) as passes:
+        assert list(chat.stream("hello"))[-1].response_metadata["finish_reason"] == "stop"
+    assert len(passes) == 1
+
+
+def test_a_stopped_chat_computes_nothing(model_folder):
+    chat = make_agent(model_folder).model.build(Sampling(max_tokens=200))
+    chat.stop()
+    with forward_passes() as passes:
+        assert "".join(chunk.text for chunk in chat.stream("hello")) == ""
+    assert not passes
+
+
+def test_an_answer_without_a_seed_does_not_repeat_after_one_with_a_seed(model_folder):
+    model = make_agent(model_folder).model
+
+    def write(seed):
+        return model.build(Sampling(temperature=1, top_k=0, seed=seed, max_tokens=8)).invoke("hello").content
+
+    answers = [write(seed) for seed in (5, -1, 5, -1)]
+    assert answers[0] == answers[2] and answers[1] != answers[3]
 
 
 def test_an_unfinished_run_is_refused(tmp_path):
