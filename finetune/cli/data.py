@@ -1,4 +1,4 @@
-"""`quire finetune data list|check|show`: public data sets, problems of a data set, rendered rows."""
+"""`quire finetune data list|check|show|convert`: public data sets, problems of a data set, rendered rows."""
 
 import argparse
 import math
@@ -8,19 +8,22 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from finetune.cli.data_convert import add_convert
+from finetune.cli.data_options import SOURCE_HELP, add_data_options, load_source
 from finetune.errors import FinetuneError, TemplateError
 from quire import UsageError, add_json_flag, positive_int, print_json
 
 _RAW = argparse.RawDescriptionHelpFormatter
-_FILE_HELP = "file, folder, catalog name or hub name"
 
 
 def register(subparsers: Any) -> None:
-    """Add `data` and its three commands."""
+    """Add `data` and its commands."""
     data = subparsers.add_parser(
-        "data", help="list, check and show training data", description="List, check and show training data."
+        "data",
+        help="list, check, show and convert training data",
+        description="List, check, show and convert training data.",
     )
-    commands = data.add_subparsers(dest="data_command", metavar="list|check|show", required=True)
+    commands = data.add_subparsers(dest="data_command", metavar="list|check|show|convert", required=True)
 
     listing = commands.add_parser("list", help="list well-known public data sets and their licenses",
                                   description="List well-known public data sets and their licenses.",
@@ -33,7 +36,7 @@ def register(subparsers: Any) -> None:
         description="Find duplicates, contradictions, leakage and other problems in training data.",
         epilog="examples:\n  quire finetune data check rows.jsonl\n"
         "  quire finetune data check train.jsonl --test held-out.jsonl --json", formatter_class=_RAW)  # fmt: skip
-    checking.add_argument("files", nargs="+", metavar="FILE", help=_FILE_HELP)
+    checking.add_argument("files", nargs="+", metavar="FILE", help=SOURCE_HELP)
     checking.add_argument("--test", metavar="FILE", help="held-out rows that must not occur in the training rows")
     checking.add_argument(
         "--max-length", type=int, default=2048, metavar="TOKENS", help="report rows longer than this (default 2048)"
@@ -41,14 +44,15 @@ def register(subparsers: Any) -> None:
     checking.add_argument("--weights", metavar="A,B", help="also report the mixture with one weight for each file")
     add_json_flag(checking)
     checking.set_defaults(run=run_check)
-    _add_shared(checking)
+    _add_model(checking)
+    add_data_options(checking)
 
     showing = commands.add_parser(
         "show", help="show rows as the model sees them, with the trained text highlighted",
         description="Show rows as the model sees them, with the trained text highlighted.",
         epilog="examples:\n  quire finetune data show rows.jsonl --template chatml --rows 2\n"
         "  quire finetune data show rows.jsonl --model Qwen/Qwen2.5-1.5B-Instruct --html rows.html", formatter_class=_RAW)  # fmt: skip
-    showing.add_argument("file", metavar="FILE", help=_FILE_HELP)
+    showing.add_argument("file", metavar="FILE", help=SOURCE_HELP)
     showing.add_argument("--rows", type=positive_int, default=3, metavar="N", help="number of records (default 3)")
     showing.add_argument("--row", type=positive_int, metavar="N", help="only the records of row N (1-based)")
     showing.add_argument("--html", metavar="FILE", help="write an HTML page instead")
@@ -57,43 +61,14 @@ def register(subparsers: Any) -> None:
         "--color", "--colour", choices=("auto", "always", "never"), default="auto", help="use color (default auto)"
     )
     showing.set_defaults(run=run_show)
-    _add_shared(showing)
+    _add_model(showing)
+    add_data_options(showing)
+    add_convert(commands)
 
 
-def _add_shared(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--format", metavar="NAME", help="format of the rows (default: detected)")
-    parser.add_argument("--task", choices=("sft", "preference", "label"), help="convert the rows for this task")
-    parser.add_argument("--pairs", choices=("best-worst", "best-random", "all"), help="pairs to make of ranked answers")
-    parser.add_argument(
-        "--pick",
-        choices=("best", "all", "concat"),
-        default="best",
-        help="which threads of message trees to use (default best)",
-    )
-    parser.add_argument(
-        "--language",
-        action="append",
-        default=[],
-        metavar="CODE",
-        help="keep tree messages in this language (repeatable)",
-    )
-    parser.add_argument("--depth", type=positive_int, metavar="N", help="longest thread of a tree, in messages")
-    parser.add_argument(
-        "--reviews", type=int, default=0, metavar="N", help="minimum number of reviews of a tree message"
-    )
-    parser.add_argument("--synthetic", action="store_true", help="keep machine-written messages of trees")
-    parser.add_argument("--split", default="train", help="split of a hub data set (default train)")
+def _add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", metavar="M", help="folder or name of a model, for its template and tokenizer")
     parser.add_argument("--template", metavar="NAME", help="name of a template (show: chatml by default)")
-
-
-def _load(source: str, args: argparse.Namespace, *, strict: bool) -> Any:
-    from finetune.data.sources.loader import load_data
-    from finetune.data.sources.oasst import TreeFilter
-
-    trees = TreeFilter(args.pick, tuple(args.language), args.depth, args.reviews, args.synthetic)
-    return load_data(source, format=args.format, task=args.task, pairs=args.pairs, tree_filter=trees, split=args.split,
-                     strict=strict)  # fmt: skip
 
 
 def _template_and_tokenizer(args: argparse.Namespace) -> tuple[Any, Any]:
@@ -138,9 +113,9 @@ def run_check(args: argparse.Namespace) -> int:
     if args.max_length < 1:
         raise UsageError(f"--max-length must be a number of tokens above 0, found {args.max_length}", "2048 is usual")
     template, tokenizer = _template_and_tokenizer(args)
-    parts = [_load(file, args, strict=False) for file in args.files]
+    parts = [load_source(file, args, strict=False) for file in args.files]
     shares = _shares(args, parts)
-    test = _load(args.test, args, strict=False).records if args.test else ()
+    test = load_source(args.test, args, strict=False).records if args.test else ()
     report = check(join(parts), test=test, template=template, tokenizer=tokenizer, max_length=args.max_length)
     if args.json:
         mixture = {"mixture": [share.to_dict() for share in shares]} if shares else {}
@@ -216,7 +191,7 @@ def run_show(args: argparse.Namespace) -> int:
 
 def _chosen_records(args: argparse.Namespace) -> list[Any]:
     """Return the records of --row, or the first ones; raises FinetuneError if there are none."""
-    loaded = _load(args.file, args, strict=True)
+    loaded = load_source(args.file, args, strict=True)
     records = [record for record in loaded.records if args.row in (None, record.row)][: args.rows]
     dropped = [p.problem for p in loaded.problems if args.row and p.row == args.row and p.dropped]
     if dropped:

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A public data set; `rows` is the size of its training split as its authors state it."""
+    """A public data set; `rows` is the size of its training split, `split`, as its authors state it."""
 
     name: str
     hub: str
@@ -15,6 +15,8 @@ class Entry:
     licence: str
     fields: str
     note: str = ""
+    split: str = "train"
+    test_split: str = ""
 
     def to_dict(self) -> dict[str, object]:
         """Return the entry as plain values."""
@@ -29,7 +31,7 @@ CATALOG: tuple[Entry, ...] = (
     Entry("no_robots", "HuggingFaceH4/no_robots", "messages", "sft", 9_500, "CC-BY-NC-4.0",
           "prompt, prompt_id, messages, category", "not for commercial use"),
     Entry("ultrachat_200k", "HuggingFaceH4/ultrachat_200k", "messages", "sft", 207_865, "MIT",
-          "prompt, prompt_id, messages", "split train_sft"),
+          "prompt, prompt_id, messages", split="train_sft", test_split="test_sft"),
     Entry("openhermes-2.5", "teknium/OpenHermes-2.5", "sharegpt", "sft", 1_001_551, "not stated",
           "conversations, source", "its sources have their own licenses"),
     Entry("openorca", "Open-Orca/OpenOrca", "openorca", "sft", 4_233_923, "MIT",
@@ -42,7 +44,7 @@ CATALOG: tuple[Entry, ...] = (
           "source, instruction, models, completions", "ratings are averaged; overall_score is not used"),
     Entry("ultrafeedback_binarized", "HuggingFaceH4/ultrafeedback_binarized", "ultrafeedback-binarized", "preference",
           61_135, "MIT", "prompt, prompt_id, chosen, rejected, messages, score_chosen, score_rejected",
-          "split train_prefs; ties are dropped"),
+          "ties are dropped", split="train_prefs", test_split="test_prefs"),
     Entry("orca_dpo_pairs", "Intel/orca_dpo_pairs", "orca-dpo", "preference", 12_859, "Apache-2.0",
           "system, question, chosen, rejected"),
     Entry("helpsteer", "nvidia/HelpSteer", "helpsteer", "preference", 35_331, "CC-BY-4.0",
@@ -57,3 +59,8 @@ def hub_name(name: str) -> str:
     """Return the hub name of a catalog name; any other name is returned unchanged."""
     known = {entry.name: entry.hub for entry in CATALOG}
     return known.get(name.lower(), name)
+
+
+def training_split(hub: str) -> str:
+    """Return the split of a data set of the hub to train on: the catalog's, else `train`."""
+    return next((entry.split for entry in CATALOG if entry.hub.lower() == hub.lower()), "train")

@@ -43,21 +43,22 @@ def prompt_completion(row: Fields) -> Iterator[Record]:
 
 def seed_tasks(row: Fields) -> Iterator[Record]:
     """Read a Self-Instruct task: one conversation for each of its instances."""
-    instances = row.values["instances"]
-    if not isinstance(instances, list) or not all(isinstance(i, dict) for i in instances):
-        raise row.place.error("`instances` must be a list of objects with `input` and `output`")
+    instances = row.objects("instances", "input", "output")
     instruction = row.text("instruction")
-    group = f"{row.place.source}:{row.place.row}"
-    for values in instances:
-        instance = row.nested(values)
+    group = row.place.own_group
+    for instance in instances:
         user = Message("user", instruction, instance.text("input", default="").strip())
         reply = Message("assistant", instance.text("output"))
         yield Conversation((user, reply), **{**row.place.origin(), "group": group})
 
 
-def plain_text(row: Fields) -> Iterator[Record]:
-    """Read plain text."""
-    yield Text(row.text("text"), **row.place.origin())
+def plain_text(name: str) -> Builder:
+    """Return a builder for rows with plain text in the field `name`."""
+
+    def build(row: Fields) -> Iterator[Record]:
+        yield Text(row.text(name), **row.place.origin())
+
+    return build
 
 
 def guanaco(row: Fields) -> Iterator[Record]:
@@ -67,8 +68,10 @@ def guanaco(row: Fields) -> Iterator[Record]:
 
 
 def is_guanaco(values: Values) -> bool:
-    """Return whether a row is a Guanaco transcript."""
+    """Return whether a row is a Guanaco transcript; one that says `"format": "text"` is plain text."""
     text = values.get("text")
+    if values.get("format") == "text":
+        return False
     return isinstance(text, str) and text.lstrip().startswith("### Human:") and "### Assistant:" in text
 
 

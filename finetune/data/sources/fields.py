@@ -1,7 +1,9 @@
 """The fields of one row, read by type; an error names the file, the line and the field."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import PurePath
 from typing import Any, Literal
 
 from finetune.data.sources.readers import Row
@@ -10,6 +12,8 @@ from finetune.templates.messages import Message
 
 Values = Mapping[str, Any]
 Pairs = Literal["best-worst", "best-random", "all"]
+
+GROUP_FIELD = "split_group"  # of rows that `quire finetune data convert` wrote
 
 ROLES = {
     "system": "system",
@@ -26,6 +30,11 @@ class Place:
     row: int
     line: int
     group: str = ""
+
+    @property
+    def own_group(self) -> str:
+        """Return the group of the records of this row alone; it is the same in whatever folder the file is."""
+        return f"{PurePath(self.source).name}:{self.row}"
 
     def error(self, problem: str) -> MalformedRow:
         """Return the error for a row that does not fit the format of its file."""
@@ -56,6 +65,19 @@ class Fields:
         """Return the fields of an object inside this row."""
         return replace(self, values=values)
 
+    def value(self, name: str) -> Any:
+        """Return a field of any type, which must be there."""
+        if name not in self.values:
+            raise self._wrong_type(name, "set")
+        return self.values[name]
+
+    def objects(self, name: str, *fields: str) -> list["Fields"]:
+        """Return a list of objects, each as fields; an error names the `fields` that they should have."""
+        items = self.value(name)
+        if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+            raise self.place.error(f"`{name}` must be a list of objects with {' and '.join(f'`{f}`' for f in fields)}")
+        return [self.nested(item) for item in items]
+
     def text(self, name: str, *, default: str | None = None) -> str:
         """Return a text; `default` replaces a missing or null field, None makes the field required."""
         value = self.values.get(name, default)
@@ -76,7 +98,10 @@ class Fields:
         try:
             if isinstance(value, bool) or value is None:
                 raise ValueError
-            return float(value)
+            number = float(value)
+            if not math.isfinite(number):
+                raise ValueError
+            return number
         except (TypeError, ValueError):
             raise self.place.error(f"`{name}` must be a number, found {value!r}") from None
 
@@ -127,7 +152,8 @@ def _is_text_part(part: object) -> bool:
 
 def read_fields(row: Row, source: str, options: PairOptions = PairOptions()) -> Fields:
     """Return the fields of a row of a file; raises MalformedRow if the row has an error."""
-    place = Place(source, row.number, row.line)
+    group = row.values.get(GROUP_FIELD)
+    place = Place(source, row.number, row.line, group if isinstance(group, str) else "")
     if row.error:
         raise place.error(row.error)
     return Fields(row.values, place, options)

@@ -97,5 +97,5 @@ ROW_FORMATS: tuple[Format, ...] = (
         question_and_answer("system", "prompt", "response"),
     ),
     Format("guanaco", "text (### Human: ... ### Assistant: ...)", is_guanaco, guanaco),
-    Format("text", "text", has_fields("text"), plain_text),
+    Format("text", "text", has_fields("text"), plain_text("text")),
 )  # fmt: skip

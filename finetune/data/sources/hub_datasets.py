@@ -9,7 +9,7 @@ from finetune.hub_access import endpoint, hub_or_cache, reachable
 from quire import require_extra
 
 
-def read_hub_dataset(name: str, *, split: str = "train") -> Iterator[Row]:
+def read_hub_dataset(name: str, *, split: str) -> Iterator[Row]:
     """Read one split of a data set of the hub, which the library downloads into its cache.
 
     Raises SourceUnavailable if the hub cannot be reached or does not have the data set.

@@ -28,7 +28,7 @@ def labeled_alpaca(row: Fields) -> Iterator[Record]:
 
 def _label(row: Fields) -> bool:
     name = "label" if "label" in row.values else "kto_tag"
-    value = row.values[name]
+    value = row.value(name)
     known = {"true": True, "1": True, "false": False, "0": False}
     if str(value).lower() not in known:
         raise row.place.error(f"`{name}` must be true or false, found {value!r}")

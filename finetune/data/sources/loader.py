@@ -4,9 +4,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from finetune.data.records import Task, to_task
+from finetune.data.sources.chat_formats import plain_text
 from finetune.data.sources.detect import FORMATS, GROUPED_FORMATS, detect_format
-from finetune.data.sources.fields import PairOptions, Pairs, read_fields
-from finetune.data.sources.formats import ROW_FORMATS
+from finetune.data.sources.fields import PairOptions, Pairs, has_fields, read_fields
+from finetune.data.sources.formats import ROW_FORMATS, Format
 from finetune.data.sources.helpsteer import read_helpsteer
 from finetune.data.sources.loaded import LoadedData, join
 from finetune.data.sources.oasst import TreeFilter, read_trees
@@ -26,30 +27,39 @@ def load_data(
     pairs: Pairs | None = None,
     tree_filter: TreeFilter | None = None,
     seed: int = 0,
-    split: str = "train",
+    split: str = "",
+    text_column: str = "",
     strict: bool = True,
 ) -> LoadedData:
     """Load a file, a folder of files, a catalog name or a hub name (`owner/name`) as records.
 
-    `format` None detects it. `task` None keeps the records that the format has; `sft`, `preference` or `label`
-    converts them. `strict` raises MalformedRow at the first malformed row; without it such rows are problems. Rows
-    with nothing to train on (an empty answer, two equal answers) are always dropped and always problems. Also raises
-    UnknownFormat and SourceUnavailable.
+    `format` None detects it; `text_column` names a column that is read as plain text instead. `task` None keeps the
+    records that the format has; `sft`, `preference` or `label` converts them. An empty `split` of a data set of the
+    hub is the training split that the catalog names, else `train`. `strict` raises MalformedRow at the first malformed
+    row; without it such rows are problems. Rows with nothing to train on (an empty answer, two equal answers) are
+    always dropped and always problems. Also raises UnknownFormat and SourceUnavailable.
     """
     if format is not None and format not in FORMATS:
         raise UsageError(f"there is no format {format!r}", f"choose one of {', '.join(sorted(FORMATS))}")
+    if text_column and format not in (None, "text"):
+        raise UsageError(
+            f"a text column and format {format} exclude each other", "a column of text is read in the format `text`"
+        )
     options = PairOptions(pairs, seed)
     parts = []
     for name, rows in _open_source(source, split):
         if strict:
             _require_readable(rows, name)
-        loaded = LoadedData(format or detect_format(rows, name), rows=len(rows))
+        known = "text" if text_column else format
+        loaded = LoadedData(known or detect_format(rows, name), rows=len(rows))
         if loaded.format == "oasst":
-            read_trees(rows, name, loaded, task=task or "sft", tree_filter=tree_filter or TreeFilter(), options=options)
+            shape = "sft" if task in (None, "sft") else "preference"  # labels are made of pairs
+            read_trees(rows, name, loaded, task=shape, tree_filter=tree_filter or TreeFilter(), options=options)
         elif loaded.format == "helpsteer":
             read_helpsteer(rows, name, options, loaded)
         else:
-            _read_row_by_row(rows, name, options, loaded)
+            formats = [_column_format(text_column)] if text_column else _formats_named(loaded.format)
+            _read_row_by_row(rows, name, formats, options, loaded)
         if strict:
             _require_well_formed(loaded)
         if task is not None:
@@ -82,11 +92,11 @@ def _open_source(source: str | Path, split: str) -> Iterator[tuple[str, list[Row
     if path.is_file() or _looks_like_a_file(source):
         yield str(path), list(read_rows(path))
         return
-    from finetune.data.catalog import hub_name
+    from finetune.data.catalog import hub_name, training_split
     from finetune.data.sources.hub_datasets import read_hub_dataset
 
     name = hub_name(str(source))
-    yield name, list(read_hub_dataset(name, split=split))
+    yield name, list(read_hub_dataset(name, split=split or training_split(name)))
 
 
 def _require_readable(rows: Sequence[Row], source: str) -> None:
@@ -99,8 +109,17 @@ def _require_well_formed(loaded: LoadedData) -> None:
         raise MalformedRow(bad.source, bad.line, bad.problem, _HINT, row=bad.row)
 
 
-def _read_row_by_row(rows: Sequence[Row], source: str, options: PairOptions, loaded: LoadedData) -> None:
-    formats = [format for format in ROW_FORMATS if format.name == loaded.format]
+def _formats_named(name: str) -> list[Format]:
+    return [format for format in ROW_FORMATS if format.name == name]
+
+
+def _column_format(name: str) -> Format:
+    return Format("text", name, has_fields(name), plain_text(name))
+
+
+def _read_row_by_row(
+    rows: Sequence[Row], source: str, formats: Sequence[Format], options: PairOptions, loaded: LoadedData
+) -> None:
     for row in rows:
         try:
             fields = read_fields(row, source, options)

@@ -73,8 +73,13 @@ def _reject_poor_pair(values: Values) -> None:
 
 
 def _count_shared(chosen: tuple[Message, ...], rejected: tuple[Message, ...]) -> int:
-    """Count the messages that both conversations begin with; at least one of each is left as the answer."""
+    """Count the messages that both conversations begin with; at least one of each is left as the answer.
+
+    What begins with the assistant is an answer of several turns, not a whole conversation: it shares nothing.
+    """
     shared = 0
+    if chosen and chosen[0].role == "assistant":
+        return shared
     while shared < min(len(chosen), len(rejected)) - 1 and chosen[shared] == rejected[shared]:
         shared += 1
     return shared
@@ -95,7 +100,7 @@ def two_answers(first: str, second: str, verdict: Callable[[Fields], float]) -> 
 
 def better_response(row: Fields) -> float:
     """Return the verdict of PKU-SafeRLHF."""
-    better = row.values["better_response_id"]
+    better = row.value("better_response_id")
     if better not in (0, 1) or isinstance(better, bool):
         raise row.place.error(f"`better_response_id` must be 0 or 1, found {better!r}")
     return -1.0 if better == 0 else 1.0
@@ -108,7 +113,7 @@ def preference_strength(row: Fields) -> float:
 
 def shp(row: Fields) -> Iterator[Record]:
     """Read two comments on a post, and which of them was voted higher; rows of one post are a group."""
-    label = row.values["labels"]
+    label = row.value("labels")
     if label not in (0, 1):
         raise row.place.error(f"`labels` must be 1 if A is preferred, else 0, found {label!r}")
     prompt = (Message("user", row.text("history")),)

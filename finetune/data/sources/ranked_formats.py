@@ -1,5 +1,6 @@
 """Formats of ranked answers: several answers to one prompt, from which pairs are made."""
 
+import math
 import random
 from collections.abc import Iterator, Sequence
 
@@ -34,7 +35,7 @@ def ranked_pairs(
             found = [(best, generator.choice(worse))]
         case "all":
             found = [(a, b) for i, a in enumerate(ordered) for b in ordered[i + 1 :] if b[0] < a[0]]
-    group = place.group or f"{place.source}:{place.row}"
+    group = place.group or place.own_group
     for (_, good), (_, bad) in found:
         chosen, rejected = (Message("assistant", good),), (Message("assistant", bad),)
         yield Preference(prompt, chosen, rejected, **{**place.origin(), "group": group})
@@ -43,16 +44,10 @@ def ranked_pairs(
 def ultrafeedback(row: Fields) -> Iterator[Record]:
     """Read an UltraFeedback row: answers scored by the mean of their ratings."""
     answers = []
-    for item in row.values["completions"]:
-        if not isinstance(item, dict):
-            raise row.place.error("`completions` must be objects with `response` and `annotations`")
-        ratings = [
-            rating
-            for aspect in (item.get("annotations") or {}).values()
-            if isinstance(aspect, dict) and (rating := _rating(aspect.get("Rating"))) is not None
-        ]
+    for item in row.objects("completions", "response", "annotations"):
+        ratings = _ratings(item)
         if ratings:  # `overall_score` has known errors
-            answers.append((sum(ratings) / len(ratings), row.nested(item).text("response")))
+            answers.append((sum(ratings) / len(ratings), item.text("response")))
     prompt = (Message("user", row.text("instruction")),)
     yield from ranked_pairs(prompt, answers, row.place, row.options, "best-random")
 
@@ -63,17 +58,30 @@ def is_ultrafeedback(values: Values) -> bool:
     return isinstance(completions, list) and any(isinstance(c, dict) and "annotations" in c for c in completions)
 
 
+def _ratings(completion: Fields) -> list[float]:
+    aspects = completion.values.get("annotations") or {}
+    if not isinstance(aspects, dict):
+        raise completion.place.error(f"`annotations` must be an object, found {type(aspects).__name__}")
+    found = [_rating(aspect.get("Rating")) for aspect in aspects.values() if isinstance(aspect, dict)]
+    return [rating for rating in found if rating is not None]
+
+
 def _rating(value: object) -> float | None:
     try:
-        return float(str(value))
+        rating = float(str(value))
     except ValueError:  # "N/A"
         return None
+    return rating if math.isfinite(rating) else None
 
 
 def ranked(row: Fields) -> Iterator[Record]:
     """Read a list of answers: best first, or with ranks or scores."""
     name = _answer_field(row.values)
-    answers = [_scored_answer(row, name, position) for position in range(len(row.values[name]))]
+    if not name:
+        raise row.place.error(
+            f"no list of answers in any of `{'`, `'.join(_ANSWER_FIELDS)}` (fields: {', '.join(row.values)})"
+        )
+    answers = [_scored_answer(row, name, position) for position in range(len(row.value(name)))]
     prompt = with_system(find_prompt(row), row.first_text("system"))
     yield from ranked_pairs(prompt, answers, row.place, row.options, "best-worst")
 
@@ -94,17 +102,18 @@ def _answer_field(values: Values) -> str:
 
 
 def _scored_answer(row: Fields, name: str, position: int) -> Scored:
-    item = row.values[name][position]
+    item = row.value(name)[position]
     if isinstance(item, dict):
         return _scored_object(row.nested(item), position)
     if not isinstance(item, str):
         raise row.place.error(f"`{name}` must be texts or objects, found {type(item).__name__}")
     score = -float(position)
-    for sign, numbers in ((1, row.values.get("scores")), (-1, row.values.get("ranks"))):
+    for sign, ranking in ((1, "scores"), (-1, "ranks")):
+        numbers = row.values.get(ranking)
         if isinstance(numbers, list):
-            if len(numbers) != len(row.values[name]):
-                raise row.place.error(f"`{name}` has {len(row.values[name])} answers, their ranking {len(numbers)}")
-            score = sign * float(numbers[position])
+            if len(numbers) != len(row.value(name)):
+                raise row.place.error(f"`{name}` has {len(row.value(name))} answers, their ranking {len(numbers)}")
+            score = sign * row.nested({ranking: numbers[position]}).number(ranking)
     return score, item
 
 
