@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any, Self
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 LARGE = (".safetensors", ".gguf", ".bin", ".pt")
 ATTRIBUTES = "".join(f"*{suffix} filter=lfs diff=lfs merge=lfs -text\n" for suffix in LARGE).encode()
@@ -156,7 +156,8 @@ class Handler(BaseHTTPRequestHandler):
             return self._create(json.loads(body))
         if path == "/api/validate-yaml":
             return validate_card(json.loads(body)["content"])
-        found = re.fullmatch(r"/(?:api/models/)?([^/]+/[^/]+?)(?:\.git/info/lfs/objects)?(?:/(\w+)(?:/(.*))?)?", path)
+        kind = r"(?:api/models/|api/datasets/|datasets/)?"
+        found = re.fullmatch(rf"/{kind}([^/]+/[^/]+?)(?:\.git/info/lfs/objects)?(?:/([\w-]+)(?:/(.*))?)?", path)
         assert found, path
         name, verb, rest = found[1], found[2] or "revision", found[3] or ""
         repo = self.server.repos.get(name)
@@ -174,7 +175,11 @@ class Handler(BaseHTTPRequestHandler):
             private = repo.visibility == "private"
             return reply(200, {"id": name, "modelId": name, "sha": sha, "private": private, "siblings": siblings})
         if verb == "tree":
-            return reply(200, [entry(path, blob) for path, blob in files.items()])
+            everything = parse_qs(urlsplit(self.path).query).get("recursive") != ["false"]
+            return reply(200, listing(files, inner, recursive=everything))
+        if verb == "paths-info":
+            wanted = parse_qs(body.decode())["paths"]
+            return reply(200, [entry(path, blob) for path, blob in files.items() if path in wanted])
         assert verb == "resolve", path
         return self._resolve(files, sha, inner)
 
@@ -239,6 +244,17 @@ def entry(path: str, blob: Blob) -> dict[str, Any]:
     if blob.large:
         listed["lfs"] = {"oid": blob.sha256, "size": len(blob.data), "pointerSize": 134}
     return listed
+
+
+def listing(files: dict[str, Blob], folder: str, *, recursive: bool) -> list[dict[str, Any]]:
+    """Return the entries of a folder: its files, and its folders unless their files are listed with them."""
+    start = f"{folder}/" if folder else ""
+    inside = {path: blob for path, blob in files.items() if path.startswith(start)}
+    if recursive:
+        return [entry(path, blob) for path, blob in inside.items()]
+    folders = {start + path[len(start) :].split("/")[0] for path in inside if "/" in path[len(start) :]}
+    here = [entry(path, blob) for path, blob in inside.items() if "/" not in path[len(start) :]]
+    return here + [{"type": "directory", "path": name, "size": 0, "oid": "0" * 40} for name in sorted(folders)]
 
 
 def validate_card(text: str) -> Reply:
