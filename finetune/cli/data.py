@@ -1,4 +1,4 @@
-"""`quire finetune data list|check|show|convert`: public data sets, problems of a data set, rendered rows."""
+"""`quire finetune data list|check|show`: public sets, problems of a data set, rendered rows."""
 
 import argparse
 import math
@@ -99,6 +99,8 @@ def run_list(args: argparse.Namespace) -> int:
     for entry in CATALOG:
         print(f"{entry.name}  ({entry.hub})")
         print(f"  {entry.rows:,} rows, {entry.licence}, {entry.task}, format {entry.format}")
+        if entry.split != "train":
+            print(f"  split to train on: {entry.split}, held-out rows: {entry.test_split}")
         print(f"  fields: {entry.fields}")
         if entry.note:
             print(f"  {entry.note}")

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
+from finetune.data.sources.fingerprint import UNKNOWN, fingerprints
 from finetune.errors import ExportError, OllamaFailed
 from finetune.export.gguf import write_gguf
 from finetune.export.gguf_header import kind_of
@@ -18,10 +19,10 @@ from finetune.export.ollama_tags import read_records
 from finetune.export.parity import STEPS, Parity, compare, difference
 from finetune.export.reference import CONVERSATIONS, compute_reference
 from finetune.export.safetensors_io import list_tensors
-from finetune.runs.manifest import RunManifest, find_run, hash_files, read_manifest
+from finetune.runs.manifest import RunManifest, find_run, read_manifest
 from finetune.runs.scratch import scratch_folder
 from finetune.templates.find import load_template
-from quire import QuireError
+from quire import QuireError, pluralize
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +62,22 @@ def examine(run: str | Path, *, gguf: Path | None = None, base_folder: str = "",
 
 def _data(folder: Path, manifest: RunManifest, base_folder: str) -> Iterator[Check]:
     del folder, base_folder
-    now = hash_files(manifest.data)
-    changed = [name for name, digest in manifest.data.items() if now[name] != digest]
+    now = fingerprints(manifest.data)
+    unknown = [name for name, digest in manifest.data.items() if not (_is_content(digest) and _is_content(now[name]))]
+    changed = [name for name, digest in manifest.data.items() if name not in unknown and now[name] != digest]
+    if not manifest.data:
+        yield Check("data", "note", "the rows were given by a program: whether they changed is not known")
     if changed:
         yield Check("data", "note", f"changed since the training: {', '.join(changed)}")
-    else:
-        yield Check("data", "ok", f"{len(manifest.data)} files, unchanged")
+    if unknown:
+        yield Check("data", "note", f"not readable, so whether it changed is not known: {', '.join(unknown)}")
+    if manifest.data and not changed and not unknown:
+        yield Check("data", "ok", f"{pluralize(len(manifest.data), 'source')}, unchanged")
+
+
+def _is_content(digest: str) -> bool:
+    """Return whether a fingerprint is of content; older runs have the hash of the name for folders and hub names."""
+    return digest != UNKNOWN and not digest.startswith("name:")
 
 
 def _template(folder: Path, manifest: RunManifest, base_folder: str) -> Iterator[Check]:

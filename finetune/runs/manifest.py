@@ -1,8 +1,6 @@
 """The manifest of a training run, written last: a folder without one is unfinished."""
 
-import hashlib
 import json
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
@@ -10,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from finetune.errors import NoSuchRun, RunError, RunExists, UnfinishedRun
-from quire import home_folder, sha256_of_file, write_atomically
+from quire import home_folder, write_atomically
 
 MANIFEST_FILE = "manifest.json"
 LIBRARIES = ("torch", "transformers", "peft", "trl", "bitsandbytes", "accelerate", "datasets", "tokenizers")
@@ -31,7 +29,7 @@ class RunManifest:
     template: str
     command: list[str]
     config: dict[str, Any]
-    data: dict[str, str]  # sha256 by file or hub name
+    data: dict[str, str]  # fingerprint by file, folder or hub name
     versions: dict[str, str]
     parent: str = ""  # folder of the run whose adapter was trained further
     reference: str = ""  # of preference training: parent or base
@@ -47,18 +45,6 @@ def library_versions() -> dict[str, str]:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    return found
-
-
-def hash_files(names: Iterable[str]) -> dict[str, str]:
-    """Return the SHA-256 of each file; for a hub name, `name:` and the hash of the name."""
-    found = {}
-    for name in names:
-        path = Path(name)
-        if path.is_file():
-            found[name] = sha256_of_file(path)
-        else:
-            found[name] = "name:" + hashlib.sha256(name.encode()).hexdigest()
     return found
 
 

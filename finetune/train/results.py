@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from finetune.runs.manifest import RunManifest, hash_files, library_versions
+from finetune.runs.manifest import RunManifest, library_versions
 from finetune.templates.find import save_template
 from finetune.templates.jinja_and_go import to_jinja
 from finetune.train.context import Run
@@ -27,8 +27,8 @@ def save_weights(run: Run, model: Any) -> None:
     (target / "README.md").unlink(missing_ok=True)  # PEFT's empty model card; the manifest holds the facts
 
 
-def manifest_of(run: Run, command: Sequence[str]) -> RunManifest:
-    """Return the record of what the run was made of."""
+def manifest_of(run: Run, command: Sequence[str], data: dict[str, str]) -> RunManifest:
+    """Return the record of what the run was made of; `data` is the fingerprint of each source."""
     config = run.config
     return RunManifest(
         stage=config.stage,
@@ -37,7 +37,7 @@ def manifest_of(run: Run, command: Sequence[str]) -> RunManifest:
         template=run.template.name,
         command=list(command),
         config=config.to_dict(),
-        data=hash_files([*config.data, *config.eval_data]),
+        data=data,
         versions=library_versions(),
         parent=config.parent,
         reference=config.reference if config.kind in ("paired", "unpaired") else "",

@@ -13,6 +13,7 @@ from typing import Any
 
 from finetune.config import TrainConfig
 from finetune.data.records import Record
+from finetune.data.sources.fingerprint import fingerprints
 from finetune.errors import TrainingFailed
 from finetune.runs.claim import claim, claimed_folder
 from finetune.runs.manifest import find_run, read_manifest, write_manifest
@@ -63,6 +64,8 @@ def train(
     with claim(config, resume=resume) if is_main_process() else nullcontext(claimed_folder(config)) as folder:
         tokenizer = load_tokenizer(config.model, config.revision)
         run = Run(config, folder, template_of(config), tokenizer, progress)
+        # before the rows are read: the files may change while the run trains
+        data = fingerprints([*config.data, *config.eval_data]) if records is None and is_main_process() else {}
         rows = prepare(config, run.template, tokenizer, records, progress=progress)
         for line in rows.sentences():
             progress(line)
@@ -80,7 +83,7 @@ def train(
                 save_weights(run, model)
             write_report(run, trainer, rows, trainable=trainable, seconds=seconds, tokens=metrics.tokens)
             draw_curves(folder)
-            write_manifest(folder, manifest_of(run, command))
+            write_manifest(folder, manifest_of(run, command, data))
         trainer.accelerator.wait_for_everyone()
         return folder
 

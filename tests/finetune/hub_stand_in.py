@@ -51,6 +51,16 @@ class Repo:
         self.commits[sha] = files
         return sha
 
+    def add_rows(self, **splits: list[dict[str, Any]]) -> str:
+        """Add a commit with one file of rows for each split, and the card that names them."""
+        named = "".join(f"  - split: {split}\n    path: data/{split}.jsonl\n" for split in splits)
+        card = f"---\nconfigs:\n- config_name: default\n  data_files:\n{named}---\n"
+        files = {"README.md": Blob(card.encode(), False)}
+        for split, rows in splits.items():
+            lines = "".join(json.dumps(row) + "\n" for row in rows)
+            files[f"data/{split}.jsonl"] = Blob(lines.encode(), False)
+        return self.commit(files)
+
     @property
     def head(self) -> str:
         """The newest commit's hash."""
@@ -177,9 +187,6 @@ class Handler(BaseHTTPRequestHandler):
         if verb == "tree":
             everything = parse_qs(urlsplit(self.path).query).get("recursive") != ["false"]
             return reply(200, listing(files, inner, recursive=everything))
-        if verb == "paths-info":
-            wanted = parse_qs(body.decode())["paths"]
-            return reply(200, [entry(path, blob) for path, blob in files.items() if path in wanted])
         assert verb == "resolve", path
         return self._resolve(files, sha, inner)
 

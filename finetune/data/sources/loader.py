@@ -12,7 +12,7 @@ from finetune.data.sources.helpsteer import read_helpsteer
 from finetune.data.sources.loaded import LoadedData, join
 from finetune.data.sources.oasst import TreeFilter, read_trees
 from finetune.data.sources.problem import Problem
-from finetune.data.sources.readers import SUFFIXES, Row, read_rows
+from finetune.data.sources.readers import SUFFIXES, Row, data_files, read_rows
 from finetune.errors import InvalidRecord, MalformedRow, SourceUnavailable
 from quire import UsageError
 
@@ -85,9 +85,8 @@ def _open_source(source: str | Path, split: str) -> Iterator[tuple[str, list[Row
     """Yield the name and the rows of each file of a source, or of the hub's data set."""
     path = Path(source).expanduser()
     if path.is_dir():
-        for file in sorted(path.iterdir()):
-            if file.is_file() and any(suffix.lower() in SUFFIXES for suffix in file.suffixes):
-                yield str(file), list(read_rows(file))
+        for file in data_files(path):
+            yield str(file), list(read_rows(file))
         return
     if path.is_file() or _looks_like_a_file(source):
         yield str(path), list(read_rows(path))

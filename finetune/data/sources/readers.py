@@ -24,6 +24,15 @@ class Row(NamedTuple):
     error: str = ""
 
 
+def data_files(folder: Path) -> list[Path]:
+    """Return the files of a folder that rows are read from, in order; subfolders are not searched."""
+    return [
+        file
+        for file in sorted(folder.iterdir())
+        if file.is_file() and any(suffix.lower() in SUFFIXES for suffix in file.suffixes)
+    ]
+
+
 def read_rows(path: Path) -> Iterator[Row]:
     """Read the rows of one file in order; a row that cannot be parsed has an `error` and no values.
 

@@ -1,13 +1,15 @@
 """The doctor checks every step and names the one that is wrong."""
 
-import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from finetune.data.sources.fingerprint import UNKNOWN, fingerprints
 from finetune.errors import NoSuchRun
 from finetune.export.doctor import examine
+from finetune.runs.manifest import read_manifest, write_manifest
 from tests.finetune.export_home import Tuned
 
 
@@ -43,13 +45,36 @@ def test_an_adapter_that_learned_nothing_is_wrong(tuned: Tuned, tmp_path: Path) 
     assert marks(tmp_path / "run")["adapter"] == "wrong"
 
 
-def test_changed_data_is_a_note(tuned: Tuned, tmp_path: Path) -> None:
-    shutil.copytree(tuned.run, tmp_path / "run")
-    path = tmp_path / "run" / "manifest.json"
-    manifest = json.loads(path.read_text())
-    manifest["data"] = dict.fromkeys(manifest["data"], "0" * 64)
-    path.write_text(json.dumps(manifest))
-    assert marks(tmp_path / "run")["data"] == "note"
+def data_checks(tuned: Tuned, folder: Path, data: dict[str, str]) -> list[tuple[str, str]]:
+    """Return the marks and sentences of the data of a copy of the run whose manifest has these fingerprints."""
+    shutil.copytree(tuned.run, folder / "run", dirs_exist_ok=True)
+    manifest = replace(read_manifest(tuned.run), data=data)
+    write_manifest(folder / "run", manifest)
+    (folder / "run" / "adapter" / "template.json").write_text("[]")  # stops the check after the data
+    return [(check.mark, check.sentence) for check in examine(folder / "run") if check.step == "data"]
+
+
+def test_a_file_that_changed_in_a_folder_is_a_note(tuned: Tuned, tmp_path: Path) -> None:
+    rows = tmp_path / "rows"
+    rows.mkdir()
+    (rows / "a.jsonl").write_text("a")
+    data = fingerprints([str(rows)])
+    assert data_checks(tuned, tmp_path, data) == [("ok", "1 source, unchanged")]
+    (rows / "a.jsonl").write_text("b")
+    assert data_checks(tuned, tmp_path, data) == [("note", f"changed since the training: {rows}")]
+
+
+def test_data_whose_content_is_not_known_is_never_called_unchanged(tuned: Tuned, tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text("a")
+    rows = str(tmp_path / "rows.jsonl")
+    gone = str(tmp_path / "gone.jsonl")
+    older = {"org/set": "name:" + "0" * 64}
+    for data in ({gone: "0" * 64}, {rows: UNKNOWN}, older):
+        (name,) = data
+        expected = f"not readable, so whether it changed is not known: {name}"
+        assert data_checks(tuned, tmp_path, data) == [("note", expected)]
+    ((mark, sentence),) = data_checks(tuned, tmp_path, {})
+    assert mark == "note" and "given by a program" in sentence
 
 
 def test_no_run_is_an_error() -> None:

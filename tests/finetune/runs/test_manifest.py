@@ -9,7 +9,6 @@ from finetune.runs.manifest import (
     MANIFEST_FILE,
     RunManifest,
     find_run,
-    hash_files,
     open_run,
     read_manifest,
     write_manifest,
@@ -58,12 +57,3 @@ def test_a_broken_manifest_is_named(home: Path) -> None:
     (open_run("one", resume=False) / MANIFEST_FILE).write_text("{")
     with pytest.raises(RunError, match="train the run again"):
         read_manifest("one")
-
-
-def test_data_is_hashed_by_content(tmp_path: Path) -> None:
-    (tmp_path / "a").write_text("same")
-    (tmp_path / "b").write_text("same")
-    (tmp_path / "c").write_text("other")
-    hashes = list(hash_files([str(tmp_path / name) for name in "abc"]).values())
-    assert hashes[0] == hashes[1] != hashes[2]
-    assert hash_files(["org/set"])["org/set"].startswith("name:")
