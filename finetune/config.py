@@ -61,6 +61,7 @@ class TrainConfig:
     max_rows: int = 0  # use only this many rows, from the first; 0: all
     max_length: int = 1024  # tokens per row; longer rows are truncated and counted
     packing: bool = False  # sft: put several rows into one sequence, without attention between them
+    group_by_length: bool = False  # put rows of similar length into one batch, which saves padding; not with packing
     # preference loss
     loss: str = "sigmoid"  # dpo: one loss, or a sum such as sigmoid+0.2*sft
     beta: float = 0.1  # how close to stay to the reference model, 0.01 to 0.5; higher is closer
@@ -225,6 +226,7 @@ def _conflicts(c: TrainConfig) -> list[str]:
             "save_every must be a multiple of eval_every, and a share equal to it, so that the best checkpoint has been "
             "evaluated",
         ),
+        (c.packing and c.group_by_length, "group_by_length has no effect with packing: packed sequences are full"),
         (c.device == "cpu" and c.dtype == "fp16", "dtype fp16 needs a GPU: use fp32 or bf16 on a CPU"),
     ]
     if c.stage == "sft":
@@ -287,6 +289,10 @@ def _preference_rules(c: TrainConfig) -> list[Rule]:
         (
             bool(set(names) & {"kto", "kto_pair"}) and c.batch_size < 2,
             "kto estimates its KL over the rows of a batch: batch_size must be at least 2",
+        ),
+        (
+            c.group_by_length and names[0] in UNPAIRED_LOSSES,
+            f"group_by_length cannot be used with {names[0]}: the order of its rows pairs answers of other prompts",
         ),
         (
             c.label_smoothing > 0 and smoothed >= {"cdpo", "robust"},

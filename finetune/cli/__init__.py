@@ -7,7 +7,9 @@ takes the parsed arguments, calls one function of the package, prints, and retur
 import argparse
 import difflib
 import importlib
+import re
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from quire import exit_code
@@ -57,10 +59,17 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+def _with_hyphens(argv: Sequence[str]) -> list[str]:
+    """Return the arguments with `--batch_size` written as `--batch-size`: scripts of other tools use underscores."""
+    end = argv.index("--") if "--" in argv else len(argv)
+    flags = [re.sub(r"^--[^=]+", lambda found: found[0].replace("_", "-"), item) for item in argv[:end]]
+    return [*flags, *argv[end:]]
+
+
 def main(argv: list[str]) -> int:
     """Run one command and return its exit code: 0 done, 1 an error, 2 wrong usage."""
     try:
-        args = parser().parse_args(argv)
+        args = parser().parse_args(_with_hyphens(argv))
     except SystemExit as exc:
         return int(exc.code or 0)
     return exit_code(lambda: args.run(args))

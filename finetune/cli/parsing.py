@@ -15,6 +15,27 @@ from quire import positive_int
 
 _COMMAS = ("targets", "trackers", "weights")  # given as A,B
 _NO_FLAG = ("stage", "data")
+# The names of these settings in transformers, PEFT, TRL and their example scripts.
+_OTHER_FLAGS = {
+    "model": ("--model-name", "--model-name-or-path"),
+    "rank": ("--lora-r",),
+    "alpha": ("--lora-alpha",),
+    "dropout": ("--lora-dropout",),
+    "learning_rate": ("--lr",),
+    "epochs": ("--num-train-epochs",),
+    "batch_size": ("--per-device-train-batch-size",),
+    "accumulation": ("--gradient-accumulation-steps",),
+}
+
+
+class _OutputFolder(argparse.Action):
+    """Refuses --output-dir, which many scripts have, and says where a run is."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        """End the command with a usage error."""
+        parser.error(
+            "there is no --output-dir: a run is in runs/NAME of the home folder; give --name, or set QUIRE_HOME"
+        )
 
 
 def add_command(
@@ -69,13 +90,14 @@ def sampling_of(args: argparse.Namespace) -> Sampling:
 
 def add_settings(parser: argparse.ArgumentParser, *, without: Sequence[str] = ()) -> None:
     """Add --recipe and one flag for each setting; a flag that is not given is None and changes nothing."""
+    parser.add_argument("--output-dir", action=_OutputFolder, help=argparse.SUPPRESS)
     parser.add_argument("--recipe", metavar="FILE", help="a TOML file, or the name of a recipe that comes with quire")
     group = parser.add_argument_group("settings, which override the recipe")
     notes = setting_notes()
     for field in fields(TrainConfig):
         if field.name in (*_NO_FLAG, *without):
             continue
-        flag = "--" + field.name.replace("_", "-")
+        flags = ("--" + field.name.replace("_", "-"), *_OTHER_FLAGS.get(field.name, ()))
         default: Any = field.default
         shown = f" (default {default})" if default and not isinstance(default, tuple) else ""
         if depends := describe_default(field.name):
@@ -83,21 +105,28 @@ def add_settings(parser: argparse.ArgumentParser, *, without: Sequence[str] = ()
             shown = f" (default {same}{depends})"
         note = (notes.get(field.name, "") + shown).replace("%", "%%")
         if isinstance(default, bool):
-            group.add_argument(flag, action=argparse.BooleanOptionalAction, default=None, help=note)
+            group.add_argument(*flags, action=argparse.BooleanOptionalAction, default=None, help=note)
         elif field.name in _COMMAS:
-            group.add_argument(flag, type=lambda text: text.split(","), metavar="A,B", default=None, help=note)
+            group.add_argument(*flags, type=lambda text: text.split(","), metavar="A,B", default=None, help=note)
         elif isinstance(default, tuple):
             repeated = f"{note}; may be repeated"
-            group.add_argument(flag, action="append", metavar="TEXT", default=None, help=repeated)
+            group.add_argument(*flags, action="append", metavar="TEXT", default=None, help=repeated)
         else:
             metavar = {int: "N", float: "X"}.get(type(default), "TEXT")
-            group.add_argument(flag, type=type(default), metavar=metavar, default=None, help=note)
+            group.add_argument(*flags, type=type(default), metavar=metavar, default=None, help=note)
+
+
+def add_data(parser: argparse.ArgumentParser) -> None:
+    """Add the data files of a run: arguments, or --dataset-name as in other tools."""
+    parser.add_argument("data", nargs="*", metavar="FILE", help="data files or hub names; the format is detected")
+    parser.add_argument("--dataset-name", action="append", default=[], metavar="FILE", help="the same; may be repeated")
 
 
 def config_of(args: argparse.Namespace, *, stage: str = "") -> TrainConfig:
     """Return the settings of a command: the recipe's, overridden by its flags; `stage` as in `stage_config`."""
     names = {field.name for field in fields(TrainConfig)}
-    flags = {k: v for k, v in vars(args).items() if k in names and v is not None and v != []}
+    given = {**vars(args), "data": [*getattr(args, "data", []), *getattr(args, "dataset_name", [])]}
+    flags = {k: v for k, v in given.items() if k in names and v is not None and v != []}
     if stage:
         from finetune.train.stages import stage_config
 

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from finetune.cli.parsing import add_command, add_settings, command_line, config_of, print_progress
+from finetune.cli.dry_run import add_dry_run, print_dry_runs
+from finetune.cli.parsing import add_command, add_data, add_settings, command_line, config_of, print_progress
 from finetune.config import TrainConfig
 from finetune.errors import DataError
 from finetune.train.device import is_main_process
@@ -26,8 +27,12 @@ def register(subparsers: Any) -> None:
         ),
     ):
         parser = add_command(subparsers, stage, text, example, run_stage)
-        parser.add_argument("data", nargs="*", metavar="FILE", help="data files or hub names; the format is detected")
+        add_data(parser)
         add_settings(parser)
+        add_dry_run(parser)
+        parser.add_argument(
+            "--print-config", action="store_true", help="print the settings as resolved, as TOML for --recipe, and stop"
+        )
         parser.add_argument("--resume", action="store_true", help="continue an unfinished run from its last checkpoint")
         add_json_flag(parser)
         parser.set_defaults(stage=stage)
@@ -52,7 +57,7 @@ def register(subparsers: Any) -> None:
         both.add_argument(
             f"--{stage}-recipe", default="", metavar="FILE", help=f"recipe for {stage.upper()}: a TOML file or a name"
         )
-    both.add_argument("--model", help="base model; overrides the recipe's")
+    both.add_argument("--model", "--model-name", "--model-name-or-path", help="base model; overrides the recipe's")
     both.add_argument("--name", help="name of the two runs; -sft and -dpo are added to it", required=True)
     both.add_argument(
         "--set",
@@ -61,15 +66,24 @@ def register(subparsers: Any) -> None:
         metavar="STAGE.SETTING=VALUE",
         help="one setting of one stage, such as sft.rank=8; may be repeated",
     )
+    add_dry_run(both)
     both.add_argument("--resume", action="store_true", help="skip finished runs and continue unfinished ones")
     add_json_flag(both)
 
 
 def run_stage(args: argparse.Namespace) -> int:
     """Train one stage and print the result and its folder."""
+    from finetune.train.complete import complete, require_data
     from finetune.train.run import train
+    from finetune.train.stages import resolved_toml
 
     config = config_of(args, stage=args.stage)
+    if args.print_config:
+        print(resolved_toml(config), end="")
+        return 0
+    if args.dry_run:
+        require_data(config)
+        return print_dry_runs([complete(config)], resume=args.resume, as_json=args.json)
     try:
         folder = train(config, command=command_line(), resume=args.resume, progress=print_progress)
     except KeyboardInterrupt:
@@ -95,6 +109,8 @@ def _print_result(folder: Path, *, as_json: bool = False) -> None:
 
 def run_both(args: argparse.Namespace) -> int:
     """Check both data sets, train SFT, then DPO from it; nothing is trained when a data set has no usable row."""
+    from finetune.train.complete import complete
+    from finetune.train.dry_run import continued
     from finetune.train.run import train
     from finetune.train.stages import stage_config, train_unless_finished
 
@@ -104,6 +120,9 @@ def run_both(args: argparse.Namespace) -> int:
     dpo = stage_config("dpo", {**_assignments(args.set, "dpo"), **own}, recipe=args.dpo_recipe)
     for config in (sft, dpo):
         _check_data(config, model=sft.model)
+    if args.dry_run:
+        first = complete(sft)
+        return print_dry_runs([first, continued(dpo, first)], resume=args.resume, as_json=args.json)
     start = train_unless_finished if args.resume else train
     folders = [start(config, command=command_line(), progress=print_progress) for config in (sft, dpo)]
     if args.json:

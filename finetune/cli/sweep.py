@@ -3,7 +3,8 @@
 import argparse
 from typing import Any
 
-from finetune.cli.parsing import add_command, add_settings, command_line, config_of, print_progress
+from finetune.cli.dry_run import add_dry_run, print_dry_runs
+from finetune.cli.parsing import add_command, add_data, add_settings, command_line, config_of, print_progress
 from quire import add_json_flag, print_json
 
 
@@ -16,7 +17,7 @@ def register(subparsers: Any) -> None:
         "quire finetune sweep pairs.jsonl --parent my-sft --vary beta=0.05,0.1,0.3 --vary loss=sigmoid,ipo --name betas",
         run_sweep,
     )
-    parser.add_argument("data", nargs="*", metavar="FILE", help="data files or hub names; the format is detected")
+    add_data(parser)
     parser.add_argument("--stage", choices=("sft", "dpo"), default="dpo", help="default: dpo")
     parser.add_argument(
         "--vary",
@@ -27,19 +28,24 @@ def register(subparsers: Any) -> None:
     )
     parser.add_argument("--name", required=True, help="name of the sweep: its folder, and the start of its runs' names")
     add_settings(parser, without=("name",))
+    add_dry_run(parser)
     add_json_flag(parser)
 
 
 def run_sweep(args: argparse.Namespace) -> int:
     """Train a sweep and print its table."""
-    from finetune.train.sweep import parse_variations, sweep, to_markdown
+    from finetune.train.complete import complete, require_data
+    from finetune.train.sweep import combinations, parse_variations, sweep, to_markdown
 
     variations = parse_variations(args.vary)
     if "parent" in variations and not args.parent:
         args.parent = variations["parent"][0]
-    table = sweep(
-        config_of(args, stage=args.stage), variations, name=args.name, command=command_line(), progress=print_progress
-    )
+    base = config_of(args, stage=args.stage)
+    if args.dry_run:
+        require_data(base)
+        configs = [complete(config) for config in combinations(base, variations, name=args.name)]
+        return print_dry_runs(configs, resume=True, as_json=args.json)
+    table = sweep(base, variations, name=args.name, command=command_line(), progress=print_progress)
     if args.json:
         print_json(table)
     else:

@@ -87,15 +87,18 @@ def has_training(folder: Path) -> bool:
     )
 
 
-def open_run(name: str, *, resume: bool) -> Path:
-    """Return the folder of a run to be trained, created if necessary.
-
-    Raises RunExists for a finished run, and for a started one unless `resume`.
-    """
+def require_free(name: str, *, resume: bool) -> None:
+    """Raise RunExists for a finished run of that name, and for a started one unless `resume`."""
     folder = runs_folder() / name
     if (folder / MANIFEST_FILE).is_file():
         raise RunExists(f"the run {name} is finished: {folder}", "choose another --name, or remove the folder")
     if has_training(folder) and not resume:
         raise RunExists(f"the run {name} was started and did not finish", "add --resume, or choose another --name")
+
+
+def open_run(name: str, *, resume: bool) -> Path:
+    """Return the folder of a run to be trained, created if necessary; raises what `require_free` raises."""
+    require_free(name, resume=resume)
+    folder = runs_folder() / name
     folder.mkdir(parents=True, exist_ok=True)
     return folder

@@ -16,7 +16,7 @@ from finetune.runs.manifest import find_run, read_manifest
 from finetune.train.context import Run
 from finetune.train.load import REFERENCE, autocast_like_training, keep_adapters_in_fp32
 from finetune.train.losses import NOT_IN_TRL
-from finetune.train.rows import Rows
+from finetune.train.rows import Rows, datasets_of
 from quire import home_folder, sha256_of_file, write_atomically
 
 
@@ -27,15 +27,14 @@ def build_preference(
 
     `reference` is a second model in full training, and None where adapters are the reference or there is none.
     """
-    from datasets import Dataset
-
     config = run.config
+    training, held_out = datasets_of(rows, config)
     common = {
         "model": model,
         "processing_class": run.tokenizer,
         "callbacks": callbacks,
-        "train_dataset": Dataset.from_list(rows.training),
-        "eval_dataset": Dataset.from_list(rows.held_out) if rows.held_out else None,
+        "train_dataset": training,
+        "eval_dataset": held_out,
     }
     build = {"paired": _paired, "unpaired": _unpaired, "reference-free": _reference_free}[config.kind]
     with keep_adapters_in_fp32(model):

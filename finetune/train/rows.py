@@ -17,6 +17,8 @@ from finetune.train.context import Progress
 
 logger = logging.getLogger(__name__)
 
+LENGTH = "length"  # the column of the training rows that `group_by_length` adds
+
 
 @dataclass(frozen=True, slots=True)
 class Rows:
@@ -75,6 +77,23 @@ def prepare(
         return Rows(training, [], report, None, shares)
     held_out, held_out_report = encode_for(config, held, template, tokenizer)
     return Rows(training, held_out, report, held_out_report, shares)
+
+
+def datasets_of(rows: Rows, config: TrainConfig) -> tuple[Any, Any]:
+    """Return the training rows and the held-out rows (None without any) as data sets of the library `datasets`."""
+    from datasets import Dataset
+
+    training = Dataset.from_list(rows.training)
+    if config.group_by_length:
+        training = training.add_column(LENGTH, [_length(row) for row in rows.training])
+    return training, Dataset.from_list(rows.held_out) if rows.held_out else None
+
+
+def _length(row: TokenRow) -> int:
+    """Return the tokens that a row takes in a batch; of a pair, those of its longer side."""
+    if "input_ids" in row:
+        return len(row["input_ids"])
+    return len(row["prompt_ids"]) + max(len(row["chosen_ids"]), len(row["rejected_ids"]))
 
 
 def read_records(names: Sequence[str], task: Task, *, progress: Progress = logger.info) -> list[Record]:

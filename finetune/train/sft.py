@@ -4,12 +4,11 @@ from typing import Any
 
 from finetune.train.context import Run
 from finetune.train.load import keep_adapters_in_fp32
-from finetune.train.rows import Rows
+from finetune.train.rows import Rows, datasets_of
 
 
 def build_sft(run: Run, model: Any, rows: Rows, *, arguments: dict[str, Any], callbacks: list[Any]) -> Any:
     """Return TRL's SFT trainer on rows with our labels; packed rows do not attend to one another."""
-    from datasets import Dataset
     from trl import SFTConfig
 
     from finetune.train.trainers import SFTTrainer
@@ -27,12 +26,13 @@ def build_sft(run: Run, model: Any, rows: Rows, *, arguments: dict[str, Any], ca
         neftune_noise_alpha=config.neftune_alpha or None,
         **skip,
     )
+    training, held_out = datasets_of(rows, config)
     with keep_adapters_in_fp32(model):
         return SFTTrainer(
             model=model,
             args=args,
-            train_dataset=Dataset.from_list(rows.training),
-            eval_dataset=Dataset.from_list(rows.held_out) if rows.held_out else None,
+            train_dataset=training,
+            eval_dataset=held_out,
             processing_class=run.tokenizer,
             callbacks=callbacks,
         )

@@ -2,16 +2,18 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from finetune.config import TrainConfig, build
 from finetune.errors import RunError
-from finetune.recipes import read_recipe, recipe_names
+from finetune.recipes import read_recipe, recipe_names, to_toml
 from finetune.runs.claim import check_same_settings
 from finetune.runs.manifest import MANIFEST_FILE, read_manifest, runs_folder
 from finetune.train.complete import complete
 from finetune.train.context import Progress
+from finetune.train.load import template_of
 from finetune.train.run import train
 from quire import UsageError
 
@@ -77,3 +79,13 @@ def _method_of(parent: str) -> str | None:
         return read_manifest(parent).method
     except RunError:  # `train` reports it, unless the parent is finished by then
         return None
+
+
+def resolved_toml(config: TrainConfig) -> str:
+    """Return the settings as they would train here, as TOML that `read_recipe` reads back.
+
+    A name that was not given stays open. Where the model decides the template, a comment names it.
+    """
+    done = replace(complete(config), name=config.name)
+    comment = "" if done.template else f"# template: {template_of(done).name}, decided by the model\n"
+    return comment + to_toml(done.to_dict())

@@ -8,14 +8,17 @@ import os
 # ORPO and CPO are experimental in TRL; our tests pin their values
 os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 import trl
 from huggingface_hub import constants
+from transformers.trainer_pt_utils import LengthGroupedSampler
 from trl.experimental import cpo, orpo
 
 from finetune.train.losses import NOT_IN_TRL, named_loss
+from finetune.train.rows import LENGTH
 
 # TRL's trainers report each run to the hub from a thread; the environment variable against it was read before this line
 constants.HF_HUB_DISABLE_TELEMETRY = True
@@ -28,7 +31,39 @@ class _NoModelCard:
         """Do nothing: the run's manifest and report hold what a card would."""
 
 
-class SFTTrainer(_NoModelCard, trl.SFTTrainer):  # type: ignore[misc]
+class _LengthGroups(LengthGroupedSampler):  # type: ignore[misc]
+    """Batches of rows with similar length, in an order that depends on seed and epoch alone, so that a resume repeats it."""
+
+    def __init__(self, batch_size: int, lengths: list[int], seed: int) -> None:
+        super().__init__(batch_size, lengths=lengths, generator=torch.Generator())
+        self._seed, self._epoch = seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order of an epoch; called before each one."""
+        self._epoch = epoch
+
+    def __iter__(self) -> Iterator[int]:
+        self.generator.manual_seed(self._seed + self._epoch)
+        return iter(super().__iter__())
+
+
+class _GroupsByLength:
+    """Samples by the column `length` of the training rows, if there is one.
+
+    transformers' own `group_by_length` looks for the column after it has removed the unused ones.
+    """
+
+    args: Any
+    train_dataset: Any
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        if LENGTH not in self.train_dataset.column_names:
+            return super()._get_train_sampler(train_dataset)  # type: ignore[misc]
+        batch = self.args.train_batch_size * self.args.gradient_accumulation_steps
+        return _LengthGroups(batch, list(self.train_dataset[LENGTH]), self.args.data_seed)
+
+
+class SFTTrainer(_NoModelCard, _GroupsByLength, trl.SFTTrainer):  # type: ignore[misc]
     """TRL's SFT trainer on rows that contain their labels."""
 
 
@@ -46,7 +81,7 @@ class _KeepLogProbs:
         return outputs
 
 
-class DPOTrainer(_NoModelCard, trl.DPOTrainer):  # type: ignore[misc]
+class DPOTrainer(_NoModelCard, _GroupsByLength, trl.DPOTrainer):  # type: ignore[misc]
     """TRL's DPO trainer on encoded pairs, with cdpo, ipo_sum and kto_pair in addition to its own losses.
 
     The reference's log-probabilities are computed here, once a batch, so that the loss, the KL to the reference and the
@@ -123,7 +158,7 @@ class _Pretokenized:
         return row
 
 
-class ORPOTrainer(_NoModelCard, _Pretokenized, orpo.ORPOTrainer):  # type: ignore[misc]
+class ORPOTrainer(_NoModelCard, _GroupsByLength, _Pretokenized, orpo.ORPOTrainer):  # type: ignore[misc]
     """TRL's ORPO trainer, with its likelihood term on the answer alone; TRL also counts the prompt's tokens."""
 
     def concatenated_forward(self, model: Any, batch: dict[str, Any]) -> tuple[Any, ...]:
@@ -132,5 +167,5 @@ class ORPOTrainer(_NoModelCard, _Pretokenized, orpo.ORPOTrainer):  # type: ignor
         return (*found[:4], -found[0].mean(), *found[5:])
 
 
-class CPOTrainer(_NoModelCard, _Pretokenized, cpo.CPOTrainer):  # type: ignore[misc]
+class CPOTrainer(_NoModelCard, _GroupsByLength, _Pretokenized, cpo.CPOTrainer):  # type: ignore[misc]
     """TRL's trainer of CPO and SimPO."""

@@ -56,6 +56,8 @@ def test_all_mistakes_are_in_one_error() -> None:
         ({"stage": "dpo", "loss": "robust", "label_smoothing": 0.5}, "below 0.5"),
         ({"stage": "dpo", "dropout": 0.1}, "dropout must be 0 in dpo"),
         ({"stage": "dpo", "neftune_alpha": 5.0}, "neftune_alpha is for sft"),
+        ({"packing": True, "group_by_length": True}, "group_by_length has no effect with packing"),
+        ({"stage": "dpo", "loss": "kto", "group_by_length": True}, "group_by_length cannot be used with kto"),
         ({"name": "../x"}, "it names a folder"),
     ],
 )

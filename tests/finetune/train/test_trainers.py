@@ -1,0 +1,68 @@
+"""Our trainers group rows by length when asked, in an order that a resumed run repeats."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from finetune.config import build
+from finetune.data.records import Conversation, Preference, Record
+from finetune.templates.messages import Message
+from finetune.train.complete import complete
+from finetune.train.context import Run
+from finetune.train.load import add_adapter, load_base, load_tokenizer, template_of
+from finetune.train.rows import prepare
+from finetune.train.run import build_trainer
+
+
+def records(stage: str) -> list[Record]:
+    """Sixteen rows whose answers have 1 to 31 words."""
+    found: list[Record] = []
+    for i in range(16):
+        prompt, answer = Message("user", f"{i}?"), Message("assistant", "moo " * (2 * i + 1))
+        if stage == "sft":
+            found.append(Conversation((prompt, answer), source="t", row=i))
+        else:
+            found.append(Preference((prompt,), (answer,), (Message("assistant", "no"),), source="t", row=i))
+    return found
+
+
+def batches(trainer: Any) -> list[list[int]]:
+    """The lengths in each batch of the first epoch."""
+    found = []
+    for batch in trainer.get_train_dataloader():
+        mask = batch.get("attention_mask", batch.get("chosen_attention_mask"))
+        rows = mask.sum(dim=1).tolist()
+        found.append(rows[: len(rows) // 2] if "completion_mask" in batch else rows)  # chosen answers come first
+    return found
+
+
+def spread(lengths: Sequence[Sequence[int]]) -> int:
+    return sum(max(batch) - min(batch) for batch in lengths)
+
+
+@pytest.mark.parametrize("settings", [{"stage": "sft"}, {"stage": "dpo"}, {"stage": "dpo", "loss": "orpo"}], ids=str)
+def test_grouped_batches_hold_rows_of_similar_length(
+    settings: dict[str, Any], models: dict[str, str], home: Path, tmp_path: Path
+) -> None:
+    found = []
+    for group in (False, True):
+        common = {"model": models["qwen2"], "device": "cpu", "method": "lora", "batch_size": 2, "accumulation": 1,
+                  "max_length": 256, "group_by_length": group}  # fmt: skip
+        config = complete(build(common, settings))
+        tokenizer, template = load_tokenizer(config.model), template_of(config)
+        rows = prepare(config, template, tokenizer, records(config.stage))
+        run = Run(config, tmp_path, template, tokenizer, lambda line: None)
+        trainer, _ = build_trainer(run, add_adapter(load_base(config), config), None, rows)
+        found.append(batches(trainer))
+        assert sorted(n for batch in found[-1] for n in batch) == sorted(n for batch in found[0] for n in batch)
+        if group:
+            assert batches(trainer) == found[-1]
+            sampler = trainer._get_train_sampler()
+            orders = []
+            for epoch in (0, 1, 0):
+                sampler.set_epoch(epoch)
+                orders.append(list(sampler))
+            assert orders[0] == orders[2] != orders[1]
+    assert spread(found[1]) < spread(found[0]) / 2
