@@ -20,3 +20,4 @@ from .terminal import pluralize as pluralize
 from .terminal import print_error as print_error
 from .terminal import print_json as print_json
 from .terminal import printable as printable
+from .terminal import strict_json as strict_json

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -53,6 +54,19 @@ def exit_code(command: Callable[[], int]) -> int:
         return 2 if isinstance(exc, UsageError) else 1
 
 
+def strict_json(value: Any, *, indent: int | None = None) -> str:
+    """Return JSON text; numbers that are not finite are null, because JSON has neither NaN nor Infinity."""
+    return json.dumps(_finite(value), indent=indent, ensure_ascii=False, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    return [_finite(item) for item in value] if isinstance(value, list | tuple) else value
+
+
 def print_json(value: Any) -> None:
     """Print one JSON object to stdout."""
-    print(json.dumps(value, ensure_ascii=False))
+    print(strict_json(value))

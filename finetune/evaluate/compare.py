@@ -1,7 +1,6 @@
 """Comparisons: answers of a base model and its runs to the same prompts, as HTML and JSON."""
 
 import html
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from finetune.templates.find import load_template
 from finetune.templates.messages import Message
 from finetune.train.generate import generate
 from finetune.train.load import LoadedModel, load_plain, load_run
-from quire import UsageError
+from quire import UsageError, strict_json
 
 Comparison = dict[str, Any]
 PROMPT_FIELDS = ("prompt", "question", "instruction", "turns")
@@ -105,6 +104,6 @@ def write_comparison(comparison: Comparison, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     page = folder / "compare.html"
     page.write_text(to_html(comparison), encoding="utf-8")
-    text = json.dumps(comparison, indent=2, ensure_ascii=False) + "\n"
+    text = strict_json(comparison, indent=2) + "\n"
     (folder / "compare.json").write_text(text, encoding="utf-8")
     return page

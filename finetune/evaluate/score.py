@@ -3,6 +3,7 @@
 The log-probabilities here are computed from plain logits, without the trainer's fused head, so that each checks the other.
 """
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import Any
 
 from finetune.data.encode import EncodingReport, TokenRow, encode_pairs
 from finetune.data.records import Record
-from finetune.errors import DataError
+from finetune.errors import DataError, FinetuneError
 from finetune.runs.manifest import RunManifest, find_run, read_manifest
 from finetune.train.load import REFERENCE, autocast_like_training, load_plain, load_run
 
@@ -120,6 +121,11 @@ def score_pairs(run: str | Path, records: Iterable[Record], *, device: str = "au
     else:
         with _adapter_reference(manifest, loaded.model):
             reference = log_probs(loaded.model)
+    if not all(math.isfinite(value) for values in (*policy, *reference) for value in values):
+        raise FinetuneError(
+            f"log-probabilities of the run {Path(run).name} or its reference are not numbers",
+            "its weights or its base are broken: train it again, from a sound base",
+        )
     beta = float(config["beta"])
     chosen, rejected = (
         [beta * (p - r) for p, r in zip(ours, theirs, strict=True)]

@@ -29,6 +29,11 @@ def held_out_cost(
     except (OSError, ExportError):
         return {}
     trained = _log_probs(load_run(run, device="cpu", base=base_folder).model, examples)
+    if not all(np.isfinite(row).all() for row in trained):
+        raise ExportError(
+            f"the trained model of {Path(run).name} gives log-probabilities that are not numbers",
+            "its weights or its base are broken: train it again, from a sound base",
+        )
     measured = {"trained": trained, "merged": _log_probs(_load_merged(merged), examples)}
     if manifest.method == "qlora":
         full_precision = load_run(run, device="cpu", method="lora", base=base_folder).model

@@ -32,7 +32,7 @@ from finetune.runs.manifest import RunManifest, find_run, read_manifest
 from finetune.templates.find import load_template, save_template
 from finetune.templates.jinja_and_go import to_jinja
 from finetune.templates.template import Template
-from quire import UsageError
+from quire import UsageError, strict_json
 
 BASES = {"dequantized": "dequantised", "full-precision": "original"}  # and how --onto and merge.json spell them
 DTYPES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
@@ -112,7 +112,7 @@ def merge(
         if measure:
             progress("measuring on held-out text")
             report.held_out = held_out_cost(run, manifest, part, base_folder=base_folder)
-        (part / MERGE_FILE).write_text(json.dumps(report.to_dict(), indent=2) + "\n", encoding="utf-8")
+        (part / MERGE_FILE).write_text(strict_json(report.to_dict(), indent=2) + "\n", encoding="utf-8")
         part.rename(out)
     finally:
         shutil.rmtree(part, ignore_errors=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from finetune.errors import NoSuchRun, RunError, RunExists, UnfinishedRun
-from quire import home_folder, write_atomically
+from quire import home_folder, strict_json, write_atomically
 
 MANIFEST_FILE = "manifest.json"
 LIBRARIES = ("torch", "transformers", "peft", "trl", "bitsandbytes", "accelerate", "datasets", "tokenizers")
@@ -51,7 +51,7 @@ def library_versions() -> dict[str, str]:
 def write_manifest(folder: Path, manifest: RunManifest) -> Path:
     """Write the manifest atomically and return its path."""
     path = folder / MANIFEST_FILE
-    write_atomically(path, json.dumps(asdict(manifest), indent=2, ensure_ascii=False) + "\n")
+    write_atomically(path, strict_json(asdict(manifest), indent=2) + "\n")
     return path
 
 

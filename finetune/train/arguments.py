@@ -36,6 +36,7 @@ def training_arguments(config: TrainConfig, folder: Path, *, evaluates: bool) ->
         "data_seed": config.seed,
         "logging_steps": config.log_every,
         "logging_first_step": True,
+        "logging_nan_inf_filter": False,  # it logs a loss that is not a number as 0
         **_intervals(config, evaluates=evaluates),
         "save_total_limit": config.keep_checkpoints,
         "load_best_model_at_end": evaluates,

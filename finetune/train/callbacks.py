@@ -1,33 +1,69 @@
 """Trainer callbacks: they write metrics and samples, and stop training early. Loads transformers."""
 
 import json
+import math
 import time
 from typing import Any
 
-from transformers import TrainerCallback
+from transformers import IntervalStrategy, TrainerCallback
 
+from finetune.errors import TrainingFailed
 from finetune.templates.messages import Message
 from finetune.train.context import Run
 from finetune.train.generate import generate
 from finetune.train.guardrails import GuardRails
 from finetune.train.load import LoadedModel
 from finetune.train.metrics import append_metrics, truncate_metrics
+from quire import strict_json
+
+
+class StopWhenNotFinite(TrainerCallback):  # type: ignore[misc]
+    """Ends a run at the first logged loss or gradient norm that is not a finite number; nothing can be learned from then."""
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
+        """Check what was just logged."""
+        # with fp16, gradients overflow now and then: the loss scale falls, and that step is not taken
+        watched = ("loss", "eval_loss") if args.fp16 else ("loss", "eval_loss", "grad_norm")
+        for name in watched:
+            value = (logs or {}).get(name, 0.0)
+            if not math.isfinite(value):
+                raise TrainingFailed(
+                    f"{name.replace('_', ' ')} is not a number at step {state.global_step} ({value})",
+                    "use --dtype bf16 or fp32 instead of fp16, or a lower --learning-rate; if it is the first step, check the "
+                    "base: `quire finetune generate` with it; --resume continues from the last checkpoint, which is sound",
+                )
 
 
 class MetricsWriter(TrainerCallback):  # type: ignore[misc]
-    """Writes metrics.jsonl, adds tokens per second, and passes the metrics to the guard rails."""
+    """Writes metrics.jsonl, adds seconds and tokens since the start, and passes the metrics to the guard rails.
+
+    Both are also in the trainer's own log, which is part of each checkpoint, so that a resumed run continues its counts.
+    """
 
     def __init__(self, run: Run, rails: GuardRails) -> None:
         self._folder = run.folder
         self._rails = rails
-        self._last: tuple[float, float] | None = None  # time and tokens at the last line
-        self.tokens = 0.0
+        self._started = time.perf_counter()
+        self._last = (0.0, 0.0)  # seconds and tokens at the last line
+        self._before = (0.0, 0.0)  # seconds and tokens of the parts of the run before this one
+        self.tokens = 0.0  # of all parts
+
+    @property
+    def seconds(self) -> float:
+        """Return the seconds that the run has taken, in all its parts up to their last checkpoints."""
+        return self._before[0] + time.perf_counter() - self._started
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Remove the lines after the step from which a resumed run continues."""
-        kept = truncate_metrics(self._folder, state.global_step) if state.is_world_process_zero else []
-        counts = [line["num_tokens"] for line in kept if "num_tokens" in line]
-        self._last = (time.perf_counter(), float(counts[-1]) if counts else 0.0)
+        """Continue the counts of a resumed run, and remove the lines after the step from which it continues."""
+        if state.is_world_process_zero:
+            truncate_metrics(self._folder, state.global_step)
+        seconds, tokens = (
+            max((float(line.get(name, 0.0)) for line in state.log_history), default=0.0)
+            for name in ("seconds", "num_tokens")
+        )
+        self._started = time.perf_counter()
+        self._before = self._last = (seconds, tokens)
+        self.tokens = tokens
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
         """Append what the trainer logged."""
@@ -35,27 +71,39 @@ class MetricsWriter(TrainerCallback):  # type: ignore[misc]
             return
         line: dict[str, Any] = {"step": state.global_step, "epoch": round(state.epoch or 0.0, 4)}
         line.update({k: v for k, v in logs.items() if k not in ("epoch", "step")})
-        now = time.perf_counter()
+        added = {"seconds": round(self.seconds, 3)}
+        if "num_tokens" in logs:
+            self.tokens = added["num_tokens"] = self._before[1] + float(logs["num_tokens"])
         if "num_tokens" in logs and "loss" in logs:
-            self.tokens = float(logs["num_tokens"])
-            if self._last and now > self._last[0]:
-                line["tokens_per_second"] = round((self.tokens - self._last[1]) / (now - self._last[0]), 1)
-            self._last = (now, self.tokens)
+            seconds, tokens = added["seconds"] - self._last[0], self.tokens - self._last[1]
+            if seconds > 0:
+                line["tokens_per_second"] = round(tokens / seconds, 1)
+            self._last = (added["seconds"], self.tokens)
+        line.update(added)
+        state.log_history[-1].update(added)
         append_metrics(self._folder, line)
         self._rails.check(logs)
 
 
-class LogLastStep(TrainerCallback):  # type: ignore[misc]
-    """Logs the last step as well, whatever `log_every` is: a shorter run would show its first loss only."""
+class LogWithCheckpoint(TrainerCallback):  # type: ignore[misc]
+    """Logs the last step and before every checkpoint, whatever `log_every` is.
+
+    A short run would show its first loss only, and a checkpoint is written only after its loss was found to be finite.
+    """
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Request a log line at the last step."""
-        if state.global_step >= state.max_steps:
+        """Request a log line."""
+        if control.should_save or state.global_step >= state.max_steps:
+            control.should_log = True
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Request a log line where checkpoints are written by epoch."""
+        if control.should_save:
             control.should_log = True
 
 
 class StopAtLoss(TrainerCallback):  # type: ignore[misc]
-    """Stops training when the logged training loss is below a threshold."""
+    """Stops training when the logged training loss is below a threshold; a run with held-out rows evaluates that step."""
 
     def __init__(self, threshold: float) -> None:
         self._threshold = threshold
@@ -64,6 +112,8 @@ class StopAtLoss(TrainerCallback):  # type: ignore[misc]
         """Check the loss that was just logged."""
         if logs and "loss" in logs and logs["loss"] < self._threshold:
             control.should_training_stop = True
+            if args.eval_strategy == IntervalStrategy.STEPS:  # by epoch, transformers evaluates when the loop ends
+                control.should_evaluate = control.should_save = True
 
 
 class Sampler(TrainerCallback):  # type: ignore[misc]
@@ -89,9 +139,9 @@ class Sampler(TrainerCallback):  # type: ignore[misc]
 
     def on_train_end(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
         """Answer with the final weights."""
-        self._sample(state, model)
+        self._sample(state, model, name="final_sample_tokens")
 
-    def _sample(self, state: Any, model: Any) -> None:
+    def _sample(self, state: Any, model: Any, *, name: str = "sample_tokens") -> None:
         if not state.is_world_process_zero:
             return
         config = self._run.config
@@ -105,6 +155,6 @@ class Sampler(TrainerCallback):  # type: ignore[misc]
                 found = generate(loaded, (Message("user", prompt),), max_new_tokens=config.sample_tokens)
                 lengths.append(found.tokens)
                 line = {"step": state.global_step, "prompt": prompt, "answer": found.text, "finish": found.finish}
-                stream.write(json.dumps(line, ensure_ascii=False) + "\n")
+                stream.write(strict_json(line) + "\n")
         inner.train(training)
-        self._rails.check({"sample_tokens": sum(lengths) / len(lengths)})
+        self._rails.check({name: sum(lengths) / len(lengths)})

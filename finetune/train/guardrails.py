@@ -31,17 +31,39 @@ def settings_warnings(config: TrainConfig) -> list[str]:
 
 
 class GuardRails:
-    """Checks logged metrics and reports each kind of problem once."""
+    """Checks logged metrics and reports each kind of problem once.
 
-    def __init__(self, warn: Callable[[str], None]) -> None:
+    In SFT, answers are expected to become as long as those of the data, of `answer_tokens` on average (0: unknown), and to
+    end; in preference training, to stay about as long as they were.
+    """
+
+    def __init__(self, warn: Callable[[str], None], *, stage: str = "dpo", answer_tokens: float = 0.0) -> None:
         self._warn = warn
+        self._stage = stage
+        self._answer_tokens = answer_tokens
         self._first: dict[str, float] = {}
         self._chosen: list[float] = []
         self._reported: set[str] = set()
 
     def check(self, metrics: Mapping[str, float]) -> None:
         """Check one line of metrics."""
-        self._check_chosen(metrics)
+        if self._stage == "sft":
+            self._check_ending(metrics)
+        else:
+            self._check_chosen(metrics)
+            self._check_growth(metrics)
+
+    def _check_ending(self, metrics: Mapping[str, float]) -> None:
+        now, usual = metrics.get("final_sample_tokens", 0.0), self._answer_tokens
+        if usual and now > GROWTH_FACTOR * usual:
+            self._warn_once(
+                "ending",
+                f"sampled answers have {now:.0f} tokens, those of the data {usual:.0f}: the model has not learned when to stop; "
+                "look for the end token in `quire finetune data show`, and train longer or with a higher learning rate",
+            )
+
+    def _check_growth(self, metrics: Mapping[str, float]) -> None:
+        metrics = {"sample_tokens": metrics["final_sample_tokens"]} if "final_sample_tokens" in metrics else metrics
         first, now = self._first_and_current("sample_tokens", metrics)
         if first and now is not None and now > GROWTH_FACTOR * first:
             self._warn_once(

@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from quire import strict_json
+
 _FILE = "metrics.jsonl"
 
 
@@ -18,12 +20,12 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
 def append_metrics(folder: Path, line: dict[str, Any]) -> None:
     """Add one line to a run's metrics."""
     with (folder / _FILE).open("a", encoding="utf-8") as stream:
-        stream.write(json.dumps(line) + "\n")
+        stream.write(strict_json(line) + "\n")
 
 
 def truncate_metrics(folder: Path, step: int) -> list[dict[str, Any]]:
     """Remove the lines after a step, from which a resumed run continues, and return those that remain."""
     kept = [line for line in read_metrics(folder) if line["step"] <= step]
     if (folder / _FILE).is_file():
-        (folder / _FILE).write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+        (folder / _FILE).write_text("".join(strict_json(line) + "\n" for line in kept), encoding="utf-8")
     return kept

@@ -1,6 +1,5 @@
 """What a finished run leaves in its folder: the trained weights, report.json and the manifest."""
 
-import json
 import platform
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from finetune.templates.jinja_and_go import to_jinja
 from finetune.train.context import Run
 from finetune.train.device import peak_memory_bytes, process_count
 from finetune.train.rows import Rows
+from quire import strict_json
 
 
 def save_weights(run: Run, model: Any) -> None:
@@ -45,7 +45,10 @@ def manifest_of(run: Run, command: Sequence[str], data: dict[str, str]) -> RunMa
 
 
 def write_report(run: Run, trainer: Any, rows: Rows, *, trainable: int, seconds: float, tokens: float) -> None:
-    """Write report.json: what the run cost and its results; `trainable` is the number of trained parameters."""
+    """Write report.json: what the run cost and its results.
+
+    `trainable` is the number of trained parameters; `seconds` and `tokens` are those of all parts of a resumed run.
+    """
     import torch
 
     config, state = run.config, trainer.state
@@ -75,5 +78,5 @@ def write_report(run: Run, trainer: Any, rows: Rows, *, trainable: int, seconds:
         "versions": library_versions(),
         "notices": run.notices,
     }
-    text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
+    text = strict_json(report, indent=2) + "\n"
     (run.folder / "report.json").write_text(text, encoding="utf-8")

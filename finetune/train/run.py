@@ -4,7 +4,6 @@ import errno
 import logging
 import shutil
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
@@ -74,10 +73,9 @@ def train(
         trainer, metrics = build_trainer(run, model, reference, rows)
         trainable = count_trainable(model)
         progress(f"training {trainable:,} of {count_parameters(model):,} parameters")
-        started = time.perf_counter()
         with _translate_errors(folder):
             trainer.train(resume_from_checkpoint=_last_checkpoint(folder) if resume else None)
-        seconds = time.perf_counter() - started
+        seconds = metrics.seconds
         if is_main_process():
             with _translate_errors(folder):
                 save_weights(run, model)
@@ -122,9 +120,10 @@ def build_trainer(run: Run, model: Any, reference: Any, rows: Rows) -> tuple[Any
     config = run.config
     for warning in settings_warnings(config):
         run.notice(warning)
-    rails = GuardRails(run.notice)
+    mean = rows.report.trained_tokens / max(rows.report.rows, 1)
+    rails = GuardRails(run.notice, stage=config.stage, answer_tokens=mean)
     metrics = ours.MetricsWriter(run, rails)
-    callbacks: list[Any] = [metrics, ours.LogLastStep()]
+    callbacks: list[Any] = [ours.StopWhenNotFinite(), metrics, ours.LogWithCheckpoint()]
     if config.prompts:
         callbacks.append(ours.Sampler(run, rails))
     if config.stop_loss:

@@ -16,7 +16,7 @@ from finetune.runs.manifest import find_run, read_manifest, runs_folder
 from finetune.train.context import Progress
 from finetune.train.metrics import read_metrics
 from finetune.train.stages import train_unless_finished
-from quire import UsageError
+from quire import UsageError, strict_json
 
 logger = logging.getLogger(__name__)
 
@@ -91,7 +91,7 @@ def sweep(
     table = {"best": rows[0]["run"], "varied": list(variations), "runs": rows}
     folder = runs_folder() / name
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "sweep.json").write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8")
+    (folder / "sweep.json").write_text(strict_json(table, indent=2) + "\n", encoding="utf-8")
     (folder / "sweep.md").write_text(to_markdown(table), encoding="utf-8")
     _plot(folder / "sweep.png", rows, list(variations))
     return table

@@ -158,7 +158,29 @@ class _Pretokenized:
         return row
 
 
-class ORPOTrainer(_NoModelCard, _GroupsByLength, _Pretokenized, orpo.ORPOTrainer):  # type: ignore[misc]
+class _CountsTokens:
+    """Logs `num_tokens` as TRL's other trainers do: the tokens trained on in this process's part of a run."""
+
+    accelerator: Any
+    model: Any
+    _tokens = 0
+
+    def concatenated_forward(self, model: Any, batch: dict[str, Any]) -> tuple[Any, ...]:
+        """Count the tokens of a batch that is trained on, in all processes."""
+        if self.model.training:
+            count = batch["chosen_attention_mask"].sum() + batch["rejected_attention_mask"].sum()
+            self._tokens += int(self.accelerator.gather(count.to(self.accelerator.device)).sum())
+        found: tuple[Any, ...] = super().concatenated_forward(model, batch)  # type: ignore[misc]
+        return found
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Add the count to a line about training."""
+        if "loss" in logs:
+            logs["num_tokens"] = self._tokens
+        super().log(logs, start_time)  # type: ignore[misc]
+
+
+class ORPOTrainer(_NoModelCard, _GroupsByLength, _CountsTokens, _Pretokenized, orpo.ORPOTrainer):  # type: ignore[misc]
     """TRL's ORPO trainer, with its likelihood term on the answer alone; TRL also counts the prompt's tokens."""
 
     def concatenated_forward(self, model: Any, batch: dict[str, Any]) -> tuple[Any, ...]:
@@ -167,5 +189,5 @@ class ORPOTrainer(_NoModelCard, _GroupsByLength, _Pretokenized, orpo.ORPOTrainer
         return (*found[:4], -found[0].mean(), *found[5:])
 
 
-class CPOTrainer(_NoModelCard, _GroupsByLength, _Pretokenized, cpo.CPOTrainer):  # type: ignore[misc]
+class CPOTrainer(_NoModelCard, _GroupsByLength, _CountsTokens, _Pretokenized, cpo.CPOTrainer):  # type: ignore[misc]
     """TRL's trainer of CPO and SimPO."""

@@ -1,12 +1,20 @@
 """Log-probabilities equal an independent token-by-token pass, whatever the padding; faulty variants give other values."""
 
+import json
+import math
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from finetune.config import build
 from finetune.data.encode import TokenRow, encode_pairs
-from finetune.data.records import Preference
-from finetune.evaluate.score import answer_log_probs, pair_log_probs
+from finetune.data.records import Conversation, Preference
+from finetune.errors import ExportError, FinetuneError
+from finetune.evaluate.score import answer_log_probs, pair_log_probs, score_pairs
+from finetune.export.held_out import held_out_cost
+from finetune.runs.manifest import read_manifest
+from finetune.train.run import train
 
 
 @pytest.fixture(scope="module", params=["qwen2", "phi"])
@@ -104,3 +112,26 @@ def test_faults_of_public_scripts_give_other_numbers(scored: tuple[Any, list[Tok
     assert abs(float(shifted[start - 1 :].sum()) - right) > 1  # pads counted in
     mean_with_pads = float(shifted[start - 1 :].mean())
     assert abs(mean_with_pads - right / len(answer)) > 0.01  # pads averaged in
+
+
+def test_a_run_whose_weights_are_not_numbers_is_not_scored(
+    models: dict[str, str],
+    conversations: list[Conversation],
+    preferences: list[Preference],
+    home: Path,
+    tmp_path: Path,
+) -> None:
+    from safetensors.torch import load_file, save_file
+
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text("".join(json.dumps(record.to_dict()) + "\n" for record in conversations))
+    settings = {"model": models["phi"], "device": "cpu", "method": "lora", "max_steps": 1, "name": "broken"}
+    folder = train(build(settings, {"data": [str(rows)]}))
+    path = folder / "adapter" / "adapter_model.safetensors"
+    tensors = load_file(path)
+    next(iter(tensors.values()))[0, 0] = math.nan
+    save_file(tensors, path, metadata={"format": "pt"})
+    with pytest.raises(FinetuneError, match=r"(?s)log-probabilities of the run broken .* are not numbers"):
+        score_pairs("broken", preferences)
+    with pytest.raises(ExportError, match="train it again"):
+        held_out_cost("broken", read_manifest("broken"), folder)

@@ -56,6 +56,18 @@ def test_a_batch_of_longer_answers_is_not_a_collapse() -> None:
     assert len(warnings) == 1 and "fell by" in warnings[0]
 
 
+def test_sft_answers_may_grow_to_those_of_the_data_but_have_to_end() -> None:
+    """Planted fault: DPO's advice about losses, which SFT refuses."""
+    warnings: list[str] = []
+    rails = GuardRails(warnings.append, stage="sft", answer_tokens=40.0)
+    for metrics in ({"sample_tokens": 10.0}, {"sample_tokens": 64.0}, {"final_sample_tokens": 41.0}):
+        rails.check(metrics)
+    assert warnings == []
+    rails.check({"final_sample_tokens": 64.0})
+    assert len(warnings) == 1
+    assert "sampled answers have 64 tokens, those of the data 40" in warnings[0] and "--loss" not in warnings[0]
+
+
 def test_growing_answers_are_warned_about_once() -> None:
     warnings: list[str] = []
     rails = GuardRails(warnings.append)

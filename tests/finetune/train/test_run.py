@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -175,9 +176,14 @@ def test_every_loss_trains(loss: str, with_sft: dict[str, Path], preferences: li
     records = list(to_task(preferences[:3], "label")) if loss in UNPAIRED_LOSSES else preferences[:3]
     config = build(COMMON, {"stage": "dpo", "parent": "phi-sft", "name": "loss-" + "".join(c for c in loss if c.isalnum()),
                             "loss": loss, "label_smoothing": smoothing, "learning_rate": 1e-4, "max_steps": 3})  # fmt: skip
-    found = losses(train(config, records=records, progress=quiet))
+    folder = train(config, records=records, progress=quiet)
+    found = losses(folder)
     assert len(found) == 3
     assert found[-1] < found[0]
+    report = json.loads((folder / "report.json").read_text())
+    assert report["tokens_per_second"] > 0
+    if config.kind != "unpaired":  # each of the three steps is one pass over the three pairs
+        assert report["tokens"] == 3 * report["rows"]["tokens"]
 
 
 def test_orpo_counts_the_answer_alone(with_sft: dict[str, Path], preferences: list[Preference]) -> None:
@@ -196,7 +202,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(
     records: Any = conversations if stage == "sft" else preferences
     start = {"model": models["qwen2"]} if stage == "sft" else {"parent": "qwen2-sft"}
     settings = {**start, "stage": stage, "method": "qlora", "max_steps": 10, "save_every": 5, "learning_rate": 1e-3,
-                "schedule": "cosine"}  # fmt: skip
+                "schedule": "cosine", "price_per_hour": 2.0, "watts": 100.0}  # fmt: skip
     whole = train(build(COMMON, settings, {"name": f"{stage}-whole"}), records=records, progress=quiet)
     broken = build(COMMON, settings, {"name": f"{stage}-broken", "stop_loss": 1e-9})
     interrupt(broken, records, step=7)
@@ -207,7 +213,59 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(
     resumed = train(broken, records=records, progress=quiet, resume=True)
     assert weights_hash(resumed) == weights_hash(whole)
     assert losses(resumed) == losses(whole)
-    assert [line["step"] for line in read_metrics(resumed) if "loss" in line] == list(range(1, 11))
+    lines, others = ([line for line in read_metrics(run) if "loss" in line] for run in (resumed, whole))
+    assert [line["step"] for line in lines] == list(range(1, 11))
+    assert [line["num_tokens"] for line in lines] == [line["num_tokens"] for line in others]
+    assert [line["seconds"] for line in lines] == sorted(line["seconds"] for line in lines)
+    assert all(line["tokens_per_second"] > 0 for line in lines)
+    report, expected = (json.loads((run / "report.json").read_text()) for run in (resumed, whole))
+    assert (report["steps"], report["tokens"]) == (10, expected["tokens"])
+    before = next(line["seconds"] for line in lines if line["step"] == 5)  # the checkpoint's part
+    assert report["seconds"] > before > 0
+    assert report["price"] == pytest.approx(report["seconds"] / 3600 * 2.0, abs=1e-5)
+    assert report["energy_kwh"] == pytest.approx(report["seconds"] / 3600 * 0.1, abs=1e-5)
+
+
+@pytest.fixture(scope="module")
+def broken_base(models: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A base in which one weight is not a number, as an overflow in 16 bits or a broken merge leaves it."""
+    from safetensors.torch import load_file, save_file
+
+    folder = tmp_path_factory.mktemp("broken") / "base"
+    shutil.copytree(models["qwen2"], folder)
+    tensors = load_file(folder / "model.safetensors")
+    tensors["model.layers.1.mlp.up_proj.weight"][0, 0] = math.nan
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    return str(folder)
+
+
+@pytest.mark.parametrize("stage", ["sft", "dpo"])
+def test_a_loss_that_is_not_a_number_ends_the_run_and_names_the_step(
+    stage: str, broken_base: str, home: Path, conversations: list[Conversation], preferences: list[Preference]
+) -> None:
+    config = build(COMMON, {"stage": stage, "model": broken_base, "name": "nan", "max_steps": 3})
+    records: Any = conversations if stage == "sft" else preferences
+    with pytest.raises(TrainingFailed, match=r"(?s)is not a number at step 1 .*check the base"):
+        train(config, records=records, progress=quiet)
+    assert not (home / "runs" / "nan" / MANIFEST_FILE).exists()
+    assert not list((home / "runs" / "nan").glob("checkpoints/*"))
+
+
+def test_no_checkpoint_is_written_after_the_loss_stopped_being_a_number(
+    models: dict[str, str], conversations: list[Conversation], home: Path
+) -> None:
+    """A rate that no model survives; lines are logged every 100 steps only, checkpoints are written every 2."""
+    config = build(COMMON, {"model": models["qwen2"], "name": "diverged", "learning_rate": 10.0, "max_steps": 60,
+                            "max_grad_norm": 1e6, "optimizer": "sgd", "method": "full", "save_every": 2, "log_every": 100,
+                            "keep_checkpoints": 99})  # fmt: skip
+    with pytest.raises(TrainingFailed, match=r"is not a number at step \d+"):
+        train(config, records=conversations, progress=quiet)
+    from safetensors.torch import load_file
+
+    found = list((home / "runs" / "diverged" / "checkpoints").glob("*/model.safetensors"))
+    assert all(bool(tensor.isfinite().all()) for path in found for tensor in load_file(path).values())
+    text = (home / "runs" / "diverged" / "metrics.jsonl").read_text()
+    assert "NaN" not in text and "Infinity" not in text
 
 
 def test_training_contacts_no_host(
