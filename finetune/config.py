@@ -43,6 +43,7 @@ class TrainConfig:
     revision: str = ""  # commit or tag on the hub; empty: the newest
     parent: str = ""  # dpo: the SFT run to continue; a frozen copy of its adapter is the reference
     template: str = ""  # name of the chat template; empty: the one for the model
+    system: str = ""  # default system message of rows without one; empty: the template's
     method: str = "qlora"  # qlora (4-bit base), lora or full
     dtype: str = "auto"  # auto: bf16 on GPUs that support it, fp16 on older ones, fp32 on a CPU
     device: str = "auto"  # auto (a GPU if there is one) or cpu

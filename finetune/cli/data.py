@@ -72,21 +72,32 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
 
 
 def _template_and_tokenizer(args: argparse.Namespace) -> tuple[Any, Any]:
-    """Return the template, and the tokenizer if --model is a folder; None for what is not given."""
-    from finetune.templates.builtin import get_template
-    from finetune.templates.find import find_template
+    """Return the template, and the tokenizer of --model; None for what is not given."""
+    from finetune.templates.find import choose_template, describe_end
 
-    template = get_template(args.template) if args.template else find_template(args.model) if args.model else None
-    if not args.model or not Path(args.model).expanduser().is_dir():
-        return template, None
+    if not args.template and not args.model:
+        return None, None
+    tokenizer = _tokenizer(args.model) if args.model else None
+    template = choose_template(args.template or "", args.model or "", tokenizer)
+    if tokenizer is not None:
+        print(describe_end(template), file=sys.stderr)
+    return template, tokenizer
+
+
+def _tokenizer(model: str) -> Any:
+    """Return the tokenizer of a folder, or of a hub name if it is in the cache: nothing is downloaded."""
     from transformers import AutoTokenizer
 
+    folder = Path(model).expanduser()
     try:
-        return template, AutoTokenizer.from_pretrained(str(Path(args.model).expanduser()))
+        return AutoTokenizer.from_pretrained(str(folder if folder.is_dir() else model), local_files_only=True)
     except (OSError, ValueError) as exc:
-        raise TemplateError(
-            f"{args.model} has no readable tokenizer: {str(exc).splitlines()[0]}", "name the folder of a model"
-        ) from exc
+        if folder.is_dir():
+            raise TemplateError(
+                f"{model} has no readable tokenizer: {str(exc).splitlines()[0]}", "name the folder of a model"
+            ) from exc
+        print(f"the tokenizer of {model} is not in the cache: tokens are estimated", file=sys.stderr)
+        return None
 
 
 def run_list(args: argparse.Namespace) -> int:

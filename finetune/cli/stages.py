@@ -119,7 +119,7 @@ def run_both(args: argparse.Namespace) -> int:
     own = {"data": args.dpo_data, "name": f"{args.name}-dpo", "parent": sft.name, "method": sft.method}
     dpo = stage_config("dpo", {**_assignments(args.set, "dpo"), **own}, recipe=args.dpo_recipe)
     for config in (sft, dpo):
-        _check_data(config, model=sft.model)
+        _check_data(config, first=sft)
     if args.dry_run:
         first = complete(sft)
         return print_dry_runs([first, continued(dpo, first)], resume=args.resume, as_json=args.json)
@@ -149,16 +149,20 @@ def _assignments(items: Sequence[str], stage: str) -> dict[str, Any]:
     return found
 
 
-def _check_data(config: TrainConfig, *, model: str) -> None:
-    """Print what `quire finetune data check` finds in a run's files; raises DataError when no row is usable."""
+def _check_data(config: TrainConfig, *, first: TrainConfig) -> None:
+    """Print what `quire finetune data check` finds in a run's files; raises DataError when no row is usable.
+
+    `first` is the SFT run, whose model, template and system message the DPO run takes over.
+    """
     from finetune.data.check import check
     from finetune.data.sources.loader import load_data
-    from finetune.templates.builtin import get_template
-    from finetune.templates.find import find_template
+    from finetune.templates.find import choose_template, describe_end
     from finetune.train.load import load_tokenizer
 
-    template = get_template(config.template) if config.template else find_template(model)
-    tokenizer = load_tokenizer(model, config.revision)
+    tokenizer = load_tokenizer(first.model, first.revision)
+    name, system = config.template or first.template, config.system or first.system
+    template = choose_template(name, first.model, tokenizer, system=system)
+    print_progress(describe_end(template))
     for name in config.data:
         loaded = load_data(name, task=config.task)
         report = check(loaded, template=template, tokenizer=tokenizer, max_length=config.max_length)

@@ -142,8 +142,8 @@ TEMPLATES = {
 TEMPLATE_NAMES = tuple(TEMPLATES)
 
 
-def get_template(name: str, *, end_token: str | None = None) -> Template:
-    """Return a built-in template by name, with another end token if one is given."""
+def get_template(name: str) -> Template:
+    """Return a built-in template by name."""
     if name not in TEMPLATES:
         raise TemplateError(f"there is no template {name!r}", f"choose one of {', '.join(TEMPLATE_NAMES)}")
-    return TEMPLATES[name].with_end_token(end_token) if end_token else TEMPLATES[name]
+    return TEMPLATES[name]

@@ -1,4 +1,4 @@
-"""The template of a model: the one stored beside it, else the one that fits its model type or name."""
+"""The template of a model: named, stored beside it, or the one that fits its type; with its end token."""
 
 import json
 import re
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from finetune.errors import TemplateError
-from finetune.templates.builtin import TEMPLATE_NAMES, TEMPLATES
+from finetune.templates.builtin import TEMPLATE_NAMES, TEMPLATES, get_template
 from finetune.templates.template import Template
 
 FILE_NAME = "template.json"
@@ -39,6 +39,27 @@ def load_template(folder: Path) -> Template:
     if not values:
         raise TemplateError(f"{path} is not a template", _HINT)
     return Template.from_dict(values)
+
+
+def choose_template(name: str, model: str, tokenizer: Any, *, system: str = "") -> Template:
+    """Return the template of this name, or else of the model, with an end token that the tokenizer has.
+
+    A template whose end token the tokenizer lacks, as Qwen2.5 and Phi-2 lack Alpaca's `</s>`, ends answers with the
+    tokenizer's own. Without a tokenizer (None), the end token stays. `system` replaces the template's default system
+    message. Raises TemplateError.
+    """
+    template = get_template(name) if name else find_template(model)
+    own = getattr(tokenizer, "eos_token", None)
+    if own and template.end_token not in tokenizer.get_added_vocab():
+        template = template.with_end_token(str(own))
+    return template.with_system(system) if system else template
+
+
+def describe_end(template: Template) -> str:
+    """Return one line on the end token of a template, for progress."""
+    line = f"template {template.name}: answers end with {template.end_token}"
+    published = TEMPLATES.get(template.name, template).end_token
+    return line if published == template.end_token else f"{line}, the tokenizer's own end token (it has no {published})"
 
 
 def find_template(model: str | Path) -> Template:

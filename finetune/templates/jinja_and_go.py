@@ -87,7 +87,7 @@ def to_go(template: Template) -> str:
     content. Raises TemplateError for a template that contains `{{`.
     """
     texts = (template.system, template.user, template.generation_prompt, template.start, template.answer_lead,
-           template.answer_trail, template.end_token, template.after_answer, template.default_system or "")  # fmt: skip
+           template.answer_trail, template.end_token, template.after_answer)  # fmt: skip
     if any("{{" in text for text in texts):
         raise TemplateError(
             f"template {template.name!r} contains '{{{{', which Go reads as a command", "change its text"
@@ -107,10 +107,16 @@ def to_go(template: Template) -> str:
 
 def _go_default(template: Template) -> str:
     start = "" if template.start_every_turn else template.start
-    if template.default_system is None:
+    text = _go_default_text(template)
+    if not text or template.system_in_user:
         return start
-    text = template.system.replace(SLOT, template.default_system)
     return start + '{{ if .Messages }}{{ if ne (index .Messages 0).Role "system" }}' + text + "{{ end }}{{ end }}"
+
+
+def _go_default_text(template: Template) -> str:
+    if template.default_system is None:
+        return ""
+    return template.system.replace(SLOT, template.default_system.replace("{{", '{{ "{{" }}'))
 
 
 def _go_system(template: Template) -> str:
@@ -130,6 +136,8 @@ def _go_user(template: Template) -> str:
             + opening
             + "{{ end }}"
         )
+        if text := _go_default_text(template):
+            opening += "{{ if eq $i 0 }}" + text + "{{ end }}"
     return f"{opening}{{{{ $m.Content }}}}{closing}{template.generation_prompt}"
 
 

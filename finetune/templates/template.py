@@ -214,10 +214,13 @@ class Template:
             found[token] = int(vocabulary[token])
         return found
 
-    # -- other end tokens, and JSON
+    # -- other end tokens, another system message, and JSON
 
     def with_end_token(self, token: str) -> "Template":
-        """Return the template with another end token, for a model that was not trained on this one."""
+        """Return the template with another end token, for a model that does not know this one.
+
+        The text stays as published, but for the start token of Llama-2, which such a model does not know either.
+        """
 
         def swap(pattern: str) -> str:
             return pattern.replace(self.end_token, token)
@@ -227,10 +230,16 @@ class Template:
             end_token=token,
             system=swap(self.system),
             user=swap(self.user),
+            user_with_context=None if self.user_with_context is None else swap(self.user_with_context),
             start="" if self.start in self.special_tokens else self.start,
-            special_tokens=(token,) if self.start else tuple(swap(t) for t in self.special_tokens),
+            special_tokens=tuple(swap(t) for t in self.special_tokens if t != self.start),
             stop=tuple(dict.fromkeys(swap(s) for s in self.stop)),
         )
+
+    def with_system(self, text: str) -> "Template":
+        """Return the template with another default system message, for prompts with and without a context."""
+        with_context = None if self.default_system_with_context is None else text
+        return replace(self, default_system=text, default_system_with_context=with_context)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as plain values for JSON."""

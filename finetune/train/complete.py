@@ -60,6 +60,7 @@ def _from_parent(config: TrainConfig) -> dict[str, Any]:
         "model": parent.base,
         "revision": str(parent.config.get("revision", "")),
         "template": config.template or str(parent.config.get("template", "")),
+        "system": config.system or str(parent.config.get("system", "")),
         "method": parent.method,
     }
     adapter = ("rank", "alpha", "targets", "rslora")

@@ -15,8 +15,7 @@ from finetune.config import TrainConfig, build
 from finetune.errors import MissingLibrary, ModelUnavailable
 from finetune.hub_access import endpoint, hub_or_cache, reachable
 from finetune.runs.manifest import RunManifest, find_run, read_manifest
-from finetune.templates.builtin import get_template
-from finetune.templates.find import find_template, load_template
+from finetune.templates.find import choose_template, load_template
 from finetune.templates.template import Template
 from finetune.train.architectures import shape_of, unknown_target
 from finetune.train.device import compute_dtype, device_type, has_flash_attention
@@ -259,9 +258,9 @@ def count_parameters(model: Any) -> int:
 # -- models for use
 
 
-def template_of(config: TrainConfig) -> Template:
-    """Return the template that a run's settings name, or else the one for its model."""
-    return get_template(config.template) if config.template else find_template(config.model)
+def template_of(config: TrainConfig, tokenizer: Any) -> Template:
+    """Return the template that a run's settings name, or else the one for its model, as `choose_template` fits it."""
+    return choose_template(config.template, config.model, tokenizer, system=config.system)
 
 
 def load_run(run: str | Path, *, device: str = "auto", method: str = "", base: str = "") -> LoadedModel:
@@ -296,4 +295,4 @@ def load_plain(model: str, *, device: str = "auto", method: str = "lora") -> Loa
     quiet_libraries()
     config = build({"model": model, "method": method, "device": device})
     tokenizer = load_tokenizer(model)
-    return LoadedModel(load_base(config, for_training=False).eval(), tokenizer, template_of(config), model)
+    return LoadedModel(load_base(config, for_training=False).eval(), tokenizer, template_of(config, tokenizer), model)

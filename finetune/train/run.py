@@ -16,6 +16,7 @@ from finetune.data.sources.fingerprint import fingerprints
 from finetune.errors import TrainingFailed
 from finetune.runs.claim import claim, claimed_folder
 from finetune.runs.manifest import find_run, read_manifest, write_manifest
+from finetune.templates.find import describe_end
 from finetune.train.arguments import training_arguments
 from finetune.train.complete import complete, require_data
 from finetune.train.context import Progress, Run
@@ -62,7 +63,8 @@ def train(
     check_targets(config)
     with claim(config, resume=resume) if is_main_process() else nullcontext(claimed_folder(config)) as folder:
         tokenizer = load_tokenizer(config.model, config.revision)
-        run = Run(config, folder, template_of(config), tokenizer, progress)
+        run = Run(config, folder, template_of(config, tokenizer), tokenizer, progress)
+        progress(describe_end(run.template))
         # before the rows are read: the files may change while the run trains
         data = fingerprints([*config.data, *config.eval_data]) if records is None and is_main_process() else {}
         rows = prepare(config, run.template, tokenizer, records, progress=progress)

@@ -28,7 +28,7 @@ def test_all_fourteen_recipes_are_valid_and_of_their_stage() -> None:
         config = build(read_recipe(name))
         assert name.endswith(config.stage)
         expected = "phi-2" if "phi" in name else "chatml-base" if "base" in name else "chatml"
-        assert (config.template, template_of(config).name) == ("", expected)
+        assert (config.template, template_of(config, None).name) == ("", expected)
         assert shape_of(config.model).parameters > 0
         assert 16 <= config.batch_size * config.accumulation <= 32
 

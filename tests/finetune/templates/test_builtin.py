@@ -81,7 +81,7 @@ def test_a_base_model_ends_its_turns_with_endoftext():
 
 
 def test_another_end_token_replaces_the_old_one_everywhere():
-    template = get_template("alpaca", end_token="<|endoftext|>")
+    template = get_template("alpaca").with_end_token("<|endoftext|>")
     text = template.render([Message("user", "a"), Message("assistant", "b")])
     assert text.endswith("### Response:b<|endoftext|>\n\n")
     assert "</s>" not in text

@@ -27,9 +27,9 @@ def test_a_recipe_of_another_stage_is_refused() -> None:
 def test_another_model_than_the_recipes_gets_its_own_template(models: dict[str, str]) -> None:
     """Planted fault: the instruct template on a base model, whose <|im_end|> is untrained."""
     recipe = "qwen2.5-1.5b-sft"
-    assert template_of(stage_config("sft", {}, recipe=recipe)).name == "chatml"
-    assert template_of(stage_config("sft", {"model": "Qwen/Qwen2.5-1.5B"}, recipe=recipe)).name == "chatml-base"
-    assert template_of(stage_config("sft", {"model": models["phi"]}, recipe=recipe)).name == "phi-2"
+    assert template_of(stage_config("sft", {}, recipe=recipe), None).name == "chatml"
+    assert template_of(stage_config("sft", {"model": "Qwen/Qwen2.5-1.5B"}, recipe=recipe), None).name == "chatml-base"
+    assert template_of(stage_config("sft", {"model": models["phi"]}, recipe=recipe), None).name == "phi-2"
 
 
 def test_a_parent_replaces_the_model_and_template_of_the_recipe() -> None:
