@@ -12,6 +12,7 @@ from finetune.data.records import Record
 from finetune.data.show import View, for_terminal
 from finetune.errors import ModelUnavailable
 from finetune.runs.manifest import require_free
+from finetune.templates.find import describe_end
 from finetune.templates.template import Segment, Template
 from finetune.train.complete import complete
 from finetune.train.context import Progress
@@ -69,7 +70,8 @@ def dry_run(
     require_free(config.name, resume=resume)
     check_targets(config)
     tokenizer = load_tokenizer(config.model, config.revision)
-    template = template_of(config)
+    template = template_of(config, tokenizer)
+    progress(describe_end(template))
     rows = prepare(config, template, tokenizer, records, progress=progress)
     sequences = _packed(rows.training, config.max_length) if config.packing else len(rows.training)
     try:
@@ -84,7 +86,7 @@ def continued(config: TrainConfig, parent: TrainConfig) -> TrainConfig:
     """Return the completed settings of a run whose parent is not trained yet, given the parent's completed settings."""
     decided = ("model", "revision", "method", "rank", "alpha", "targets", "rslora")
     values = {name: getattr(parent, name) for name in decided}
-    values |= {"parent": "", "template": config.template or parent.template}
+    values |= {"parent": "", "template": config.template or parent.template, "system": config.system or parent.system}
     return replace(complete(build(config.to_dict(), values)), reference=config.reference)
 
 

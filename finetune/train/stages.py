@@ -87,5 +87,5 @@ def resolved_toml(config: TrainConfig) -> str:
     A name that was not given stays open. Where the model decides the template, a comment names it.
     """
     done = replace(complete(config), name=config.name)
-    comment = "" if done.template else f"# template: {template_of(done).name}, decided by the model\n"
+    comment = "" if done.template else f"# template: {template_of(done, None).name}, decided by the model\n"
     return comment + to_toml(done.to_dict())
