@@ -1,4 +1,4 @@
-"""The template of a model: named, stored beside it, or the one that fits its type; with its end token."""
+"""The template of a model: the named, stored or fitting one, with an end token that the model has."""
 
 import json
 import re
