@@ -80,6 +80,23 @@ def download_model(repo: str, revision: str = "") -> Path:
         )
 
 
+def download_adapter(repo: str) -> Path | None:
+    """Download a PEFT adapter into the hub's cache and return the folder, or None if the repository contains no adapter.
+
+    Without a network, the cache alone is used. Nothing but safetensors is downloaded as weights.
+    """
+    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    with hub_or_cache(repo):
+        try:
+            hub_api().hf_hub_download(repo, "adapter_config.json")
+            return Path(
+                hub_api().snapshot_download(repo, allow_patterns=["*.safetensors", "*.json", "*.jinja", "*.model"])
+            )
+        except (EntryNotFoundError, LocalEntryNotFoundError, HfHubHTTPError, HFValidationError):
+            return None  # no adapter, or no such repository: loading it as a model reports that
+
+
 @contextmanager
 def hub_errors(repo: str) -> Iterator[None]:
     """Translate the hub library's errors inside the block: UsageError for an invalid name, else HubFailed."""

@@ -1,4 +1,4 @@
-"""Models of transformers in this process: a folder, a hub name, or a training run."""
+"""Models of transformers in this process: a folder, a hub name, a training run, or a PEFT adapter."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from assistant.config import AssistantConfig, Sampling
 from assistant.errors import ModelError, ModelNotFound
+from assistant.llm import gguf
 from assistant.llm.model import Model
 from quire import require_extra
 
@@ -23,14 +24,26 @@ _generating = threading.Lock()  # all models share the process's random state, s
 
 @dataclass(frozen=True)
 class Source:
-    """What to load: a base model, and the adapter of a training run on top of it."""
+    """What to load: a base model, and an adapter on top of it."""
 
     base: str
-    adapter: str = ""  # empty = none
+    adapter: str = ""  # folder; empty = none
+
+    @property
+    def tokenizer(self) -> str:
+        """Return the folder or name that the tokenizer is read from: the adapter's folder, if one was saved there."""
+        files = ("tokenizer.json", "tokenizer.model")
+        own = self.adapter and any((Path(self.adapter) / file).is_file() for file in files)
+        return self.adapter if own else self.base
 
 
 def load(name: str, config: AssistantConfig) -> Model:
-    """Return the model; raises ModelNotFound or ModelError if it cannot be loaded, UsageError without the extra."""
+    """Return the model; raises ModelNotFound or ModelError if it cannot be loaded, UsageError without the extra.
+
+    A folder with a GGUF file is loaded by llama.cpp, as `gguf:` does.
+    """
+    if path := _gguf_in(name):
+        return gguf.load(path, config)
     source = find_source(name, config.home)  # before the imports, which take seconds
     require_extra("finetune", "torch", "transformers", purpose="an hf: model")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # read when the libraries are imported
@@ -54,9 +67,10 @@ def load(name: str, config: AssistantConfig) -> Model:
 
 
 def find_source(name: str, home: Path) -> Source:
-    """Return what a name means: the folder of a run or a model, a run's name in the home folder, or a hub name.
+    """Return what a name means: the folder of a run, a model or an adapter, a run's name in the home folder, or a hub name.
 
-    Raises ModelNotFound for a missing folder, ModelError for a folder without a model or a run without a manifest.
+    Raises ModelNotFound for a missing folder or base model, ModelError for a folder without a model, a run without a
+    manifest, or an adapter whose weights are not safetensors.
     """
     for folder in (Path(name).expanduser(), home / "runs" / name):
         if not folder.is_dir():
@@ -67,8 +81,9 @@ def find_source(name: str, home: Path) -> Source:
             return Source(_base_of(folder), str(folder))
         if not (folder / "manifest.json").is_file():
             raise ModelError(
-                f"{folder} is neither a model (no config.json) nor a finished training run (no manifest.json)",
-                "resume the run, or give the folder of a model or of a finished run",
+                f"{folder} is no model (config.json), adapter (adapter_config.json), finished training run (manifest.json)"
+                " or GGUF file",
+                "resume the run, or give a folder with one of these",
             )
         adapter = folder / "adapter"
         if (adapter / "adapter_config.json").is_file():
@@ -81,11 +96,36 @@ def find_source(name: str, home: Path) -> Source:
     return Source(name)
 
 
+def _gguf_in(name: str) -> str:
+    """Return the GGUF file in a folder that contains nothing else to load, or an empty text."""
+    folder = Path(name).expanduser()
+    if any((folder / file).is_file() for file in ("config.json", "adapter_config.json", "manifest.json")):
+        return ""
+    files = sorted(folder.glob("*.gguf"))
+    if len(files) > 1:
+        raise ModelError(f"{folder} contains {len(files)} GGUF files", f"choose one: gguf:{files[0]}")
+    return str(files[0]) if files else ""
+
+
 def _base_of(adapter: Path) -> str:
-    base = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8")).get("base_model_name_or_path")
+    path = adapter / "adapter_config.json"
+    try:
+        base = str(json.loads(path.read_text(encoding="utf-8")).get("base_model_name_or_path") or "")
+    except ValueError as exc:
+        raise ModelError(f"{path} cannot be read: {exc}", "copy it again") from exc
     if not base:
         raise ModelError(f"{adapter} does not name its base model", "give the merged model instead")
-    return str(base)
+    if base.startswith((".", "/", "~")) and not Path(base).expanduser().is_dir():
+        raise ModelNotFound(
+            f"the base model of {adapter} is not in {base}",
+            f"move it back, or correct base_model_name_or_path in {path}",
+        )
+    if not (adapter / "adapter_model.safetensors").is_file():
+        raise ModelError(
+            f"{adapter} has no adapter_model.safetensors",
+            "save the adapter as safetensors: pickle files (.bin) can run code and are not read",
+        )
+    return base
 
 
 @functools.lru_cache(maxsize=1)
@@ -94,21 +134,25 @@ def _load(source: Source) -> tuple[Any, Any]:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     try:
-        # the adapter's folder has the tokenizer and the chat template that the training used
-        tokenizer = AutoTokenizer.from_pretrained(source.adapter or source.base)
+        tokenizer = AutoTokenizer.from_pretrained(source.tokenizer)
         dtype = torch.bfloat16 if torch.cuda.is_available() else torch.float32
         model = AutoModelForCausalLM.from_pretrained(source.base, dtype=dtype, use_safetensors=True)
         if source.adapter:
             from peft import PeftModel
 
             model = PeftModel.from_pretrained(model, source.adapter)
+    except RuntimeError as exc:  # matrices of another size
+        raise ModelError(
+            f"the adapter {source.adapter} does not fit its base {source.base}: {str(exc).splitlines()[0]}",
+            "correct base_model_name_or_path in its adapter_config.json",
+        ) from exc
     except (OSError, ValueError) as exc:
         raise ModelNotFound(
             f"cannot load {source.base}: {str(exc).splitlines()[0]}", "check the name, the folder, and HF_HUB_OFFLINE"
         ) from exc
     if tokenizer.chat_template is None:
         raise ModelError(
-            f"the tokenizer of {source.adapter or source.base} has no chat template",
+            f"the tokenizer of {source.tokenizer} has no chat template",
             "save one in that folder as chat_template.jinja",
         )
     return model.to("cuda" if torch.cuda.is_available() else "cpu").eval(), tokenizer

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-from finetune.cli.parsing import add_command, add_device, add_sampling, print_progress, sampling_of
+from finetune.cli.parsing import ANY_MODEL, add_base, add_command, add_device, add_sampling, print_progress, sampling_of
 from quire import UsageError, pluralize, print_error, printable
 
 
@@ -22,9 +22,10 @@ def register(subparsers: Any) -> None:
         "quire finetune chat my-dpo",
         run_chat,
     )
-    chat.add_argument("model_run", metavar="RUN", help="a finished run, by name or folder")
+    chat.add_argument("model_run", metavar="MODEL", help=ANY_MODEL)
     chat.add_argument("--system", default="", metavar="TEXT", help="system message")
     add_sampling(chat, max_new_tokens=512)
+    add_base(chat)
     add_device(chat)
 
 
@@ -32,11 +33,11 @@ def run_chat(args: argparse.Namespace) -> int:
     """Answer line after line, as one conversation, until an empty line or the end of input."""
     sampling = sampling_of(args)
     from finetune.templates.messages import Message
+    from finetune.train.any_model import load_model
     from finetune.train.generate import generate
-    from finetune.train.load import load_run
     from finetune.train.window import fit_window
 
-    loaded = load_run(args.model_run, device=args.device)
+    loaded = load_model(args.model_run, device=args.device, base=args.base)
     messages = [Message("system", args.system)] if args.system else []
     for line in _input_lines():
         try:

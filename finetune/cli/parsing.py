@@ -37,6 +37,8 @@ class _OutputFolder(argparse.Action):
             "there is no --output-dir: a run is in runs/NAME of the home folder; give --name, or set QUIRE_HOME"
         )
 
+ANY_MODEL = "a run, a PEFT adapter, a model folder, a GGUF file, or a hub name"
+
 
 def add_command(
     subparsers: Any, name: str, text: str, example: str, run: Callable[[argparse.Namespace], int]
@@ -56,6 +58,13 @@ def add_command(
 def add_device(parser: argparse.ArgumentParser) -> None:
     """Add --device."""
     parser.add_argument("--device", choices=("auto", "cpu"), default="auto", help="auto (a GPU if there is one) or cpu")
+
+
+def add_base(parser: argparse.ArgumentParser) -> None:
+    """Add --base."""
+    parser.add_argument(
+        "--base", default="", metavar="MODEL", help="the base model of a run or an adapter, when it has moved"
+    )
 
 
 def add_sampling(parser: argparse.ArgumentParser, *, max_new_tokens: int) -> None:

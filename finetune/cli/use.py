@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from finetune.cli.parsing import add_command, add_device, add_sampling, print_progress, sampling_of
+from finetune.cli.parsing import ANY_MODEL, add_base, add_command, add_device, add_sampling, print_progress, sampling_of
 from quire import UsageError, add_json_flag, positive_int, print_json
 
 
@@ -17,11 +17,18 @@ def register(subparsers: Any) -> None:
         "quire finetune score my-dpo pairs.jsonl",
         run_score,
     )
-    score.add_argument("model_run", metavar="RUN", help="a finished run, by name or folder")
+    score.add_argument("model_run", metavar="MODEL", help=ANY_MODEL)
     score.add_argument("pairs", nargs="+", metavar="PAIRS", help="files or hub names of preference pairs")
     score.add_argument(
         "--batch-size", type=positive_int, default=4, metavar="N", help="pairs per forward pass (default 4)"
     )
+    score.add_argument(
+        "--reference",
+        default="",
+        metavar="MODEL",
+        help="compare with this model (default: the reference of the run, or the base)",
+    )
+    add_base(score)
     add_device(score)
     add_json_flag(score)
 
@@ -57,13 +64,14 @@ def register(subparsers: Any) -> None:
         'quire finetune generate my-dpo "What is a bond?"',
         run_generate,
     )
-    generate.add_argument("model_run", metavar="RUN", help="a finished run, by name or folder")
+    generate.add_argument("model_run", metavar="MODEL", help=ANY_MODEL)
     generate.add_argument("prompt", metavar="PROMPT", help="the user's message")
     generate.add_argument("--system", default="", metavar="TEXT", help="system message")
     generate.add_argument(
         "--raw", action="store_true", help="continue PROMPT as plain text, without a template (runs trained on texts)"
     )
     add_sampling(generate, max_new_tokens=256)
+    add_base(generate)
     add_device(generate)
     add_json_flag(generate)
 
@@ -74,7 +82,14 @@ def run_score(args: argparse.Namespace) -> int:
     from finetune.train.rows import read_records
 
     records = read_records(args.pairs, "preference")
-    found = score_pairs(args.model_run, records, device=args.device, batch_size=args.batch_size)
+    found = score_pairs(
+        args.model_run,
+        records,
+        device=args.device,
+        batch_size=args.batch_size,
+        reference=args.reference,
+        base=args.base,
+    )
     if args.json:
         print_json(found.to_dict())
     else:
@@ -109,10 +124,10 @@ def run_generate(args: argparse.Namespace) -> int:
     if args.raw and args.system:
         raise UsageError("--raw continues a plain text, which has no place for --system", "leave one of them out")
     from finetune.templates.messages import Message
+    from finetune.train.any_model import load_model
     from finetune.train.generate import continue_text, generate
-    from finetune.train.load import load_run
 
-    loaded = load_run(args.model_run, device=args.device)
+    loaded = load_model(args.model_run, device=args.device, base=args.base)
     if args.raw:
         found = continue_text(loaded, args.prompt, max_new_tokens=args.max_new_tokens, sampling=sampling)
     else:

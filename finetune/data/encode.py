@@ -12,6 +12,7 @@ from typing import Any
 from finetune.config import TrainConfig
 from finetune.data.records import Conversation, Label, Preference, Record, Text
 from finetune.errors import DataError
+from finetune.templates.chat_template import AnswerTemplate
 from finetune.templates.template import Template
 
 IGNORED = -100  # label of a token that is not in the loss
@@ -78,7 +79,7 @@ def encode_conversations(
 
 
 def encode_pairs(
-    records: Iterable[Record], template: Template, tokenizer: Any, *, max_length: int
+    records: Iterable[Record], template: AnswerTemplate, tokenizer: Any, *, max_length: int
 ) -> tuple[list[TokenRow], EncodingReport]:
     """Encode preferences: `prompt_ids`, `chosen_ids` and `rejected_ids`, with answers truncated to fit."""
     report = EncodingReport()

@@ -1,4 +1,4 @@
-"""Scores pairs under a finished run: implicit rewards, margin and accuracy.
+"""Scores pairs under a model and its reference: implicit rewards, margin and accuracy.
 
 The log-probabilities here are computed from plain logits, without the trainer's fused head, so that each checks the other.
 """
@@ -14,7 +14,13 @@ from finetune.data.encode import EncodingReport, TokenRow, encode_pairs
 from finetune.data.records import Record
 from finetune.errors import DataError, FinetuneError
 from finetune.runs.manifest import RunManifest, find_run, read_manifest
-from finetune.train.load import REFERENCE, autocast_like_training, load_plain, load_run
+from finetune.train.any_model import find_model, load_model
+from finetune.train.load import REFERENCE, LoadedModel, autocast_like_training, load_plain, load_run
+from finetune.train.window import window_of
+from quire import UsageError
+
+_BETA = 0.1  # of models that were not trained here
+_MAX_LENGTH = 1024  # tokens per row, for a model that does not name its window
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,38 +106,64 @@ def pair_log_probs(
     return chosen, rejected
 
 
-def score_pairs(run: str | Path, records: Iterable[Record], *, device: str = "auto", batch_size: int = 4) -> Scores:
-    """Return the scores of pairs under a finished run and its reference.
+def score_pairs(
+    model: str | Path,
+    records: Iterable[Record],
+    *,
+    device: str = "auto",
+    batch_size: int = 4,
+    reference: str = "",
+    base: str = "",
+) -> Scores:
+    """Return the scores of pairs under a model and its reference.
 
-    A full fine-tune is compared with its parent or its base, loaded beside it. Raises DataError when no pair is usable.
+    The reference is `reference` if given; else that of a run's training; for a PEFT adapter, its base. `base` is the base
+    model when it has moved. Raises DataError when no pair is usable, UsageError for a model without a reference.
     """
-    loaded = load_run(run, device=device)
-    manifest = read_manifest(run)
-    config = manifest.config
-    rows, report = encode_pairs(records, loaded.template, loaded.tokenizer, max_length=int(config["max_length"]))
+    found = find_model(model)
+    if found.kind in ("model", "gguf") and not reference:
+        raise UsageError(
+            f"{model} is not an adapter, so there is no base to compare it with",
+            "add --reference MODEL, such as the model that it was trained from",
+        )
+    manifest = read_manifest(found.place) if found.kind == "run" else None
+    loaded = load_model(model, device=device, base=base)
+    max_length = int(manifest.config["max_length"]) if manifest else window_of(loaded) or _MAX_LENGTH
+    beta = float(manifest.config["beta"]) if manifest else _BETA
+    rows, report = encode_pairs(records, loaded.template, loaded.tokenizer, max_length=max_length)
     if not rows:
         raise DataError("there is no usable pair to score", f"dropped: {report.dropped}")
 
-    def log_probs(model: Any) -> tuple[list[float], list[float]]:
-        return pair_log_probs(model, rows, pad_token_id=loaded.tokenizer.pad_token_id, batch_size=batch_size)
+    def log_probs(network: Any) -> tuple[list[float], list[float]]:
+        return pair_log_probs(network, rows, pad_token_id=loaded.tokenizer.pad_token_id, batch_size=batch_size)
 
     policy = log_probs(loaded.model)
-    if manifest.method == "full":
-        reference = log_probs(_full_reference(manifest, device))
+    if reference:
+        other = log_probs(_given_reference(loaded, model, reference, device))
+    elif manifest and manifest.method == "full":
+        other = log_probs(_full_reference(manifest, device))
     else:
         with _adapter_reference(manifest, loaded.model):
-            reference = log_probs(loaded.model)
-    if not all(math.isfinite(value) for values in (*policy, *reference) for value in values):
+            other = log_probs(loaded.model)
+    if not all(math.isfinite(value) for values in (*policy, *other) for value in values):
         raise FinetuneError(
-            f"log-probabilities of the run {Path(run).name} or its reference are not numbers",
+            f"log-probabilities of {Path(model).name} or its reference are not numbers",
             "its weights or its base are broken: train it again, from a sound base",
         )
-    beta = float(config["beta"])
     chosen, rejected = (
-        [beta * (p - r) for p, r in zip(ours, theirs, strict=True)]
-        for ours, theirs in zip(policy, reference, strict=True)
+        [beta * (p - r) for p, r in zip(ours, theirs, strict=True)] for ours, theirs in zip(policy, other, strict=True)
     )
     return Scores(chosen, rejected, report)
+
+
+def _given_reference(loaded: LoadedModel, model: str | Path, reference: str, device: str) -> Any:
+    other = load_model(reference, device=device)
+    if other.tokenizer.get_vocab() != loaded.tokenizer.get_vocab():
+        raise UsageError(
+            f"{reference} has another vocabulary than {model}, so their log-probabilities cannot be compared",
+            "give the model that it was trained from",
+        )
+    return other.model
 
 
 def _full_reference(manifest: RunManifest, device: str) -> Any:
@@ -141,9 +173,9 @@ def _full_reference(manifest: RunManifest, device: str) -> Any:
 
 
 @contextmanager
-def _adapter_reference(manifest: RunManifest, model: Any) -> Iterator[None]:
-    """Make a run's model its own reference inside the `with`: with the parent's adapter, or with none."""
-    if not (manifest.reference == "parent" and manifest.parent):
+def _adapter_reference(manifest: RunManifest | None, model: Any) -> Iterator[None]:
+    """Make a model with an adapter its own reference inside the `with`: with the parent's adapter, or with none."""
+    if not (manifest and manifest.reference == "parent" and manifest.parent):
         with model.disable_adapter() if hasattr(model, "disable_adapter") else nullcontext():
             yield
         return

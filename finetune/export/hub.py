@@ -123,6 +123,7 @@ def list_contents(folder: Path, manifest: RunManifest, what: str) -> dict[str, A
     return {
         "what": what,
         "base": base_name(manifest),
+        "method": manifest.method,
         "stage": manifest.stage,
         "template": manifest.template,
         "created": manifest.created,

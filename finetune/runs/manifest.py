@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from finetune.errors import NoSuchRun, RunError, RunExists, UnfinishedRun
+from finetune.runs.contents import NAMES, kind_of
 from quire import home_folder, strict_json, write_atomically
 
 MANIFEST_FILE = "manifest.json"
@@ -66,10 +67,18 @@ def find_run(run: str | Path) -> Path:
 
 
 def read_manifest(run: str | Path) -> RunManifest:
-    """Return the manifest of a finished run; raises NoSuchRun, or UnfinishedRun for a folder without one."""
+    """Return the manifest of a finished run.
+
+    Raises NoSuchRun, UnfinishedRun for a folder without one, or RunError for a folder that holds something else.
+    """
     folder = find_run(run)
     path = folder / MANIFEST_FILE
     if not path.is_file():
+        if kind := kind_of(folder):
+            raise RunError(
+                f"{folder} contains {NAMES[kind]}, not a run of quire",
+                "generate, chat and score take it as it is; this command needs a run",
+            )
         raise UnfinishedRun(
             f"the run {folder.name} did not finish: it has no {MANIFEST_FILE}",
             "repeat the command that started it, with --resume",

@@ -15,6 +15,7 @@ from finetune.config import TrainConfig, build
 from finetune.errors import MissingLibrary, ModelUnavailable
 from finetune.hub_access import endpoint, hub_or_cache, reachable
 from finetune.runs.manifest import RunManifest, find_run, read_manifest
+from finetune.templates.chat_template import AnswerTemplate
 from finetune.templates.find import choose_template, load_template
 from finetune.templates.template import Template
 from finetune.train.architectures import shape_of, unknown_target
@@ -31,20 +32,23 @@ class LoadedModel:
 
     model: Any
     tokenizer: Any
-    template: Template
+    template: AnswerTemplate
     base: str
 
 
 # -- the base
 
 
-def load_tokenizer(model: str, revision: str = "") -> Any:
-    """Return a model's tokenizer, padding on the right; without a pad token, the end token pads. No token is added."""
+def load_tokenizer(model: str, revision: str = "", *, gguf_file: str = "") -> Any:
+    """Return a model's tokenizer, padding on the right; without a pad token, the end token pads. No token is added.
+
+    `gguf_file` is the name of a GGUF file in the folder `model`.
+    """
     from transformers import AutoTokenizer
 
     try:
         with hub_or_cache(model):
-            tokenizer = AutoTokenizer.from_pretrained(model, revision=revision or None)
+            tokenizer = AutoTokenizer.from_pretrained(model, revision=revision or None, gguf_file=gguf_file or None)
     except (OSError, ValueError) as exc:
         raise _unavailable(model, exc) from exc
     if tokenizer.pad_token_id is None:
@@ -64,10 +68,11 @@ def _unavailable(model: str, exc: Exception) -> ModelUnavailable:
     return ModelUnavailable(f"the model {model!r} could not be loaded: {first}", hint)
 
 
-def load_base(config: TrainConfig, *, for_training: bool = True) -> Any:
+def load_base(config: TrainConfig, *, for_training: bool = True, gguf_file: str = "") -> Any:
     """Return the base model as the method stores it: NF4 with double quantization (qlora), 16 bits or fp32.
 
     Norms, biases and other vectors are fp32. Full training stores every weight in fp32 and computes under autocast.
+    Weights are read from safetensors, or from a GGUF file in the folder `config.model`; pickle files are refused.
     """
     import torch
     from transformers import AutoModelForCausalLM
@@ -80,6 +85,7 @@ def load_base(config: TrainConfig, *, for_training: bool = True) -> Any:
         "attn_implementation": "flash_attention_2" if flash else "sdpa",
         "revision": config.revision or None,
     }
+    options |= {"gguf_file": gguf_file} if gguf_file else {"use_safetensors": True}
     if config.method == "qlora":
         options["quantization_config"] = _nf4(dtype)
     if on_gpu:

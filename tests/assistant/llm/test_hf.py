@@ -1,5 +1,6 @@
 import importlib.util
 import json
+import shutil
 import subprocess
 import sys
 import threading
@@ -15,7 +16,7 @@ from assistant.errors import ModelError, ModelNotFound
 from assistant.llm.hf import Source, _generating, find_source
 from assistant.llm.kinds import load_model
 from tests.assistant.helpers import PagesStore, WordEmbedder
-from tests.assistant.tiny import CHATML, SPECIALS, byte_tokens
+from tests.assistant.tiny import CHATML, SPECIALS, byte_tokens, write_gguf
 
 for library in ("torch", "peft"):
     if (
@@ -183,8 +184,45 @@ def test_an_answer_without_a_seed_does_not_repeat_after_one_with_a_seed(model_fo
 
 def test_an_unfinished_run_is_refused(tmp_path):
     (tmp_path / "runs" / "half" / "adapter").mkdir(parents=True)
-    with pytest.raises(ModelError, match=r"no manifest\.json"):
+    with pytest.raises(ModelError, match=r"finished training run \(manifest\.json\)"):
         find_source("half", tmp_path)
+
+
+@pytest.fixture
+def adapter(run_folder, tmp_path):
+    """The adapter of the run as other tools save theirs: alone, without a tokenizer."""
+    for name in ("adapter_config.json", "adapter_model.safetensors"):
+        shutil.copy(run_folder / "adapter" / name, tmp_path / name)
+    return tmp_path
+
+
+def test_an_adapter_of_another_tool_has_the_tokenizer_and_template_of_its_base(adapter):
+    chat = make_agent(adapter).model.build(Sampling(temperature=0, max_tokens=2))
+    assert chat.tokenizer.chat_template == CHATML
+    assert type(chat.model).__name__.startswith("PeftModel")
+    assert chat.invoke("hello").usage_metadata["output_tokens"] == 2
+
+
+def test_an_adapter_whose_base_has_moved_is_refused(adapter):
+    settings = json.loads((adapter / "adapter_config.json").read_text())
+    (adapter / "adapter_config.json").write_text(json.dumps({**settings, "base_model_name_or_path": "/gone"}))
+    with pytest.raises(ModelNotFound, match=r"is not in /gone \(move it back, or correct base_model_name_or_path"):
+        find_source(str(adapter), adapter)
+
+
+def test_pickled_adapter_weights_are_refused(adapter):
+    (adapter / "adapter_model.safetensors").rename(adapter / "adapter_model.bin")
+    with pytest.raises(ModelError, match="can run code"):
+        find_source(str(adapter), adapter)
+
+
+def test_a_folder_with_a_gguf_file_is_loaded_by_llama_cpp(tmp_path):
+    pytest.importorskip("xllamacpp")
+    path = write_gguf(tmp_path / "tiny.gguf", context=4096)
+    assert make_agent(tmp_path).model.name == f"gguf:{path}"
+    (tmp_path / "second.gguf").touch()
+    with pytest.raises(ModelError, match="contains 2 GGUF files"):
+        make_agent(tmp_path)
 
 
 def test_a_missing_folder_is_named(tmp_path):

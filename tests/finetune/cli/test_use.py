@@ -1,5 +1,6 @@
 """`score`, `compare` and `generate` use finished runs."""
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -95,3 +96,55 @@ def test_a_run_is_used_from_another_folder_than_it_was_trained_in(
     monkeypatch.chdir(tmp_path)
     assert main(["generate", "near", "hi", "--max-new-tokens", "1", "--device", "cpu"]) == 0
     assert held_out_rows("near", read_manifest("near"))
+
+
+def test_a_pulled_adapter_answers_and_is_scored_against_its_base(
+    world: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from finetune.export.hub import pull, push
+
+    push("taught", f"file:{tmp_path / 'there'}")
+    back = str(pull(f"file:{tmp_path / 'there'}", tmp_path / "back"))
+    flags = ["--base", world["model"], "--device", "cpu"]
+    assert main(["generate", back, "What does the cow say?", *flags]) == 0
+    assert capsys.readouterr().out == "The cow says moo.\n"
+    assert main(["score", back, world["pairs"], *flags, "--json"]) == 0
+    pulled = json.loads(capsys.readouterr().out)
+    assert main(["score", "taught", world["pairs"], "--json", "--device", "cpu"]) == 0
+    assert pulled["rewards"] == json.loads(capsys.readouterr().out)["rewards"]
+
+
+def test_a_merged_folder_answers_and_needs_a_reference_to_be_scored(
+    world: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from finetune.export.merge import merge
+
+    merge("taught", tmp_path / "merged", measure=False)
+    merged = str(tmp_path / "merged")
+    assert main(["generate", merged, "What does the cow say?", "--device", "cpu"]) == 0
+    assert capsys.readouterr().out == "The cow says moo.\n"
+    assert main(["score", merged, world["pairs"], "--device", "cpu"]) == 2
+    assert "add --reference MODEL" in capsys.readouterr().err
+    assert main(["score", merged, world["pairs"], "--device", "cpu", "--json", "--reference", world["model"]]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert main(["score", "taught", world["pairs"], "--json", "--device", "cpu"]) == 0
+    wanted = json.loads(capsys.readouterr().out)
+    assert found["margin"] == pytest.approx(wanted["margin"], rel=1e-3)
+
+
+def test_a_reference_with_another_vocabulary_is_refused(
+    world: Any, models: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = [models["phi"], world["pairs"], "--device", "cpu", "--reference", models["qwen2"]]
+    assert main(["score", *given]) == 2
+    assert "has another vocabulary" in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # the hub's library with its HTTP library
+def test_an_adapter_on_the_hub_answers(world: Any, hub: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    from finetune.export.hub import push
+
+    push("taught", "me/animals")
+    given = ["me/animals", "What does the cow say?", "--base", world["model"], "--device", "cpu"]
+    assert main(["generate", *given]) == 0
+    assert capsys.readouterr().out == "The cow says moo.\n"
