@@ -37,6 +37,7 @@ class _OutputFolder(argparse.Action):
             "there is no --output-dir: a run is in runs/NAME of the home folder; give --name, or set QUIRE_HOME"
         )
 
+
 ANY_MODEL = "a run, a PEFT adapter, a model folder, a GGUF file, or a hub name"
 
 

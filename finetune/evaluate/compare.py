@@ -10,7 +10,7 @@ from finetune.runs.manifest import find_run, read_manifest
 from finetune.templates.find import load_template
 from finetune.templates.messages import Message
 from finetune.train.generate import generate
-from finetune.train.load import LoadedModel, load_plain, load_run
+from finetune.train.load import LoadedModel, load_base, load_run, load_tokenizer, run_config
 from quire import UsageError, strict_json
 
 Comparison = dict[str, Any]
@@ -57,7 +57,7 @@ def compare_runs(
     names = lineage(runs[0]) if len(runs) == 1 else [str(find_run(run)) for run in runs]
     manifest = read_manifest(names[0])
     loaders: list[tuple[str, Callable[[], LoadedModel]]] = [
-        ("base", lambda: _base(names[0], manifest.base, device)),
+        ("base", lambda: _base(names[0], device)),
         *((Path(name).name, lambda name=name: load_run(name, device=device)) for name in names),
     ]
     answers: list[dict[str, Any]] = [{"prompt": prompt, "answers": {}} for prompt in prompts]
@@ -70,11 +70,16 @@ def compare_runs(
     return {"base": manifest.base, "models": [name for name, _ in loaders], "prompts": answers}
 
 
-def _base(run: str, base: str, device: str) -> LoadedModel:
-    """Return the untuned base with the run's template, so that all models see the same text."""
-    plain = load_plain(base, device=device)
-    template = load_template(find_run(run) / read_manifest(run).adapter)
-    return LoadedModel(plain.model, plain.tokenizer, template, base)
+def _base(run: str, device: str) -> LoadedModel:
+    """Return the untuned base as the run has it, so that quantization is not taken for an effect of training.
+
+    The template is the run's, so that all models see the same text.
+    """
+    folder, manifest = find_run(run), read_manifest(run)
+    config = run_config(manifest, device=device)
+    tokenizer = load_tokenizer(str(folder / manifest.adapter))
+    model = load_base(config, for_training=False).eval()
+    return LoadedModel(model, tokenizer, load_template(folder / manifest.adapter), manifest.base)
 
 
 _PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Comparison</title>

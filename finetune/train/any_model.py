@@ -1,4 +1,4 @@
-"""Any model that people have: a run, a PEFT adapter, a model folder, a GGUF file, or a name on the hub."""
+"""Any model that people have: a run, a PEFT adapter, a model folder, a GGUF file, or a hub name."""
 
 import json
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from finetune.runs.contents import NAMES, Kind, kind_of, listing
 from finetune.runs.manifest import find_run, read_manifest
 from finetune.templates.chat_template import AnswerTemplate, chat_template_of
 from finetune.templates.find import FILE_NAME as TEMPLATE_FILE
-from finetune.templates.find import find_template, load_template
+from finetune.templates.find import choose_template, load_template
 from finetune.train.libraries import quiet_libraries, require_libraries
 from finetune.train.load import LoadedModel, load_adapter, load_base, load_run, load_tokenizer
 
@@ -159,7 +159,7 @@ def _load_gguf(path: Path, device: str) -> LoadedModel:
 def _template(model: str, tokenizer: Any) -> AnswerTemplate:
     """Return the template of a model folder or hub name: ours if it is known, else the tokenizer's."""
     try:
-        return find_template(model)
+        return choose_template("", model, tokenizer)
     except TemplateError:
         if not tokenizer.chat_template:
             raise

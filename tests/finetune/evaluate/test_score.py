@@ -131,7 +131,7 @@ def test_a_run_whose_weights_are_not_numbers_is_not_scored(
     tensors = load_file(path)
     next(iter(tensors.values()))[0, 0] = math.nan
     save_file(tensors, path, metadata={"format": "pt"})
-    with pytest.raises(FinetuneError, match=r"(?s)log-probabilities of the run broken .* are not numbers"):
+    with pytest.raises(FinetuneError, match=r"(?s)log-probabilities of broken .* are not numbers"):
         score_pairs("broken", preferences)
     with pytest.raises(ExportError, match="train it again"):
         held_out_cost("broken", read_manifest("broken"), folder)
