@@ -7,7 +7,7 @@ from typing import Literal
 
 from finetune.data.sources.fingerprint import UNKNOWN, fingerprints
 from finetune.errors import ExportError, OllamaFailed
-from finetune.export.gguf import write_gguf
+from finetune.export.gguf import context_length, write_gguf
 from finetune.export.gguf_header import kind_of
 from finetune.export.handover import compare_tag
 from finetune.export.held_out import held_out_cost
@@ -134,7 +134,7 @@ def _weights(folder: Path, manifest: RunManifest, base_folder: str, gguf: Path |
         if path is None:
             path = scratch / "model.gguf"
             write_gguf(merged, path, template=ref.template)
-        modelfile = modelfile_for(ref.template, context_length=int(ref.config["max_position_embeddings"]))
+        modelfile = modelfile_for(ref.template, context_length=context_length(ref.config))
         yield from _steps("gguf", compare(ref, path, kind=kind_of(path)))
         yield from _tags(folder, host, lambda server, tag, kind: compare_tag(server, tag, ref, kind, modelfile))
 

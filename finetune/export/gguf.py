@@ -5,6 +5,7 @@ what is written and why.
 """
 
 import json
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finetune.errors import AlreadyExists, UnsupportedModel
+from finetune.export.rotary import LLAMA, ROPE_TYPES, frequency_factors, head_size, pair_rows, rope, rotated_heads
 from finetune.export.safetensors_io import Floats, Tensor, check_space, from_float, list_tensors
 from finetune.export.vocabulary import Vocabulary, read_vocabulary
 from finetune.templates.jinja_and_go import to_jinja
@@ -22,21 +24,23 @@ FILE_TYPE = {"F32": 0, "F16": 1, "Q8_0": 7, "BF16": 32}  # general.file_type; Ol
 BLOCK = 32  # weights in a Q8_0 block
 ALIGNMENT = 32  # GGUF's default
 
+_GATED = {
+    "model.embed_tokens": "token_embd",
+    "model.norm": "output_norm",
+    "lm_head": "output",
+    "input_layernorm": "attn_norm",
+    "self_attn.q_proj": "attn_q",
+    "self_attn.k_proj": "attn_k",
+    "self_attn.v_proj": "attn_v",
+    "self_attn.o_proj": "attn_output",
+    "post_attention_layernorm": "ffn_norm",
+    "mlp.gate_proj": "ffn_gate",
+    "mlp.up_proj": "ffn_up",
+    "mlp.down_proj": "ffn_down",
+}
 NAMES = {
-    "Qwen2ForCausalLM": {
-        "model.embed_tokens": "token_embd",
-        "model.norm": "output_norm",
-        "lm_head": "output",
-        "input_layernorm": "attn_norm",
-        "self_attn.q_proj": "attn_q",
-        "self_attn.k_proj": "attn_k",
-        "self_attn.v_proj": "attn_v",
-        "self_attn.o_proj": "attn_output",
-        "post_attention_layernorm": "ffn_norm",
-        "mlp.gate_proj": "ffn_gate",
-        "mlp.up_proj": "ffn_up",
-        "mlp.down_proj": "ffn_down",
-    },
+    "Qwen2ForCausalLM": _GATED,
+    **dict.fromkeys(LLAMA, _GATED),
     "PhiForCausalLM": {
         "model.embed_tokens": "token_embd",
         "model.final_layernorm": "output_norm",
@@ -50,7 +54,7 @@ NAMES = {
         "mlp.fc2": "ffn_down",
     },
 }
-ARCHITECTURE = {"Qwen2ForCausalLM": "qwen2", "PhiForCausalLM": "phi2"}
+ARCHITECTURE = {"Qwen2ForCausalLM": "qwen2", "PhiForCausalLM": "phi2", **dict.fromkeys(LLAMA, "llama")}
 
 
 def write_gguf(
@@ -70,7 +74,7 @@ def write_gguf(
     config = read_config(model)
     tensors = gguf_tensors(model, config)
     vocabulary = read_vocabulary(model, rows=tensors["token_embd.weight"].shape[0])
-    check_space(out, sum(_nbytes(tensor, stored_kind(tensor, kind)) for tensor in tensors.values()))
+    check_space(out, sum(_nbytes(tensor.shape, stored_kind(tensor.shape, kind)) for tensor in tensors.values()))
     part = out.with_name(out.name + ".part")
     out.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -78,7 +82,7 @@ def write_gguf(
         _add_model_keys(writer, config, kind, name or model.name)
         _add_tokenizer_keys(writer, vocabulary, template, model)
         add_template_keys(writer, template, system)
-        _write_tensors(writer, tensors, kind)
+        _write_tensors(writer, tensors, kind, config)
         part.replace(out)
     finally:
         part.unlink(missing_ok=True)
@@ -103,7 +107,7 @@ def read_config(model: Path) -> dict[str, Any]:
     architecture = (config.get("architectures") or ["none"])[0]
     if architecture not in ARCHITECTURE:
         raise UnsupportedModel(f"{path}: the architecture is {architecture}", f"supported: {', '.join(ARCHITECTURE)}")
-    wants = {"hidden_act": "silu" if architecture.startswith("Qwen2") else "gelu_new"}
+    wants = {"hidden_act": "gelu_new" if architecture == "PhiForCausalLM" else "silu"}
     for key, value in wants.items():
         if config.get(key, value) != value:
             raise UnsupportedModel(
@@ -112,44 +116,47 @@ def read_config(model: Path) -> dict[str, Any]:
     for key in ("use_sliding_window", "qk_layernorm"):
         if config.get(key):
             raise UnsupportedModel(f"{path}: {key} is set", "llama.cpp does not support it for this architecture")
-    if rope(config)["rope_type"] not in ("default", "linear", "yarn"):
-        raise UnsupportedModel(f"{path}: RoPE type {rope(config)['rope_type']!r}", "supported: default, linear, yarn")
+    types = ROPE_TYPES[architecture]
+    if rope(config)["rope_type"] not in types:
+        raise UnsupportedModel(f"{path}: RoPE type {rope(config)['rope_type']!r}", f"supported: {', '.join(types)}")
     return config
 
 
-def rope(config: dict[str, Any]) -> dict[str, Any]:
-    """Return the RoPE settings; versions of transformers store them under different keys."""
-    found = {**(config.get("rope_scaling") or {}), **(config.get("rope_parameters") or {})}
-    qwen = config["architectures"][0] == "Qwen2ForCausalLM"
-    return {
-        **found,
-        "rope_theta": float(found.get("rope_theta", config.get("rope_theta", 10000.0))),
-        "rope_type": found.get("rope_type", found.get("type", "default")),
-        "partial": float(found.get("partial_rotary_factor", config.get("partial_rotary_factor", 1.0 if qwen else 0.5))),
-    }
+def context_length(config: dict[str, Any]) -> int:
+    """Return the longest context in which llama.cpp runs the model as transformers does, in tokens.
+
+    Mistral-7B-v0.1 attends to its last 4,096 tokens only, and llama.cpp attends to all: the two agree up to there.
+    """
+    longest = int(config["max_position_embeddings"])
+    if config["architectures"][0] != "MistralForCausalLM":
+        return longest
+    return min(longest, int(config.get("sliding_window", 4096) or longest))  # 4096: what transformers assumes
 
 
 def _add_model_keys(writer: Any, config: dict[str, Any], kind: str, name: str) -> None:
-    heads, hidden = config["num_attention_heads"], config["hidden_size"]
+    heads, size = config["num_attention_heads"], head_size(config)
     writer.add_type("model")
     writer.add_name(name)
     writer.add_file_type(FILE_TYPE[kind])
     if kind == "Q8_0":
         writer.add_quantization_version(2)
-    writer.add_context_length(config["max_position_embeddings"])
-    writer.add_embedding_length(hidden)
+    writer.add_context_length(context_length(config))
+    writer.add_embedding_length(config["hidden_size"])
     writer.add_block_count(config["num_hidden_layers"])
     writer.add_feed_forward_length(config["intermediate_size"])
     writer.add_head_count(heads)
     writer.add_head_count_kv(config.get("num_key_value_heads") or heads)
-    if writer.arch == "qwen2":
-        writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
-    else:
+    if size * heads != config["hidden_size"]:
+        writer.add_key_length(size)
+        writer.add_value_length(size)
+    if writer.arch == "phi2":
         writer.add_layer_norm_eps(config["layer_norm_eps"])
+    else:
+        writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
     positions = rope(config)
     writer.add_rope_freq_base(positions["rope_theta"])
-    writer.add_rope_dimension_count(int(positions["partial"] * (hidden // heads)))
-    if positions["rope_type"] != "default":
+    writer.add_rope_dimension_count(int(positions["partial"] * size))
+    if positions["rope_type"] in ("linear", "yarn"):  # llama3 has its factors as a tensor
         from gguf import RopeScalingType
 
         writer.add_rope_scaling_type(RopeScalingType(positions["rope_type"]))
@@ -187,38 +194,46 @@ def gguf_tensors(model: Path, config: dict[str, Any]) -> dict[str, Tensor]:
     return found
 
 
-def _write_tensors(writer: Any, tensors: dict[str, Tensor], kind: str) -> None:
-    from gguf import GGMLQuantizationType
-
+def _write_tensors(writer: Any, tensors: dict[str, Tensor], kind: str, config: dict[str, Any]) -> None:
+    factors = frequency_factors(config)
+    if factors is not None:
+        _add_tensor_info(writer, "rope_freqs.weight", factors.shape, "F32")
     for name, tensor in tensors.items():
-        stored = stored_kind(tensor, kind)
-        writer.add_tensor_info(
-            name, tensor.shape, np.dtype(np.float32), _nbytes(tensor, stored), GGMLQuantizationType[stored]
-        )
+        _add_tensor_info(writer, name, tensor.shape, stored_kind(tensor.shape, kind))
     try:
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
         writer.write_ti_data_to_file()
         stream = writer.fout[0]
-        for tensor in tensors.values():
+        if factors is not None:
             stream.write(b"\0" * (-stream.tell() % ALIGNMENT))
-            stored = stored_kind(tensor, kind)
-            for piece in tensor.pieces():
+            stream.write(encode(factors, "F32"))
+        for name, tensor in tensors.items():
+            stream.write(b"\0" * (-stream.tell() % ALIGNMENT))
+            stored = stored_kind(tensor.shape, kind)
+            heads = rotated_heads(name, config)
+            for piece in [pair_rows(tensor.read(), heads)] if heads else tensor.pieces():
                 stream.write(encode(piece, stored))
         stream.write(b"\0" * (-stream.tell() % ALIGNMENT))
     finally:
         writer.close()
 
 
-def stored_kind(tensor: Tensor, kind: str) -> str:
+def _add_tensor_info(writer: Any, name: str, shape: tuple[int, ...], stored: str) -> None:
+    from gguf import GGMLQuantizationType
+
+    writer.add_tensor_info(name, shape, np.dtype(np.float32), _nbytes(shape, stored), GGMLQuantizationType[stored])
+
+
+def stored_kind(shape: tuple[int, ...], kind: str) -> str:
     """Return the type of one tensor: F32 for vectors, F16 where Q8_0 blocks do not divide the rows, else `kind`."""
-    if len(tensor.shape) == 1:
+    if len(shape) == 1:
         return "F32"
-    return "F16" if kind == "Q8_0" and tensor.shape[-1] % BLOCK else kind
+    return "F16" if kind == "Q8_0" and shape[-1] % BLOCK else kind
 
 
-def _nbytes(tensor: Tensor, stored: str) -> int:
-    return tensor.size // BLOCK * (BLOCK + 2) if stored == "Q8_0" else tensor.size * (4 if stored == "F32" else 2)
+def _nbytes(shape: tuple[int, ...], stored: str) -> int:
+    return prod(shape) // BLOCK * (BLOCK + 2) if stored == "Q8_0" else prod(shape) * (4 if stored == "F32" else 2)
 
 
 def encode(piece: Floats, stored: str) -> bytes:
@@ -242,18 +257,22 @@ def _add_tokenizer_keys(writer: Any, vocabulary: Vocabulary, template: Template,
             f"{model}: the tokenizer has no {template.end_token!r}, the end token of the template {template.name!r}",
             "use the template that the run was trained with",
         )
-    document = vocabulary.id_of("<|endoftext|>")
-    writer.add_tokenizer_model("gpt2")
+    document = vocabulary.id_of("<|endoftext|>", "<|end_of_text|>", template.end_token)
+    writer.add_tokenizer_model(vocabulary.model)
     writer.add_tokenizer_pre(vocabulary.pre)
     writer.add_token_list(vocabulary.tokens)
     writer.add_token_types(vocabulary.types)
-    writer.add_token_merges(vocabulary.merges)
+    if vocabulary.scores:
+        writer.add_token_scores(vocabulary.scores)
+        writer.add_add_space_prefix(template.puts_blank_before_text(vocabulary.leading))
+    else:
+        writer.add_token_merges(vocabulary.merges)
     writer.add_eos_token_id(end)
     # without these llama.cpp uses id 11, a comma, for BPE models
-    writer.add_bos_token_id(document if document >= 0 else end)
-    writer.add_pad_token_id(document if document >= 0 else end)
-    writer.add_unk_token_id(document if document >= 0 else end)
-    writer.add_add_bos_token(bool(template.start) and not template.start_every_turn)
+    writer.add_bos_token_id(vocabulary.id_of("<s>", "<|begin_of_text|>", vocabulary.tokens[document]))
+    writer.add_pad_token_id(document)
+    writer.add_unk_token_id(vocabulary.id_of("<unk>", vocabulary.tokens[document]))
+    writer.add_add_bos_token(False)  # the template writes it
     writer.add_add_eos_token(False)
 
 

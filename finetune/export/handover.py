@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from finetune.errors import AlreadyExists, OllamaFailed, ParityFailed
-from finetune.export.gguf import read_config, write_gguf
+from finetune.export.gguf import context_length, read_config, write_gguf
 from finetune.export.gguf_header import kind_of
 from finetune.export.merge import merge, read_merge_report
 from finetune.export.modelfile import CONTEXT, Modelfile, check_context, modelfile_for
@@ -79,7 +79,7 @@ def check_gguf(
     kind = kind_of(path)
     with merged_folder(run, base="dequantized", base_folder=base_folder, merged=None, progress=progress) as folder:
         ref = checked_reference(run, folder, base_folder=base_folder, progress=progress)
-        modelfile = modelfile_for(ref.template, context_length=int(ref.config["max_position_embeddings"]))
+        modelfile = modelfile_for(ref.template, context_length=context_length(ref.config))
         progress(f"comparing {path.name} with the trained model")
         parity = compare(ref, path, kind=kind, modelfile=modelfile)
     require_parity(parity, path.name)
@@ -108,8 +108,8 @@ def _write_and_compare(
     run: str | Path, folder: Path, out: Path, kind: str, ref: Reference, num_ctx: int, system: str, name: str
 ) -> ExportedGguf:
     """Write a merged folder as GGUF and check its parity; errors call the file `name`."""
-    context_length = int(read_config(folder)["max_position_embeddings"])
-    modelfile = modelfile_for(ref.template, context_length=context_length, num_ctx=num_ctx, system=system)
+    longest = context_length(read_config(folder))
+    modelfile = modelfile_for(ref.template, context_length=longest, num_ctx=num_ctx, system=system)
     write_gguf(folder, out, template=ref.template, kind=kind, system=system, name=find_run(run).name)
     parity = compare(ref, out, kind=kind, modelfile=modelfile)
     require_parity(parity, name)
@@ -247,8 +247,7 @@ def check_served(server: Ollama, tag: str, ref: Reference, *, kind: str = "F16")
         raise OllamaFailed(f"{tag} gave no answer: {answer.model_dump_json()[:200]}", "see Ollama's log")
     cases = [case for case in ref.cases if case.ended][:MAX_OLLAMA_ANSWERS]
     reasons = [
-        server.done_reason(tag, ref.tokenizer.decode(case.prompt, skip_special_tokens=False), len(case.answer) + 8)
-        for case in cases
+        server.done_reason(tag, ref.template.decode(ref.tokenizer, case.prompt), len(case.answer) + 8) for case in cases
     ]
     ended = reasons.count("stop")
     if cases and ended / len(cases) < LIMITS[kind].ended:

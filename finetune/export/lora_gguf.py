@@ -8,6 +8,7 @@ import numpy as np
 from finetune.errors import AlreadyExists, UnsupportedModel
 from finetune.export.gguf import ALIGNMENT, ARCHITECTURE, NAMES, add_template_keys, read_config
 from finetune.export.lora import check_base, read_adapter
+from finetune.export.rotary import pair_rows, rotated_heads
 from finetune.export.safetensors_io import list_tensors
 from finetune.templates.find import load_template
 
@@ -38,10 +39,12 @@ def write_adapter_gguf(adapter: Path, base: Path, out: Path) -> Path:
         add_template_keys(writer, load_template(adapter), "")
         tensors = []
         for name, pair in pairs.items():
+            gguf_name = _gguf_name(name, config)
             for suffix, tensor in (("lora_a", pair.a), ("lora_b", pair.b)):
-                tensors.append(tensor)
+                # the rows of B are those of the weight
+                tensors.append((tensor, rotated_heads(gguf_name, config) if tensor is pair.b else 0))
                 writer.add_tensor_info(
-                    f"{_gguf_name(name, config)}.{suffix}",
+                    f"{gguf_name}.{suffix}",
                     tensor.shape,
                     np.dtype(np.float32),
                     tensor.size * 4,
@@ -51,9 +54,10 @@ def write_adapter_gguf(adapter: Path, base: Path, out: Path) -> Path:
         writer.write_kv_data_to_file()
         writer.write_ti_data_to_file()
         stream = writer.fout[0]
-        for tensor in tensors:
+        for tensor, heads in tensors:
             stream.write(b"\0" * (-stream.tell() % ALIGNMENT))
-            stream.write(tensor.read().tobytes())
+            values = tensor.read()
+            stream.write((pair_rows(values, heads) if heads else values).tobytes())
         stream.write(b"\0" * (-stream.tell() % ALIGNMENT))
         writer.close()
         part.replace(out)

@@ -15,13 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finetune.errors import ParityFailed
-from finetune.export.gguf import ARCHITECTURE, rope, stops_of
+from finetune.export.gguf import ARCHITECTURE, context_length, stops_of
 from finetune.export.gguf_header import Header, read_header
 from finetune.export.llama_cpp import TOP, Engine, NextTokenLogProbs
 from finetune.export.modelfile import Modelfile
 from finetune.export.reference import CONVERSATIONS, Reference
+from finetune.export.rotary import head_size, rope
 from finetune.export.vocabulary import pre_tokenizer
 from finetune.templates.jinja_and_go import to_go
+from finetune.templates.leading_blank import decode_continuing
 
 STEPS = ("tokenizer", "template", "stop", "rope", "shape", "weights")
 MAX_SERVED_STEPS = 12  # positions of an answer that are compared through a server, one request each
@@ -161,14 +163,16 @@ def check_keys(ref: Reference, header: Header, found: Parity) -> bool:
     """
     positions, config = rope(ref.config), ref.config
     heads = config["num_attention_heads"]
-    size = config["hidden_size"] // heads
+    size, even = head_size(config), config["hidden_size"] // heads
     wanted: dict[str, tuple[str, float, float]] = {  # key: step, expected value, default
         "{arch}.rope.freq_base": ("rope", positions["rope_theta"], 10000.0),
         "{arch}.rope.dimension_count": ("rope", int(positions["partial"] * size), size),
         "{arch}.attention.head_count": ("shape", heads, 0),
         "{arch}.attention.head_count_kv": ("shape", config.get("num_key_value_heads") or heads, heads),
         "{arch}.block_count": ("shape", config["num_hidden_layers"], 0),
-        "{arch}.context_length": ("shape", config["max_position_embeddings"], 0),
+        "{arch}.context_length": ("shape", context_length(config), 0),
+        "{arch}.attention.key_length": ("shape", size, even),
+        "{arch}.attention.value_length": ("shape", size, even),
     }
     architecture = ARCHITECTURE[config["architectures"][0]]
     if header.get("general.architecture") != architecture:
@@ -192,7 +196,7 @@ def check_tokens(ref: Reference, engine: Engine, found: Parity) -> None:
     """Compare the token ids of the probe texts."""
     for text in PROBES:
         found.texts += 1
-        expected = list(ref.tokenizer(text, add_special_tokens=False)["input_ids"])
+        expected = ref.template.encode_content(ref.tokenizer, text)
         actual = engine.tokens(text)
         if actual != expected:
             at = _first_difference(actual, expected)
@@ -314,10 +318,10 @@ def compare_served(ref: Reference, next_tokens: Callable[[str], list[tuple[str, 
         for step in range(min(MAX_SERVED_STEPS, len(case.answer) + 1)):
             expected = case.log_probs[len(case.prompt) - 1 - case.first + step]
             ids = [*case.prompt, *case.answer[:step]]
-            served = next_tokens(ref.tokenizer.decode(ids, skip_special_tokens=False))
+            served = next_tokens(ref.template.decode(ref.tokenizer, ids))
             if not served and case.ended and step == len(case.answer):
                 continue  # a server that ends an answer returns no end token
-            agrees = bool(served) and served[0][0] == ref.tokenizer.decode([int(expected.argmax())])
+            agrees = bool(served) and served[0][0] == decode_continuing(ref.tokenizer, [int(expected.argmax())])
             if served:
                 kls.append(_text_divergence(ref, expected, served))
                 same += agrees
@@ -334,7 +338,7 @@ def _text_divergence(ref: Reference, expected: NDArray[np.float32], served: list
     log_probs = dict(served)
     total, rest = 0.0, 1.0
     for token in np.argsort(-expected)[: len(served)]:
-        log = log_probs.get(ref.tokenizer.decode([int(token)]))
+        log = log_probs.get(decode_continuing(ref.tokenizer, [int(token)]))
         if log is None:
             continue
         probability = float(np.exp(expected[token]))

@@ -32,7 +32,7 @@ CONVERSATIONS: tuple[tuple[Message, ...], ...] = (
         Message("system", "Use {{ braces }}, {% tags %} and 'quotes'."),
         Message("user", "  blanks and\nlines\n"),
         Message("assistant", "Yes."),
-        Message("user", '{"a": [1, 2]} </s> <b>'),
+        Message("user", '{"a": [1, 2]} <b>x</b> 3 < 4'),
     ),
     (Message("system", ""), Message("user", "No system text.")),
 )

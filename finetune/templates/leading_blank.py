@@ -1,5 +1,6 @@
-"""The blank that SentencePiece tokenizers put before text, and text as token ids with or without it."""
+"""The blank that SentencePiece tokenizers put before text, and text as ids with or without it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,6 +42,13 @@ def encode_plain(tokenizer: Any, text: str, *, adds_blank: bool, blank: bool) ->
     # Some tokenizers leave their blank out where the text already begins with one: behind the anchor none does.
     anchor = _ids(tokenizer, _ANCHOR)
     return _ids(tokenizer, _ANCHOR + (" " if blank else "") + text)[len(anchor) :]
+
+
+def decode_continuing(tokenizer: Any, ids: Sequence[int]) -> str:
+    """Return the text of tokens that follow other text; at the start of a text, a tokenizer drops the blank."""
+    before = _ids(tokenizer, "a")
+    text = tokenizer.decode([*before, *ids], skip_special_tokens=False, clean_up_tokenization_spaces=False)
+    return str(text).removeprefix("a")
 
 
 def _ids(tokenizer: Any, text: str) -> list[int]:

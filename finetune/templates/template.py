@@ -6,10 +6,11 @@ A template is plain data. It never adds a token to a model.
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from itertools import groupby
 from typing import Any, Literal, NamedTuple
 
 from finetune.errors import TemplateError
-from finetune.templates.leading_blank import LeadingBlank, encode_plain, find_leading_blank
+from finetune.templates.leading_blank import LeadingBlank, decode_continuing, encode_plain, find_leading_blank
 from finetune.templates.messages import Message, check_turns
 
 SLOT = "{content}"
@@ -164,6 +165,21 @@ class Template:
     def text_segments(self, text: str) -> list[Segment]:
         """Return the pieces of plain text: the text and the end token."""
         return [Segment(text, "content", True), Segment(self.end_token, "end", True)]
+
+    def encode_content(self, tokenizer: Any, text: str) -> list[int]:
+        """Encode text that follows a special token, or opens a prompt; special tokens inside it stay text."""
+        return self._encode(tokenizer, [Segment(text, "content", False)]).input_ids
+
+    def decode(self, tokenizer: Any, ids: Sequence[int]) -> str:
+        """Return the text of a prompt's ids, from which a server reads the same ids."""
+        names = {number: name for name, number in self.token_ids(tokenizer).items()}
+        blank = self.puts_blank_before_text(find_leading_blank(tokenizer, self.end_token))
+        found = []
+        for special, group in groupby(ids, key=names.__contains__):
+            part = list(group)
+            text = "".join(names[i] for i in part) if special else decode_continuing(tokenizer, part)
+            found.append(text.removeprefix(" ") if blank and not special else text)
+        return "".join(found)
 
     def _encode(self, tokenizer: Any, segments: Iterable[Segment], *, before: _Before = "special") -> Encoded:
         special_ids = self.token_ids(tokenizer)

@@ -116,4 +116,10 @@ def dataset_hub(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hu
     return hub
 
 
-from tests.finetune.export_home import tuned, tuned_models  # noqa: E402, F401 - fixtures
+from tests.finetune.export_home import (  # noqa: E402, F401 - fixtures
+    tuned,
+    tuned_any,
+    tuned_llama,
+    tuned_llamas,
+    tuned_models,
+)

@@ -13,7 +13,7 @@ import pytest
 
 from finetune.errors import AlreadyExists, UnsupportedModel
 from finetune.export import gguf
-from finetune.export.gguf import read_config, rope, write_gguf
+from finetune.export.gguf import context_length, read_config, write_gguf
 from finetune.export.gguf_header import read_header
 from finetune.templates.jinja_and_go import to_jinja
 from tests.finetune.export_home import Tuned
@@ -57,6 +57,48 @@ def test_the_keys_that_change_answers_are_written(tuned: Tuned, tmp_path: Path) 
     types = dict(zip(tokens, header.get("tokenizer.ggml.token_type"), strict=True))
     assert types["<|endoftext|>"] == 3 and types["a"] == 1
     assert {t for n, t in types.items() if n.startswith("[PAD")} <= {5}
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("llama-2", ("llama", "default", "<s>", "</s>", "<unk>", True, 2048, 64, None)),
+        ("llama-3", ("gpt2", "llama-bpe", "<|begin_of_text|>", "<|eot_id|>", "<|end_of_text|>", None, 2048, 64, None)),
+        ("mistral", ("llama", "default", "<s>", "</s>", "<unk>", False, 512, 32, 32)),
+    ],
+)
+def test_the_keys_of_llama_and_mistral(
+    kind: str, expected: tuple[Any, ...], tuned_llamas: dict[str, Tuned], tmp_path: Path
+) -> None:
+    from gguf import GGUFReader
+
+    tuned = tuned_llamas[kind]
+    path = write_gguf(tuned.merged, tmp_path / "m.gguf", template=tuned.template)
+    header = read_header(path)
+    tokens = header.get("tokenizer.ggml.tokens")
+    names = [tokens[header.get(f"tokenizer.ggml.{name}_token_id")] for name in ("bos", "eos", "unknown")]
+    assert header.get("general.architecture") == "llama"
+    assert header.get("tokenizer.ggml.add_bos_token") is False  # the template has it
+    assert header.get("tokenizer.chat_template").count(names[0]) >= 1
+    assert (
+        header.get("tokenizer.ggml.model"),
+        header.get("tokenizer.ggml.pre"),
+        *names,
+        header.get("tokenizer.ggml.add_space_prefix"),
+        header.get("{arch}.context_length"),
+        header.get("{arch}.rope.dimension_count"),
+        header.get("{arch}.attention.key_length"),
+    ) == expected
+    factors = {t.name for t in GGUFReader(path).tensors} & {"rope_freqs.weight"}
+    assert bool(factors) == (kind == "llama-3")
+
+
+def test_a_context_is_limited_to_the_sliding_window() -> None:
+    mistral = {"architectures": ["MistralForCausalLM"], "max_position_embeddings": 32768}
+    assert context_length({**mistral, "sliding_window": 4096}) == 4096
+    assert context_length({**mistral, "sliding_window": None}) == 32768
+    assert context_length(mistral) == 4096  # transformers' default
+    assert context_length({**mistral, "architectures": ["LlamaForCausalLM"]}) == 32768
 
 
 def test_the_weights_are_those_of_the_folder(tuned: Tuned, tmp_path: Path) -> None:
@@ -108,7 +150,7 @@ def test_a_failure_leaves_no_half_file(tuned: Tuned, tmp_path: Path, monkeypatch
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"architectures": ["LlamaForCausalLM"]}, "LlamaForCausalLM"),
+        ({"architectures": ["MambaForCausalLM"]}, "MambaForCausalLM"),
         ({"hidden_act": "relu"}, "hidden_act is 'relu'"),
         ({"use_sliding_window": True}, "use_sliding_window is set"),
         ({"qk_layernorm": True}, "qk_layernorm is set"),
@@ -124,11 +166,12 @@ def test_a_setting_that_llama_cpp_runs_differently_is_refused_by_name(
         read_config(tmp_path)
 
 
-def test_rope_is_found_where_older_versions_put_it() -> None:
-    old = {"architectures": ["Qwen2ForCausalLM"], "rope_theta": 1e6, "rope_scaling": {"type": "yarn", "factor": 4.0}}
-    assert rope(old) == {"type": "yarn", "factor": 4.0, "rope_theta": 1e6, "rope_type": "yarn", "partial": 1.0}
-    phi = {"architectures": ["PhiForCausalLM"], "partial_rotary_factor": 0.4}
-    assert rope(phi)["partial"] == 0.4 and rope(phi)["rope_theta"] == 10000.0
+def test_rope_of_type_llama3_is_refused_where_llama_cpp_does_not_scale(tuned: Tuned, tmp_path: Path) -> None:
+    config = json.loads((tuned.merged / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, "rope_parameters": {"rope_type": "llama3"}}))
+    with pytest.raises(UnsupportedModel, match="RoPE type 'llama3'") as caught:
+        read_config(tmp_path)
+    assert "default, linear, yarn" in caught.value.hint
 
 
 def test_a_tensor_without_a_gguf_name_is_named(tuned: Tuned, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from finetune.export import gguf, parity
 from finetune.export.llama_cpp import Engine, NextTokenLogProbs
 from finetune.export.lora_gguf import write_adapter_gguf
 from finetune.export.modelfile import Modelfile, modelfile_for
+from finetune.export.rotary import rotated_heads
 from finetune.templates.builtin import get_template
 from finetune.templates.jinja_and_go import to_jinja
 from tests.finetune.export_home import Tuned
@@ -30,23 +31,55 @@ def test_a_faithful_file_passes(tuned: Tuned, tmp_path: Path, kind: str) -> None
     assert found.ends == found.ended == found.answers
 
 
+@pytest.mark.parametrize("kind", ["F16", "Q8_0"])
+def test_a_faithful_file_of_llama_or_mistral_passes(tuned_llama: Tuned, tmp_path: Path, kind: str) -> None:
+    path = gguf.write_gguf(tuned_llama.merged, tmp_path / "m.gguf", template=tuned_llama.template, kind=kind)
+    longest = 512 if tuned_llama.kind == "mistral" else 2048
+    settings = modelfile_for(tuned_llama.template, context_length=longest)
+    found = parity.compare(tuned_llama.reference, path, kind=kind, modelfile=settings)
+    assert found.differences == {}
+    assert found.positions > 30
+
+
+def test_a_llama_with_biases_passes(tiny_llamas: dict[str, str], tmp_path: Path) -> None:
+    import shutil
+
+    import torch
+
+    from finetune.export.reference import CONVERSATIONS, reference_on
+    from finetune.train.load import load_tokenizer
+    from tests.finetune.tiny_llamas import make_llama
+
+    template, folder = get_template("llama-3"), tmp_path / "m"
+    shutil.copytree(tiny_llamas["llama-3"], folder)
+    tokenizer = load_tokenizer(str(folder))
+    model = make_llama("llama-3", 576, attention_bias=True, mlp_bias=True)
+    for name, parameter in model.named_parameters():
+        if name.endswith(".bias"):
+            torch.nn.init.normal_(parameter, std=0.5)
+    model.save_pretrained(folder)
+    ref = reference_on(folder, template, [template.encode_prompt(tokenizer, c) for c in CONVERSATIONS[:2]])
+    path = gguf.write_gguf(folder, tmp_path / "m.gguf", template=template)
+    assert parity.compare(ref, path, kind="F16").differences == {}
+
+
 def test_f16_is_within_the_stated_kl(tuned: Tuned, tmp_path: Path) -> None:
     path = gguf.write_gguf(tuned.merged, tmp_path / "m.gguf", template=tuned.template)
     found = parity.compare(tuned.reference, path, kind="F16")
     assert found.mean_kl < 1e-4 and found.greedy_equal == found.answers
 
 
-def test_an_adapter_on_the_base_file_passes(tuned: Tuned, tmp_path: Path) -> None:
+def test_an_adapter_on_the_base_file_passes(tuned_any: Tuned, tmp_path: Path) -> None:
     # the adapter file meets the original base: the reference is the merge onto that one
     from finetune.export.merge import merge
     from finetune.export.reference import compute_reference
 
-    merge(tuned.run, tmp_path / "original", base="full-precision", measure=False)
+    merge(tuned_any.run, tmp_path / "original", base="full-precision", measure=False)
     bare = tmp_path / "bare"
-    _whole_base(tuned, bare)
-    base = gguf.write_gguf(bare, tmp_path / "base.gguf", template=tuned.template, kind="F32")
-    lora = write_adapter_gguf(tuned.run / "adapter", tuned.base, tmp_path / "lora.gguf")
-    ref = compute_reference(tuned.run, tmp_path / "original")
+    _whole_base(tuned_any, bare)
+    base = gguf.write_gguf(bare, tmp_path / "base.gguf", template=tuned_any.template, kind="F32")
+    lora = write_adapter_gguf(tuned_any.run / "adapter", tuned_any.base, tmp_path / "lora.gguf")
+    ref = compute_reference(tuned_any.run, tmp_path / "original")
     assert parity.compare(ref, base, kind="F32", lora=lora).differences == {}
     assert "weights" in parity.compare(ref, base, kind="F32").differences
 
@@ -159,6 +192,35 @@ def test_one_changed_matrix_is_caught_as_weights(tuned: Tuned, tmp_path: Path, m
     path = gguf.write_gguf(tuned.merged, tmp_path / "m.gguf", template=tuned.template)
     found = parity.compare(tuned.reference, path, kind="F16")
     assert list(found.differences) == ["weights"]
+
+
+@pytest.mark.parametrize(("kind", "part"), [("llama-2", "attn_q"), ("llama-3", "attn_q"), ("mistral", "attn_k")])
+def test_rows_in_the_order_of_transformers_are_caught_as_weights(
+    kind: str, part: str, tuned_llamas: dict[str, Tuned], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tuned = tuned_llamas[kind]
+    monkeypatch.setattr(gguf, "rotated_heads", lambda name, config: 0 if part in name else rotated_heads(name, config))
+    path = gguf.write_gguf(tuned.merged, tmp_path / "m.gguf", template=tuned.template)
+    found = parity.compare(tuned.reference, path, kind="F16")
+    assert "weights" in found.differences
+    assert set(found.differences) <= {"weights", "stop"}  # greedy answers of other weights may end elsewhere
+
+
+def test_unscaled_frequencies_are_caught_as_weights(
+    tuned_llamas: dict[str, Tuned], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tuned = tuned_llamas["llama-3"]
+    monkeypatch.setattr(gguf, "frequency_factors", lambda config: None)
+    path = gguf.write_gguf(tuned.merged, tmp_path / "m.gguf", template=tuned.template)
+    assert "weights" in parity.compare(tuned.reference, path, kind="F16").differences
+
+
+@pytest.mark.parametrize("kind", ["llama-2", "mistral"])
+def test_a_blank_before_text_that_training_did_not_have_is_caught_as_tokenizer(
+    kind: str, tuned_llamas: dict[str, Tuned], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = broken(tuned_llamas[kind], tmp_path, monkeypatch, add_add_space_prefix=lambda blank: not blank)
+    assert list(found.differences) == ["tokenizer"]
 
 
 def test_the_base_instead_of_the_tuned_model_is_caught(tuned: Tuned, tmp_path: Path) -> None:
