@@ -132,11 +132,16 @@ def add_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dataset-name", action="append", default=[], metavar="FILE", help="the same; may be repeated")
 
 
-def config_of(args: argparse.Namespace, *, stage: str = "") -> TrainConfig:
-    """Return the settings of a command: the recipe's, overridden by its flags; `stage` as in `stage_config`."""
+def settings_of(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the settings that the flags of a command set."""
     names = {field.name for field in fields(TrainConfig)}
     given = {**vars(args), "data": [*getattr(args, "data", []), *getattr(args, "dataset_name", [])]}
-    flags = {k: v for k, v in given.items() if k in names and v is not None and v != []}
+    return {k: v for k, v in given.items() if k in names and v is not None and v != []}
+
+
+def config_of(args: argparse.Namespace, *, stage: str = "") -> TrainConfig:
+    """Return the settings of a command: the recipe's, overridden by its flags; `stage` as in `stage_config`."""
+    flags = settings_of(args)
     if stage:
         from finetune.train.stages import stage_config
 

@@ -4,7 +4,7 @@ import argparse
 from typing import Any
 
 from finetune.cli.dry_run import add_dry_run, print_dry_runs
-from finetune.cli.parsing import add_command, add_data, add_settings, command_line, config_of, print_progress
+from finetune.cli.parsing import add_command, add_data, add_settings, command_line, print_progress, settings_of
 from quire import add_json_flag, print_json
 
 
@@ -38,14 +38,15 @@ def run_sweep(args: argparse.Namespace) -> int:
     from finetune.train.sweep import combinations, parse_variations, sweep, to_markdown
 
     variations = parse_variations(args.vary)
-    if "parent" in variations and not args.parent:
-        args.parent = variations["parent"][0]
-    base = config_of(args, stage=args.stage)
+    settings = settings_of(args)
+    if "parent" in variations:
+        settings.pop("parent", None)
+    configs = combinations(args.stage, settings, variations, name=args.name, recipe=args.recipe or "")
+    for config in configs:
+        require_data(config)
     if args.dry_run:
-        require_data(base)
-        configs = [complete(config) for config in combinations(base, variations, name=args.name)]
-        return print_dry_runs(configs, resume=True, as_json=args.json)
-    table = sweep(base, variations, name=args.name, command=command_line(), progress=print_progress)
+        return print_dry_runs([complete(config) for config in configs], resume=True, as_json=args.json)
+    table = sweep(configs, list(variations), name=args.name, command=command_line(), progress=print_progress)
     if args.json:
         print_json(table)
     else:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from finetune.data.sources.readers import read_rows
-from finetune.runs.manifest import find_run, read_manifest
+from finetune.runs.manifest import find_run, read_manifest, run_name, texts_of
 from finetune.templates.find import load_template
 from finetune.templates.messages import Message
 from finetune.train.generate import generate
@@ -58,7 +58,7 @@ def compare_runs(
     manifest = read_manifest(names[0])
     loaders: list[tuple[str, Callable[[], LoadedModel]]] = [
         ("base", lambda: _base(names[0], device)),
-        *((Path(name).name, lambda name=name: load_run(name, device=device)) for name in names),
+        *((run_name(name), lambda name=name: load_run(name, device=device)) for name in names),
     ]
     answers: list[dict[str, Any]] = [{"prompt": prompt, "answers": {}} for prompt in prompts]
     for name, loader in loaders:
@@ -75,11 +75,9 @@ def _base(run: str, device: str) -> LoadedModel:
 
     The template is the run's, so that all models see the same text.
     """
-    folder, manifest = find_run(run), read_manifest(run)
-    config = run_config(manifest, device=device)
-    tokenizer = load_tokenizer(str(folder / manifest.adapter))
-    model = load_base(config, for_training=False).eval()
-    return LoadedModel(model, tokenizer, load_template(folder / manifest.adapter), manifest.base)
+    manifest, texts = read_manifest(run), texts_of(run)
+    model = load_base(run_config(manifest, device=device), for_training=False).eval()
+    return LoadedModel(model, load_tokenizer(str(texts)), load_template(texts), manifest.base)
 
 
 _PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Comparison</title>

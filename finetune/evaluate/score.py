@@ -13,7 +13,7 @@ from typing import Any
 from finetune.data.encode import EncodingReport, TokenRow, encode_pairs
 from finetune.data.records import Record
 from finetune.errors import DataError, FinetuneError
-from finetune.runs.manifest import RunManifest, find_run, read_manifest
+from finetune.runs.manifest import RunManifest, read_manifest, weights_of
 from finetune.train.any_model import find_model, load_model
 from finetune.train.load import REFERENCE, LoadedModel, autocast_like_training, load_plain, load_run
 from finetune.train.window import window_of
@@ -179,7 +179,7 @@ def _adapter_reference(manifest: RunManifest | None, model: Any) -> Iterator[Non
         with model.disable_adapter() if hasattr(model, "disable_adapter") else nullcontext():
             yield
         return
-    adapter = find_run(manifest.parent) / read_manifest(manifest.parent).adapter
+    adapter = weights_of(manifest.parent)
     model.load_adapter(str(adapter), adapter_name=REFERENCE)
     before = model.active_adapter
     model.set_adapter(REFERENCE)

@@ -9,7 +9,7 @@ from finetune.config import build
 from finetune.errors import ModelUnavailable, NoSuchRun, TemplateError
 from finetune.hub_access import download_adapter
 from finetune.runs.contents import NAMES, Kind, kind_of, listing
-from finetune.runs.manifest import find_run, read_manifest
+from finetune.runs.manifest import MANIFEST_FILE, find_run, read_manifest, run_of_checkpoint
 from finetune.templates.chat_template import AnswerTemplate, chat_template_of
 from finetune.templates.find import FILE_NAME as TEMPLATE_FILE
 from finetune.templates.find import choose_template, load_template
@@ -48,7 +48,8 @@ def find_model(name: str | Path) -> FoundModel:
         folder = find_run(name)
     except NoSuchRun as exc:
         raise NoSuchRun(exc.message, f"{exc.hint}; or {_USABLE}") from exc
-    kind = kind_of(folder)
+    owner = run_of_checkpoint(folder)
+    kind = "run" if owner and (owner / MANIFEST_FILE).is_file() else kind_of(folder)
     if kind == "gguf":
         return FoundModel("gguf", str(_only_gguf(folder)))
     if kind is None:

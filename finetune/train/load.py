@@ -14,7 +14,7 @@ from typing import Any
 from finetune.config import TrainConfig, build
 from finetune.errors import MissingLibrary, ModelUnavailable
 from finetune.hub_access import endpoint, hub_or_cache, reachable
-from finetune.runs.manifest import RunManifest, find_run, read_manifest
+from finetune.runs.manifest import RunManifest, find_run, read_manifest, texts_of
 from finetune.templates.chat_template import AnswerTemplate
 from finetune.templates.find import choose_template, load_template
 from finetune.templates.template import Template
@@ -280,8 +280,8 @@ def load_run(run: str | Path, *, device: str = "auto", method: str = "", base: s
     manifest = replace(manifest, base=base or manifest.base)
     adapter = folder / manifest.adapter
     config = run_config(manifest, device=device, method=method)
-    tokenizer = load_tokenizer(str(adapter))
-    template = load_template(adapter)
+    texts = texts_of(run)
+    tokenizer, template = load_tokenizer(str(texts)), load_template(texts)
     if manifest.method == "full":
         model = load_base(replace(config, model=str(adapter), revision=""), for_training=False)
     else:

@@ -12,12 +12,12 @@ from typing import Any
 from finetune.config import TrainConfig
 from finetune.data.encode import TokenRow, hash_rows
 from finetune.errors import TrainingFailed
-from finetune.runs.manifest import find_run, read_manifest
+from finetune.runs.manifest import hash_weights
 from finetune.train.context import Run
 from finetune.train.load import REFERENCE, autocast_like_training, keep_adapters_in_fp32
 from finetune.train.losses import NOT_IN_TRL
 from finetune.train.rows import Rows, datasets_of
-from quire import home_folder, sha256_of_file, write_atomically
+from quire import home_folder, write_atomically
 
 
 def build_preference(
@@ -126,14 +126,9 @@ def _with_reference(trainer: Any, data: Any, rows: list[TokenRow], config: Train
 
 def _reference_identity(config: TrainConfig) -> str:
     """Return a hash of what the reference is made of: the base, its precision, and the parent's adapter."""
-    digest = hashlib.sha256(
-        json.dumps([config.model, config.revision, config.method, config.dtype, config.device]).encode()
-    )
-    if config.parent and config.reference == "parent":
-        adapter = find_run(config.parent) / read_manifest(config.parent).adapter
-        for path in sorted(adapter.glob("*.safetensors")):
-            digest.update(bytes.fromhex(sha256_of_file(path)))
-    return digest.hexdigest()
+    parent = hash_weights(config.parent) if config.parent and config.reference == "parent" else ""
+    base = [config.model, config.revision, config.method, config.dtype, config.device]
+    return hashlib.sha256(json.dumps([*base, parent]).encode()).hexdigest()
 
 
 def _score(trainer: Any, data: Any) -> tuple[Any, Any]:

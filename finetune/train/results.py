@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from finetune.runs.manifest import RunManifest, library_versions
+from finetune.runs.manifest import RunManifest, hash_weights, library_versions
 from finetune.templates.find import save_template
 from finetune.templates.jinja_and_go import to_jinja
 from finetune.train.context import Run
@@ -40,6 +40,7 @@ def manifest_of(run: Run, command: Sequence[str], data: dict[str, str]) -> RunMa
         data=data,
         versions=library_versions(),
         parent=config.parent,
+        parent_sha256=hash_weights(config.parent) if config.parent else "",
         reference=config.reference if config.kind in ("paired", "unpaired") else "",
     )
 

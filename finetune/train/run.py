@@ -15,7 +15,7 @@ from finetune.data.records import Record
 from finetune.data.sources.fingerprint import fingerprints
 from finetune.errors import TrainingFailed
 from finetune.runs.claim import claim, claimed_folder
-from finetune.runs.manifest import find_run, read_manifest, write_manifest
+from finetune.runs.manifest import read_manifest, weights_of, write_manifest
 from finetune.templates.find import describe_end
 from finetune.train.arguments import training_arguments
 from finetune.train.complete import complete, require_data
@@ -90,7 +90,7 @@ def train(
 
 def load_models(config: TrainConfig) -> tuple[Any, Any]:
     """Return the model to train and, in full preference training, a second model that is its reference."""
-    parent = find_run(config.parent) / read_manifest(config.parent).adapter if config.parent else None
+    parent = weights_of(config.parent) if config.parent else None
     if config.method != "full":
         base = load_base(config)
         return load_adapter(base, parent, trainable=True) if parent else add_adapter(base, config), None

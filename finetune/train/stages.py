@@ -55,7 +55,12 @@ def train_unless_finished(config: TrainConfig, *, command: Sequence[str], progre
 
 
 def stage_config(stage: str, settings: Mapping[str, Any], *, recipe: str = "") -> TrainConfig:
-    """Return the settings of one stage: those of the recipe, overridden by `settings`.
+    """Return the settings of one stage, as `stage_settings` puts them together, with the defaults for the rest."""
+    return build(stage_settings(stage, settings, recipe=recipe))
+
+
+def stage_settings(stage: str, settings: Mapping[str, Any], *, recipe: str = "") -> dict[str, Any]:
+    """Return what is set for one stage: by the recipe, overridden by `settings`; None means not set.
 
     With a parent and no model, the recipe's model and template are ignored: the parent decides them, and the method.
     """
@@ -68,7 +73,12 @@ def stage_config(stage: str, settings: Mapping[str, Any], *, recipe: str = "") -
         )
     if settings.get("parent") and settings.get("model") is None:
         values = {k: v for k, v in values.items() if k not in ("model", "template")}
-    return build(values, settings, {"stage": stage, "method": _method_of(str(settings.get("parent") or ""))})
+    given = {
+        **settings,
+        "stage": stage,
+        "method": _method_of(str(settings.get("parent") or "")) or settings.get("method"),
+    }
+    return {**values, **{name: value for name, value in given.items() if value is not None}}
 
 
 def _method_of(parent: str) -> str | None:

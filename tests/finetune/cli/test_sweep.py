@@ -1,11 +1,14 @@
 """`sweep` trains combinations, ranks them and resumes."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from finetune.cli import main
+from finetune.runs.manifest import hash_weights, read_manifest
+from finetune.train.metrics import read_metrics
 from tests.finetune.cli.conftest import FLAGS
 
 
@@ -41,3 +44,30 @@ def test_a_sweep_ranks_by_held_out_rows_and_resumes(
 def test_a_sweep_without_held_out_rows_is_refused(world: Any, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["sweep", world["pairs"], "--parent", "taught", "--vary", "beta=0.1", "--name", "x", *FLAGS]) == 2
     assert "--eval-share" in capsys.readouterr().err
+
+
+def test_checkpoints_of_one_run_are_ranked_as_parents(world: Any, printed: Callable[[], Any]) -> None:
+    assert main(["sft", world["rows"], "--model", world["model"], "--name", "long", "--max-steps", "20", "--save-every", "10",
+                 "--eval-share", "0.3", "--learning-rate", "1e-3", "--batch-size", "4", "--json", *FLAGS]) == 0  # fmt: skip
+    printed()
+    command = ["sweep", world["pairs"], "--vary", "parent=long@10,long@20", "--name", "steps", "--eval-share", "0.3",
+               "--max-steps", "2", "--batch-size", "4", "--log-every", "1", "--json", *FLAGS]  # fmt: skip
+    assert main(command) == 0
+    table = printed()
+    assert sorted(row["parent"] for row in table["runs"]) == ["long@10", "long@20"]
+    folders = world["home"] / "runs"
+    long = {line["step"]: line["eval_loss"] for line in read_metrics(folders / "long") if "eval_loss" in line}
+    hashes = set()
+    for row in table["runs"]:
+        assert row["sft_eval_loss"] == long[int(row["parent"].split("@")[1])]
+        manifest = read_manifest(row["run"])
+        assert manifest.parent == str(folders / "long" / "checkpoints" / f"checkpoint-{row['parent'].split('@')[1]}")
+        assert manifest.parent_sha256 == hash_weights(manifest.parent)
+        hashes.add(manifest.parent_sha256)
+        first = next(line["loss"] for line in read_metrics(folders / row["run"]) if "loss" in line)
+        assert first == pytest.approx(math.log(2), abs=1e-6)  # the checkpoint itself is the reference
+        assert main(["score", row["run"], world["pairs"], "--json", "--device", "cpu"]) == 0
+        assert printed()["pairs"] == 6
+    assert len(hashes) == 2
+    assert main(["generate", "long@10", "hi", "--max-new-tokens", "2", "--device", "cpu", "--json"]) == 0
+    assert main(["compare", table["best"], "--prompt", "hi", "--max-new-tokens", "2", "--device", "cpu", "--json"]) == 0

@@ -11,6 +11,9 @@ from finetune.runs.manifest import (
     find_run,
     open_run,
     read_manifest,
+    run_name,
+    texts_of,
+    weights_of,
     write_manifest,
 )
 
@@ -38,6 +41,23 @@ def test_a_missing_run_is_reported_with_the_existing_ones(home: Path) -> None:
     open_run("other", resume=False)
     with pytest.raises(NoSuchRun, match="the runs are other"):
         find_run("one")
+
+
+def test_a_checkpoint_of_a_finished_run_is_found_by_step_and_by_path(home: Path) -> None:
+    folder = open_run("one", resume=False)
+    for step in (10, 20):
+        (folder / "checkpoints" / f"checkpoint-{step}").mkdir(parents=True)
+    with pytest.raises(UnfinishedRun, match="the run one did not finish"):
+        read_manifest("one@20")
+    write_manifest(folder, manifest())
+    checkpoint = folder / "checkpoints" / "checkpoint-20"
+    assert find_run("one@20") == find_run(checkpoint) == find_run(f"{folder}@20") == checkpoint
+    assert (run_name(checkpoint), run_name(folder)) == ("one@20", "one")
+    assert read_manifest("one@20").base == "base"
+    assert (weights_of("one@20"), weights_of("one")) == (checkpoint, folder / "adapter")
+    assert texts_of("one@20") == texts_of("one") == folder / "adapter"
+    with pytest.raises(NoSuchRun, match=r"(?s)has no checkpoint of step 15.*it has one@10, one@20"):
+        find_run("one@15")
 
 
 def test_a_finished_run_is_not_overwritten(home: Path) -> None:
