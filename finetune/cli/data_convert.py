@@ -104,7 +104,7 @@ def _divide(records: Sequence[Any], args: argparse.Namespace) -> list[list[Any]]
 def _print_summary(loaded: Any) -> None:
     several = len({problem.source for problem in loaded.problems}) > 1
     reasons: dict[str, list[Any]] = {}
-    for problem in loaded.problems:
+    for problem in sorted(loaded.problems, key=lambda problem: (problem.source, problem.row)):
         reasons.setdefault(_reason(problem), []).append(problem)
     for reason, problems in sorted(reasons.items()):
         places = [f"{problem.source} {problem.row}" if several else f"{problem.row}" for problem in problems]

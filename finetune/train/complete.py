@@ -15,13 +15,22 @@ def _no_model() -> UsageError:
 
 
 def require_data(config: TrainConfig) -> None:
-    """Raise UsageError without a model or data, or the error for a missing file, before any library loads."""
+    """Raise UsageError without a model or data or with training data as held-out data, or the error for a missing file.
+
+    No library is loaded.
+    """
     if not (config.model or config.parent):
         raise _no_model()
     if not config.data:
         raise UsageError("no data is given", "give files after the command, or `data` in the recipe")
     for name in (*config.data, *config.eval_data):
         require_source(name)
+    if both := sorted(set(map(_resolve_path, config.data)) & set(map(_resolve_path, config.eval_data))):
+        raise UsageError(
+            f"{both[0]} is both trained on and held out",
+            "hold out a share with --eval-share, or write two files with `quire finetune data convert`: --valid FILE of a "
+            "file, --split NAME of a hub data set",
+        )
 
 
 def complete(config: TrainConfig) -> TrainConfig:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from finetune.config import build
-from finetune.train.complete import complete
+from finetune.train.complete import complete, require_data
 from quire import UsageError
 
 CPU = {"model": "owner/Some-Model", "device": "cpu"}
@@ -29,6 +29,15 @@ def test_a_name_is_made_from_model_and_stage_and_is_not_taken(home: Path) -> Non
     assert complete(build(CPU)).name == "some-model-sft"
     (home / "runs" / "some-model-sft").mkdir(parents=True)
     assert complete(build(CPU)).name == "some-model-sft-2"
+
+
+def test_data_that_is_trained_on_is_not_held_out(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "rows.jsonl").write_text("")
+    monkeypatch.chdir(tmp_path)
+    for data, held in (("rows.jsonl", str(tmp_path / "rows.jsonl")), ("ultrachat_200k", "ultrachat_200k")):
+        with pytest.raises(UsageError, match=r"both trained on and held out.*data convert"):
+            require_data(build(CPU, {"data": [data], "eval_data": [held]}))
+    require_data(build(CPU, {"data": ["ultrachat_200k"], "eval_data": ["rows.jsonl"]}))
 
 
 def test_a_missing_model_is_refused(home: Path) -> None:
