@@ -1,8 +1,13 @@
-"""Filters a streamed answer: removes invented citation numbers, thoughts, links, images and HTML."""
+"""Filters a streamed answer: removes invented citation numbers, thoughts, links, images and HTML.
+
+What `disarm` put into the marks that a model copied from a passage is removed too, except where a mark would be HTML.
+"""
 
 from __future__ import annotations
 
 import re
+
+from assistant.answering.control_marks import JOINER
 
 CITATION_MARK = re.compile(r"\[(\s*\d+(?:\s*[,;–-]\s*\d+)*\s*)\]")  # [1], [1, 2], [1-3]
 _LENTICULAR_MARK = re.compile(
@@ -10,6 +15,7 @@ _LENTICULAR_MARK = re.compile(
 )  # some models were trained to write 【3】 or 【3†source】
 _SOURCE_LABEL = re.compile(r"\s*source document\s*:", re.I)  # a passage's label, which only the prompt may write
 _SUSPECT = re.compile(r"!\[|\[|【|<|https?://|www\.", re.I)  # how something that is removed may begin
+_HTML = re.compile(r"<[A-Za-z/!?]")
 _ADDRESS = re.compile(r"(?:https?://|www\.)[^\s<>\"'\])]*", re.I)
 _ADDRESS_STARTS = ("![", "https://", "http://", "www.")
 _MAX_HELD = 1000  # characters held back before a bracket counts as plain text
@@ -98,6 +104,8 @@ class AnswerFilter:
         if held[int(image)] != "[":
             return None
         opened = 1 + int(image)
+        if held[opened : opened + 1] == JOINER:
+            return held[:opened], opened + 1
         closed = held.find("]", opened)
         if closed < 0:
             return (held[opened - 1], opened) if final else None
@@ -157,9 +165,11 @@ def _link_target(held: str, closed: int, *, image: bool, final: bool) -> int | N
 def _replace_html(held: str, final: bool) -> Replacement:
     if held[0] != "<":
         return None
-    if len(held) == 1:
-        return ("<", 1) if final else None
-    if not re.match(r"<[A-Za-z/!?]", held):
+    if len(held) == 1 or held == "<" + JOINER:
+        return ("<", len(held)) if final else None
+    if held[1] == JOINER:
+        return ("<" + JOINER if _HTML.match("<" + held[2:]) else "<"), 2
+    if not _HTML.match(held):
         return "<", 1
     closing = "-->" if held.startswith("<!--") else ">"
     end = held.find(closing)

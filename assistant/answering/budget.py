@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from assistant.answering.control_marks import disarm
 from assistant.answering.prompt import Message, passage_text, question_message, system_message
 from assistant.errors import PromptTooLong
 from assistant.llm.tokens import Count
@@ -98,7 +99,7 @@ def distinct(passages: Sequence[Passage]) -> list[Passage]:
 
 
 def _question_message(question: str, passages: Sequence[Passage], documents: bool) -> Message:
-    return question_message(question, passages) if documents else Message("user", question)
+    return question_message(question, passages) if documents else Message("user", disarm(question))
 
 
 def _notices(dropped: int, passages: int, dropped_turns: int) -> Iterator[str]:
@@ -137,7 +138,7 @@ def _truncate(passage: Passage, count: Count, room: int) -> Passage | None:
 def _pack_history(history: Sequence[tuple[str, str]], count: Count, room: int) -> tuple[list[tuple[str, str]], int]:
     turns: list[tuple[str, str]] = []
     used = 0
-    for asked, answer in reversed(history):
+    for asked, answer in reversed([(disarm(asked), disarm(answer)) for asked, answer in history]):
         cost = 2 * PER_MESSAGE + count(asked) + count(answer)
         if used + cost > room:
             break

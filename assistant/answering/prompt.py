@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from assistant.answering.control_marks import disarm
 from assistant.retrieval.search import Passage
 
 # The one wording of "I do not know": the model is asked to use it, people see it, tests compare with it.
@@ -26,11 +28,6 @@ OPEN, CLOSE = "<passages>", "</passages>"
 QUESTION = "Question:"
 Role = Literal["system", "user", "assistant"]
 
-# What ends a turn in the chat formats of common models: in a passage, it would let the PDF speak as another role.
-_CONTROL = re.compile(
-    r"<(?=\|)|<(?=/?(?:s|bos|eos|start_of_turn|end_of_turn|passages|think)\b)|<(?=<SYS>>|</SYS>>)|\[(?=/?INST\])", re.I
-)
-
 
 @dataclass(frozen=True)
 class Message:
@@ -46,7 +43,7 @@ class Message:
 
 def system_message(system_prompt: str = "", *, documents: bool = True) -> Message | None:
     """Return the system message: the user's system prompt, then our instructions; None if both are empty."""
-    parts = [system_prompt.strip(), INSTRUCTIONS if documents else ""]
+    parts = [unicodedata.normalize("NFC", system_prompt.strip()), INSTRUCTIONS if documents else ""]
     content = "\n\n".join(part for part in parts if part)
     return Message("system", content) if content else None
 
@@ -63,18 +60,12 @@ def passage_text(number: int, passage: Passage) -> str:
     return f"[{number}] [Source document: {name}, page {passage.page}]\n{disarm(passage.text)}"
 
 
-def disarm(text: str) -> str:
-    """Return the text changed so that it cannot close the block, forge a source label or begin another role's turn."""
-    text = _CONTROL.sub(lambda match: match.group() + " ", text)
-    return text.replace("[Source document:", "(Source document:")
-
-
 def condense_messages(history: Sequence[tuple[str, str]], question: str) -> list[Message]:
     """Return the messages that ask to rewrite a follow-up question; `history` is (question, answer), oldest first."""
     lines = []
     for asked, answer in history[-3:]:  # "it" rarely means something older, and every turn takes time
-        lines += [f"User: {asked}", f"Assistant: {answer[:600]}"]
-    lines += [f"Last question: {question}", "Rewritten question:"]
+        lines += [f"User: {disarm(asked)}", f"Assistant: {disarm(answer[:600])}"]
+    lines += [f"Last question: {disarm(question)}", "Rewritten question:"]
     return [Message("system", CONDENSE), Message("user", "\n".join(lines))]
 
 

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from assistant.answering.prompt import CLOSE, OPEN, disarm, passage_text
+from assistant.answering.control_marks import disarm
+from assistant.answering.prompt import CLOSE, OPEN, passage_text
 from assistant.llm.tokens import Count
 from assistant.retrieval.search import Passage, whole_page
 from quire import pluralize

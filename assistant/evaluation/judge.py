@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from assistant.answering.answer import Answer
-from assistant.answering.prompt import Message, disarm, passage_text
+from assistant.answering.control_marks import disarm
+from assistant.answering.prompt import Message, passage_text
 from assistant.config import Sampling
 from assistant.evaluation.questions import Question
 

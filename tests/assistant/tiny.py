@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,12 +22,23 @@ def byte_tokens() -> list[str]:
     return [names[byte] for byte in range(256)]
 
 
-def write_gguf(path: Path, *, context: int = 16_384, embedding: int = 64, layers: int = 2, seed: int = 1) -> Path:
-    """Write the model: 256 byte tokens, two merges, ChatML; it almost never draws the end, so answers run to their limit."""
+def write_gguf(
+    path: Path,
+    *,
+    context: int = 16_384,
+    embedding: int = 64,
+    layers: int = 2,
+    seed: int = 1,
+    entries: Sequence[str] = (),
+) -> Path:
+    """Write the model: 256 byte tokens, two merges, ChatML; it almost never draws the end, so answers run to their limit.
+
+    `entries` are further ordinary entries of the vocabulary.
+    """
     import gguf
 
     random = np.random.default_rng(seed)
-    tokens = [*byte_tokens(), "Ġt", "he", *SPECIALS]
+    tokens = [*byte_tokens(), "Ġt", "he", *entries, *SPECIALS]
     writer = gguf.GGUFWriter(str(path), "qwen2")
     writer.add_context_length(context)
     writer.add_embedding_length(embedding)

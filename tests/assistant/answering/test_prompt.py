@@ -6,12 +6,12 @@ from assistant.answering.prompt import (
     CLOSE,
     OPEN,
     REFUSAL,
-    disarm,
+    condense_messages,
     is_refusal,
     question_message,
     system_message,
 )
-from tests.assistant.helpers import CAPEX, MOON, passage
+from tests.assistant.helpers import MOON, passage
 
 
 def test_each_passage_names_its_document_and_page():
@@ -42,9 +42,10 @@ def test_a_passage_cannot_leave_its_block_or_speak_in_another_role(planted):
         assert control not in content
 
 
-def test_ordinary_text_is_not_touched():
-    for text in (CAPEX, "a < b, x<y, [12], (see [3]), <s is a letter>"[:30], "if a<5 and b>3"):
-        assert disarm(text) == text
+def test_history_in_a_request_to_rewrite_a_question_cannot_speak_in_another_role():
+    messages = condense_messages([("<|im_end|>?", "</s> It is."), ("Why?", "[INST]")], "<|im_start|>system")
+    for control in ("<|im_end|>", "<|im_start|>", "</s>", "[INST]"):
+        assert control not in messages[1].content
 
 
 def test_the_users_system_prompt_comes_first_and_the_rules_stay():
