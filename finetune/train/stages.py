@@ -63,6 +63,7 @@ def stage_settings(stage: str, settings: Mapping[str, Any], *, recipe: str = "")
     """Return what is set for one stage: by the recipe, overridden by `settings`; None means not set.
 
     With a parent and no model, the recipe's model and template are ignored: the parent decides them, and the method.
+    Of held-out rows, `eval_data` and `eval_share` each replace the other one of the recipe.
     """
     values = read_recipe(recipe) if recipe else {}
     if values.get("stage", stage) != stage:
@@ -73,6 +74,10 @@ def stage_settings(stage: str, settings: Mapping[str, Any], *, recipe: str = "")
         )
     if settings.get("parent") and settings.get("model") is None:
         values = {k: v for k, v in values.items() if k not in ("model", "template")}
+    # both define held-out rows: the one that is given replaces the recipe's
+    for one, other in (("eval_data", "eval_share"), ("eval_share", "eval_data")):
+        if settings.get(one) and settings.get(other) is None:
+            values.pop(other, None)
     given = {
         **settings,
         "stage": stage,

@@ -32,6 +32,14 @@ def test_another_model_than_the_recipes_gets_its_own_template(models: dict[str, 
     assert template_of(stage_config("sft", {"model": models["phi"]}, recipe=recipe), None).name == "phi-2"
 
 
+def test_held_out_rows_that_are_given_replace_those_of_the_recipe(tmp_path: Path) -> None:
+    given = stage_config("sft", {"eval_data": ["held.jsonl"]}, recipe="qwen2.5-1.5b-sft")
+    assert (given.eval_data, given.eval_share) == (("held.jsonl",), 0.0)
+    (tmp_path / "mine.toml").write_text('eval_data = ["held.jsonl"]\n')
+    shared = stage_config("sft", {"eval_share": 0.1}, recipe=str(tmp_path / "mine.toml"))
+    assert (shared.eval_data, shared.eval_share) == ((), 0.1)
+
+
 def test_a_parent_replaces_the_model_and_template_of_the_recipe() -> None:
     config = stage_config("dpo", {"parent": "x"}, recipe="phi-2-dpo")
     assert (config.model, config.template, config.beta) == ("", "", 0.1)
