@@ -54,6 +54,9 @@ def load_tokenizer(model: str, revision: str = "", *, gguf_file: str = "") -> An
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     tokenizer.padding_side = "right"
+    if hasattr(tokenizer, "legacy"):
+        # where LlamaTokenizer puts a blank depends on it, and transformers 5.23 does not save it
+        tokenizer.init_kwargs["legacy"] = tokenizer.legacy
     return tokenizer
 
 

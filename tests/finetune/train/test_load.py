@@ -1,5 +1,7 @@
 """Loading: unknown targets are refused, adapters stay in fp32, 4-bit models train correctly after an evaluation."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -175,3 +177,24 @@ def test_tiny_sizes_are_multiples_of_256_and_every_token_has_a_row(models: dict[
         config = AutoConfig.from_pretrained(model)
         assert config.hidden_size % 256 == 0 == config.intermediate_size % 256
         assert len(load_tokenizer(model)) <= config.vocab_size
+
+
+@pytest.mark.parametrize(("legacy", "after_special"), [(True, True), (False, False), (None, False)])
+def test_a_llama_tokenizer_is_saved_so_that_it_reads_text_as_before(
+    legacy: bool | None, after_special: bool, tmp_path: Path
+) -> None:
+    """Planted fault: transformers does not save `legacy`, and a reloaded tokenizer puts no blank after special tokens."""
+    from finetune.templates.leading_blank import find_leading_blank
+    from tests.finetune.tiny_llamas import make_llama, make_sentencepiece
+
+    folder, saved = tmp_path / "base", tmp_path / "saved"
+    make_sentencepiece(form="prepend").save_pretrained(folder)
+    make_llama("llama-2", 704).config.save_pretrained(folder)
+    settings = json.loads((folder / "tokenizer_config.json").read_text()) | {"tokenizer_class": "LlamaTokenizer"}
+    settings |= {} if legacy is None else {"legacy": legacy}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    first = load_tokenizer(str(folder))
+    first.save_pretrained(saved)
+    make_llama("llama-2", 704).config.save_pretrained(saved)
+    found = [find_leading_blank(one, "</s>").after_special for one in (first, load_tokenizer(str(saved)))]
+    assert found == [after_special, after_special]
