@@ -150,9 +150,9 @@ def _contents(pdf: FPDF, outline: list[OutlineSection]) -> None:
     pdf.set_font(TEXT, "B", 18)
     pdf.set_xy(MARGIN, MARGIN)
     pdf.cell(0, 12, "Contents", new_x="LMARGIN", new_y="NEXT")
-    for section in outline:
-        if section.level > 1:
-            continue
+    for position, section in enumerate(section for section in outline if section.level < 2):
+        if position and position % CONTENTS_LINES == 0:
+            pdf.add_page()  # as many pages as `build` reserved
         if section.level == 0:
             pdf.ln(1.2)
         pdf.set_font(TEXT, "B" if section.level == 0 else "", SIZE if section.level == 0 else SIZE - 1)

@@ -34,7 +34,8 @@ def handbook(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def fenced_commands(text: str) -> list[str]:
     """Return every `quire ...` line of fenced blocks: these can be typed as they stand."""
     fenced = re.findall(r"^```\w*\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    return [line for block in fenced for line in block.splitlines() if line.startswith("quire ")]
+    joined = [block.replace("\\\n", " ") for block in fenced]  # a line that ends in a backslash goes on in the next
+    return [line for block in joined for line in block.splitlines() if line.startswith("quire ")]
 
 
 def command_lines(text: str) -> list[str]:
@@ -112,6 +113,16 @@ def test_every_fenced_command_parses_as_it_stands(module: str) -> None:
                 home.build_parser(command).parse_args(arguments)  # exits with 2 where the command does not know a flag
                 seen.add(command)
     assert len(seen) >= 3
+
+
+def test_every_fenced_finetune_command_parses_as_it_stands() -> None:
+    from finetune.cli import parser
+
+    lines = [line for path in CHAPTERS for line in fenced_commands(path.read_text(encoding="utf-8"))]
+    commands = [shlex.split(line)[2:] for line in lines if line.startswith("quire finetune ")]
+    assert len(commands) > 30
+    for command in commands:
+        parser().parse_args(command)  # exits with 2 where the command does not know a flag
 
 
 @pytest.mark.parametrize("part", ["ingest", "the assistant"])
