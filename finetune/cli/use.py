@@ -127,7 +127,7 @@ def run_generate(args: argparse.Namespace) -> int:
     from finetune.train.any_model import load_model
     from finetune.train.generate import continue_text, generate
 
-    loaded = load_model(args.model_run, device=args.device, base=args.base)
+    loaded = load_model(args.model_run, device=args.device, base=args.base, chat=not args.raw)
     if args.raw:
         found = continue_text(loaded, args.prompt, max_new_tokens=args.max_new_tokens, sampling=sampling)
     else:

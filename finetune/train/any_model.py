@@ -10,9 +10,9 @@ from finetune.errors import ModelUnavailable, NoSuchRun, TemplateError
 from finetune.hub_access import download_adapter
 from finetune.runs.contents import NAMES, Kind, kind_of, listing
 from finetune.runs.manifest import MANIFEST_FILE, find_run, read_manifest, run_of_checkpoint
-from finetune.templates.chat_template import AnswerTemplate, chat_template_of
+from finetune.templates.chat_template import AnswerTemplate, ChatTemplate, chat_template_of
 from finetune.templates.find import FILE_NAME as TEMPLATE_FILE
-from finetune.templates.find import choose_template, load_template
+from finetune.templates.find import choose_template
 from finetune.train.libraries import quiet_libraries, require_libraries
 from finetune.train.load import LoadedModel, load_adapter, load_base, load_run, load_tokenizer
 
@@ -59,11 +59,12 @@ def find_model(name: str | Path) -> FoundModel:
     return FoundModel(kind, str(folder))
 
 
-def load_model(name: str | Path, *, device: str = "auto", base: str = "") -> LoadedModel:
+def load_model(name: str | Path, *, device: str = "auto", base: str = "", chat: bool = True) -> LoadedModel:
     """Return the model of any name that `find_model` knows, with its tokenizer and template.
 
-    `base` is the base model of a run or an adapter when it has moved. Raises what `find_model` raises, and
-    ModelUnavailable for weights that cannot be loaded, also for those in pickle files, which could run code.
+    `base` is the base model of a run or an adapter when it has moved. Without `chat`, a model for which no template is
+    known is loaded too, to continue texts. Raises what `find_model` raises, TemplateError, and ModelUnavailable for
+    weights that cannot be loaded, also for those in pickle files, which could run code.
     """
     found = find_model(name)
     if found.kind == "run":
@@ -71,13 +72,13 @@ def load_model(name: str | Path, *, device: str = "auto", base: str = "") -> Loa
     require_libraries()
     quiet_libraries()
     if found.kind == "adapter":
-        return _load_foreign_adapter(Path(found.place), device, base)
+        return _load_foreign_adapter(Path(found.place), device, base, chat)
     if found.kind == "gguf":
-        return _load_gguf(Path(found.place), device)
+        return _load_gguf(Path(found.place), device, chat)
     tokenizer = load_tokenizer(found.place)
     config = build({"model": found.place, "method": "lora", "device": device})
     model = load_base(config, for_training=False)
-    return LoadedModel(model.eval(), tokenizer, _template(found.place, tokenizer), found.place)
+    return LoadedModel(model.eval(), tokenizer, _template(found.place, tokenizer, chat), found.place)
 
 
 # -- names and folders
@@ -106,7 +107,7 @@ def _unusable(folder: Path) -> ModelUnavailable:
 # -- adapters, GGUF files, templates
 
 
-def _load_foreign_adapter(folder: Path, device: str, base: str) -> LoadedModel:
+def _load_foreign_adapter(folder: Path, device: str, base: str, chat: bool) -> LoadedModel:
     settings = _read_json(folder / "adapter_config.json")
     _require_safetensors(folder)
     name = base or str(settings.get("base_model_name_or_path") or "")
@@ -121,11 +122,12 @@ def _load_foreign_adapter(folder: Path, device: str, base: str) -> LoadedModel:
     config = build({"model": name, "revision": revision, "method": method, "device": device})
     own_tokenizer = any((folder / file).is_file() for file in _TOKENIZER_FILES)
     tokenizer = load_tokenizer(str(folder)) if own_tokenizer else load_tokenizer(name, revision)
+    has_ours = (folder / TEMPLATE_FILE).is_file()
     template: AnswerTemplate
-    if own_tokenizer and tokenizer.chat_template and not (folder / TEMPLATE_FILE).is_file():
+    if own_tokenizer and tokenizer.chat_template and not has_ours:
         template = chat_template_of(tokenizer, str(folder))
     else:
-        template = _template(str(folder) if (folder / TEMPLATE_FILE).is_file() else name, tokenizer)
+        template = _template(str(folder) if has_ours else name, tokenizer, chat)
     try:
         model = load_adapter(load_base(config, for_training=False), folder, trainable=False)
     except (RuntimeError, ValueError) as exc:
@@ -147,24 +149,25 @@ def _require_safetensors(folder: Path) -> None:
     )
 
 
-def _load_gguf(path: Path, device: str) -> LoadedModel:
+def _load_gguf(path: Path, device: str, chat: bool) -> LoadedModel:
     """Return a GGUF file's model, its weights dequantized by transformers."""
     tokenizer = load_tokenizer(str(path.parent), gguf_file=path.name)
     config = build({"model": str(path.parent), "method": "lora", "device": device})
     model = load_base(config, for_training=False, gguf_file=path.name)
-    has_ours = (path.parent / TEMPLATE_FILE).is_file()
-    template = load_template(path.parent) if has_ours else chat_template_of(tokenizer, str(path))
+    template = _template(str(path.parent), tokenizer, chat)
     return LoadedModel(model.eval(), tokenizer, template, str(path))
 
 
-def _template(model: str, tokenizer: Any) -> AnswerTemplate:
+def _template(model: str, tokenizer: Any, chat: bool) -> AnswerTemplate:
     """Return the template of a model folder or hub name: ours if it is known, else the tokenizer's."""
     try:
         return choose_template("", model, tokenizer)
     except TemplateError:
-        if not tokenizer.chat_template:
+        if tokenizer.chat_template:
+            return chat_template_of(tokenizer, model)
+        if chat or not tokenizer.eos_token:
             raise
-        return chat_template_of(tokenizer, model)
+        return ChatTemplate(tokenizer.eos_token, (tokenizer.eos_token,))  # only its end token is used
 
 
 def _read_json(path: Path) -> dict[str, Any]:

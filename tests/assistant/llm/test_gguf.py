@@ -98,7 +98,9 @@ def evaluated_tokens(server):
     raise AssertionError("llama.cpp still computes")
 
 
-def test_a_stop_ends_the_computation_within_one_forward_pass(path, monkeypatch):
+def test_a_stop_ends_the_computation_within_one_forward_pass(tmp_path, monkeypatch):
+    # so large that a pass takes longer than the way of its token to this process's threads
+    path = write_gguf(tmp_path / "slow.gguf", context=2048, embedding=384, layers=8)
     agent, cancel = make_agent(path, max_tokens=1000), threading.Event()
     watch = Watch(monkeypatch)
     for event in agent.stream(QUESTION, cancel=cancel):

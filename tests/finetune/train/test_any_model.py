@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from finetune.errors import ModelUnavailable, NoSuchRun, RunError, UnfinishedRun
+from finetune.errors import ModelUnavailable, NoSuchRun, RunError, TemplateError, UnfinishedRun
 from finetune.runs.manifest import read_manifest
 from finetune.templates.messages import Message
 from finetune.train.any_model import FoundModel, find_model, load_model
-from finetune.train.generate import Generated, generate
+from finetune.train.generate import Generated, continue_text, generate
 from finetune.train.load import LoadedModel, load_plain
 
 ASKED = (Message("user", "What does the cow say?"),)
@@ -137,6 +137,17 @@ def test_a_gguf_file_answers_as_the_model_that_it_was_written_from(models: dict[
     path = write_gguf(Path(models["qwen2"]), folder / "m.gguf", template=get_template("chatml"))
     wanted = answer(load_plain(models["qwen2"], device="cpu"))
     assert answer(load_model(folder, device="cpu")) == answer(load_model(path, device="cpu")) == wanted
+
+
+def test_a_model_without_any_template_continues_texts_and_does_not_chat(models: dict[str, str], tmp_path: Path) -> None:
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    folder = Path(shutil.copytree(models["phi"], tmp_path / "base", ignore=shutil.ignore_patterns("model*", "config*")))
+    GPT2LMHeadModel(GPT2Config(vocab_size=512, n_embd=32, n_layer=1, n_head=2)).save_pretrained(folder)
+    with pytest.raises(TemplateError, match="no template is known"):
+        load_model(folder, device="cpu")
+    loaded = load_model(folder, device="cpu", chat=False)
+    assert continue_text(loaded, "Once upon a time", max_new_tokens=4).tokens == 4
 
 
 def test_a_folder_with_several_gguf_files_asks_for_one(tmp_path: Path) -> None:
