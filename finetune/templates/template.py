@@ -216,7 +216,8 @@ class Template:
     def token_ids(self, tokenizer: Any) -> dict[str, int]:
         """Return the ids of the template's special tokens.
 
-        Raises TemplateError for one that is not a single token of the tokenizer.
+        Raises TemplateError for one that is not a single token of the tokenizer, and where the template writes another
+        special token of the tokenizer as text: training would read text where a server reads the token.
         """
         vocabulary = tokenizer.get_added_vocab()
         found = {}
@@ -228,6 +229,13 @@ class Template:
                     " or another end token",
                 )
             found[token] = int(vocabulary[token])
+        scaffold = " ".join((self.system, self.user, self.generation_prompt, self.answer_lead, self.after_answer))
+        for token in vocabulary:
+            if token in scaffold and token not in found and tokenizer.added_tokens_decoder[vocabulary[token]].special:
+                raise TemplateError(
+                    f"template {self.name!r} writes {token!r} as text, which is a special token of this model",
+                    "choose the template of this model's own format",
+                )
         return found
 
     # -- other end tokens, another system message, and JSON

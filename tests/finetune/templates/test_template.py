@@ -89,6 +89,13 @@ def test_a_tokenizer_without_the_templates_tokens_is_rejected_by_name():
         get_template("chatml").encode(bare, DIALOGUE)
 
 
+@pytest.mark.parametrize("name", ["llama-2", "mistral"])
+def test_a_template_that_writes_a_token_of_the_model_as_text_is_refused(mistral_v3, most, name):
+    assert get_template(name).token_ids(most)
+    with pytest.raises(TemplateError, match=r"writes '\[INST\]' as text, which is a special token"):
+        get_template(name).token_ids(mistral_v3)
+
+
 def test_a_stored_template_with_an_unknown_field_is_rejected():
     with pytest.raises(TemplateError, match=r"has no field colour.*its fields are"):
         Template.from_dict({**get_template("chatml").to_dict(), "colour": "red"})

@@ -24,6 +24,7 @@ LINEAR = {
     "qwen2": ["down_proj", "gate_proj", "k_proj", "o_proj", "q_proj", "up_proj", "v_proj"],
     "phi": ["dense", "fc1", "fc2", "k_proj", "q_proj", "v_proj"],
 }
+LINEAR |= dict.fromkeys(("llama-2", "mistral"), LINEAR["qwen2"])
 
 
 def config_for(model: str, **settings: Any) -> Any:
@@ -31,9 +32,11 @@ def config_for(model: str, **settings: Any) -> Any:
 
 
 @pytest.mark.parametrize("method", ["lora", "qlora"])
-@pytest.mark.parametrize("kind", ["qwen2", "phi"])
-def test_all_linear_means_every_linear_module_but_the_head(kind: str, method: str, models: dict[str, str]) -> None:
-    model = load_base(config_for(models[kind], method=method))
+@pytest.mark.parametrize("kind", LINEAR)
+def test_all_linear_means_every_linear_module_but_the_head(
+    kind: str, method: str, models: dict[str, str], tiny_llamas: dict[str, str]
+) -> None:
+    model = load_base(config_for((models | tiny_llamas)[kind], method=method))
     assert find_targets(model, ("all-linear",)) == LINEAR[kind]
 
 
