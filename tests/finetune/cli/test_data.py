@@ -134,3 +134,25 @@ def test_html_escapes_every_text_of_the_data(rows, tmp_path, capsys):
     assert '<span class="content trained">&lt;script&gt;alert(1)&lt;/script&gt;</span>' in text
     assert '<span class="end trained">&lt;|im_end|&gt;</span>' in text
     assert as_html([], title="<i>").count("<i>") == 0
+
+
+def test_a_models_own_end_token_is_shown_and_counted(rows, models, capsys):
+    flags = ["--model", models["phi"], "--template", "alpaca"]
+    assert main(["data", "show", str(rows), *flags, "--rows", "1", "--json"]) == 0
+    caught = capsys.readouterr()
+    assert "answers end with <|endoftext|>, the tokenizer's own end token (it has no </s>)" in caught.err
+    chosen = json.loads(caught.out)["views"][0]
+    assert [s["text"] for s in chosen["segments"] if s["trained"]] == ["<script>alert(1)</script>", "<|endoftext|>"]
+    assert main(["data", "check", str(rows), *flags, "--max-length", "8"]) == 0
+    assert "tokens, more than 8: the answer would be truncated" in (out := capsys.readouterr().out)
+    assert "about" not in out  # tokens were counted, not estimated
+
+
+def test_a_model_that_is_not_in_the_cache_gives_its_template_and_an_estimate(rows, tmp_path, monkeypatch, capsys):
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    assert main(["data", "show", str(rows), "--model", "Qwen/Qwen2.5-1.5B", "--rows", "1"]) == 0
+    caught = capsys.readouterr()
+    assert "the tokenizer of Qwen/Qwen2.5-1.5B is not in the cache: tokens are estimated" in caught.err
+    assert "<|endoftext|>" in caught.out
