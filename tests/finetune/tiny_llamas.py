@@ -44,12 +44,12 @@ def sentencepiece_vocabulary(size: int = 704) -> tuple[dict[str, int], list[tupl
     return vocab, merges
 
 
-def make_sentencepiece(*, form: str, special: tuple[str, ...] = ()) -> Any:
+def make_sentencepiece(*, form: str, special: tuple[str, ...] = (), normalized: bool = False) -> Any:
     """Return a tokenizer like Llama-2's (form `prepend`), or one whose Metaspace has the prepend scheme `form`.
 
-    `special` are special tokens besides the usual three.
+    `special` are special tokens besides the usual three; `normalized` makes them as Llama-2's first files have them.
     """
-    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
+    from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
     vocab, merges = sentencepiece_vocabulary()
     tokenizer = Tokenizer(models.BPE(vocab=vocab, merges=merges, unk_token="<unk>", fuse_unk=True, byte_fallback=True))
@@ -60,7 +60,9 @@ def make_sentencepiece(*, form: str, special: tuple[str, ...] = ()) -> Any:
     tokenizer.decoder = decoders.Sequence(
         [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
     )
-    tokenizer.add_special_tokens(["<unk>", "<s>", "</s>", *special])
+    tokenizer.add_special_tokens(
+        [AddedToken(name, normalized=normalized, special=True) for name in ("<unk>", "<s>", "</s>", *special)]
+    )
     return _wrapped(tokenizer, bos_token="<s>", eos_token="</s>", unk_token="<unk>", pad_token="<unk>")
 
 

@@ -28,6 +28,14 @@ def test_the_blank_of_a_tokenizer_is_found(tokenizers: dict[str, Any], tokenizer
     assert find_leading_blank(tokenizer, "</s>") == NO_BLANK
 
 
+def test_special_tokens_that_are_normalized_do_not_hide_the_blank() -> None:
+    tokenizer = make_sentencepiece(form="prepend", normalized=True)
+    assert tokenizer.tokenize("</s>a") == ["▁</s>", "a"]  # the fault: the blank went into the name of the token
+    assert find_leading_blank(tokenizer, "</s>") == LeadingBlank(at_start=True, after_special=True)
+    ids = get_template("llama-2").encode_prompt(tokenizer, [Message("user", "cow")])
+    assert tokenizer.convert_ids_to_tokens(ids)[1:3] == ["▁[INST]", "▁cow"]
+
+
 @pytest.mark.parametrize("form", ["prepend", "always", "first"])
 @pytest.mark.parametrize(
     ("text", "blank", "tokens"),
