@@ -84,7 +84,7 @@ def _continue(
     def stopped(input_ids: Any, scores: Any, **_: Any) -> Any:
         return torch.full((1,), stop is not None and stop.is_set(), device=input_ids.device)
 
-    with torch.no_grad(), autocast_like_training(model), _seeded(sampling.seed, prompt.device):
+    with torch.no_grad(), autocast_like_training(model), _seeded(sampling, prompt.device):
         model.generate(
             input_ids=prompt,
             attention_mask=torch.ones_like(prompt),
@@ -105,13 +105,16 @@ def _continue(
 
 
 @contextmanager
-def _seeded(seed: int, device: Any) -> Iterator[None]:
-    """Set the random state inside the `with`, and restore it: a run that samples its prompts trains on unchanged."""
+def _seeded(sampling: Sampling, device: Any) -> Iterator[None]:
+    """Set the random state for an answer inside the `with`, and restore it afterwards; greedy decoding needs none."""
     import torch
 
+    if not sampling.temperature:
+        yield
+        return
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        if seed < 0:
+        if sampling.seed < 0:
             torch.seed()  # torch itself starts every process with the same state
         else:
-            torch.manual_seed(seed)
+            torch.manual_seed(sampling.seed)
         yield

@@ -7,7 +7,7 @@ import pytest
 from finetune.templates.messages import Message
 from finetune.train.generate import continue_text, generate
 from finetune.train.load import LoadedModel, load_plain
-from finetune.train.sampling import Sampling
+from finetune.train.sampling import GREEDY, Sampling
 from quire import UsageError
 from tests.finetune.passes import forward_passes
 
@@ -39,6 +39,17 @@ def test_a_limit_of_one_candidate_is_greedy(loaded: LoadedModel) -> None:
     greedy = generate(loaded, ASKED, max_new_tokens=12)
     for limit in ({"top_k": 1}, {"top_p": 0.01}, {"min_p": 1.0}):
         assert generate(loaded, ASKED, max_new_tokens=12, sampling=Sampling(temperature=0.5, **limit)) == greedy
+
+
+def test_the_sampling_settings_that_come_with_a_model_are_not_used(
+    loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    choices = (GREEDY, Sampling(temperature=1.0, seed=7))
+    before = [generate(loaded, ASKED, max_new_tokens=12, sampling=sampling) for sampling in choices]
+    theirs = {"do_sample": True, "temperature": 0.1, "top_k": 1, "top_p": 0.5, "min_p": 0.9, "repetition_penalty": 2.0}
+    for name, value in theirs.items():
+        monkeypatch.setattr(loaded.model.generation_config, name, value)
+    assert [generate(loaded, ASKED, max_new_tokens=12, sampling=sampling) for sampling in choices] == before
 
 
 def test_a_repetition_penalty_changes_a_repetitive_answer(loaded: LoadedModel) -> None:
