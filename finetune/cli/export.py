@@ -168,10 +168,7 @@ def _quiet_libraries() -> None:
 
 
 def _print(args: argparse.Namespace, values: dict[str, Any], text: str) -> int:
-    if args.json:
-        print_json(values)
-    else:
-        print(text)
+    print_json(values) if args.json else print(text)
     return 0
 
 
@@ -230,6 +227,8 @@ def run_gguf(args: argparse.Namespace) -> int:
         progress=print_progress,
     )
     modelfile.write_text(found.modelfile.to_text(f"./{out.name}"), encoding="utf-8")
+    for notice in found.parity.notices:
+        print_progress(f"notice: {notice}")
     values = {"file": str(out), "bytes": out.stat().st_size, "parity": found.parity.to_dict()}
     return _print(args, values, f"{out}: {out.stat().st_size / 2**20:,.1f} MiB\n{_figures(found.parity.to_dict())}")
 
@@ -249,6 +248,7 @@ def _figures(found: dict[str, Any]) -> str:
         f"  same first choice at {found['top1']:.1%} of {found['positions']} positions,"
         f" KL {found['mean_kl']:.2g} (worst {found['max_kl']:.2g}),"
         f" {found['greedy_equal']} of {found['answers']} greedy answers equal"
+        + (" (the limits of this type are provisional)" if found.get("provisional") else "")
     )
 
 
@@ -282,6 +282,8 @@ def run_ollama(args: argparse.Namespace) -> int:
         replace=args.replace,
         progress=print_progress,
     )
+    for notice in record.parity["notices"]:
+        print_progress(f"notice: {notice}")
     text = f"{record.tag}: {record.quantization}\n{_figures(record.parity)}\n  quire ask --model ollama:{record.tag} 'What ...?'"
     return _print(args, asdict(record), text)
 

@@ -163,6 +163,8 @@ def _steps(where: str, found: Parity) -> Iterator[Check]:
         yield Check(
             where, "ok", f"{found.kind}: same first choice at {found.top1:.1%} of positions, KL {found.mean_kl:.2g}"
         )
+    for notice in found.notices:
+        yield Check("text", "note", notice)
 
 
 def _tags(folder: Path, host: str, compare: Callable[[Ollama, str, str], Parity]) -> Iterator[Check]:

@@ -166,6 +166,7 @@ def to_ollama(
             progress("comparing the quantized model with the trained one")
             parity = compare_tag(server, trial, ref, kind, modelfile)
             require_parity(parity, tag)
+            parity.notices = exported.parity.notices  # a server's tokens cannot always be asked for
         check_served(server, trial, ref, kind=kind)
         record = TagRecord(
             tag,

@@ -1,17 +1,18 @@
 """The cost of a merge: held-out loss of the trained model beside that of the merged one."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import Any, NamedTuple
 
 from finetune.errors import ExportError
-from finetune.export.safetensors_io import Floats
+from finetune.export.streamed import head_of, hidden_states, open_streamed, open_trained
 from finetune.runs.manifest import RunManifest, find_run
 from finetune.templates.find import load_template
 from quire import QuireError
 
 Example = tuple[list[int], list[int], list[int]]  # ids, positions that predict a trained token, those tokens
+
+TILE = 128  # positions whose log-probabilities are in memory at once
 
 
 def held_out_cost(
@@ -20,30 +21,50 @@ def held_out_cost(
     """Measure the trained model, the merged one and, for QLoRA, the adapter on the full-precision base.
 
     Returns for each (`trained`, `merged`, `original`) its `nll` in nats per trained token and its `kl` in nats per token
-    from the trained model; empty when the run's data can no longer be read.
+    from the trained model; empty when the run's data can no longer be read. One model is open at a time.
     """
-    from finetune.train.load import load_run
-
     try:
         examples = held_out_rows(run, manifest)[:rows]
     except (OSError, ExportError):
         return {}
-    trained = _log_probs(load_run(run, device="cpu", base=base_folder).model, examples)
-    if not all(np.isfinite(row).all() for row in trained):
+    trained = _measure(open_trained(run, base_folder=base_folder), examples)
+    if not all(hidden.isfinite().all() for hidden in trained.hidden):
         raise ExportError(
             f"the trained model of {Path(run).name} gives log-probabilities that are not numbers",
             "its weights or its base are broken: train it again, from a sound base",
         )
-    measured = {"trained": trained, "merged": _log_probs(_load_merged(merged), examples)}
+    cost = {"trained": _cost(trained, trained, examples)}
+    cost["merged"] = _cost(trained, _measure(open_streamed(merged), examples), examples)
     if manifest.method == "qlora":
-        full_precision = load_run(run, device="cpu", method="lora", base=base_folder).model
-        measured["original"] = _log_probs(full_precision, examples)
-    cost = {}
-    for name, logs in measured.items():
-        nll = [-row[np.arange(len(t)), t] for row, (_, _, t) in zip(logs, examples, strict=True)]
-        kl = [(np.exp(p) * (p - q)).sum(axis=-1) for p, q in zip(trained, logs, strict=True)]
-        cost[name] = {"nll": float(np.concatenate(nll).mean()), "kl": max(0.0, float(np.concatenate(kl).mean()))}
+        full_precision = open_trained(run, full_precision=True, base_folder=base_folder)
+        cost["original"] = _cost(trained, _measure(full_precision, examples), examples)
     return cost
+
+
+class _Measured(NamedTuple):
+    """What is kept of a model: its last hidden states on each example, and its output head."""
+
+    hidden: list[Any]
+    log_probs: Callable[[Any], Any]
+
+
+def _measure(model: Any, examples: list[Example]) -> _Measured:
+    hidden = hidden_states(model, [ids for ids, _, _ in examples], [positions for _, positions, _ in examples])
+    return _Measured(hidden, head_of(model))
+
+
+def _cost(trained: _Measured, other: _Measured, examples: list[Example]) -> dict[str, float]:
+    """Return nll and KL; only sums are kept, since one row of log-probabilities has the size of the vocabulary."""
+    nll, kl, count = 0.0, 0.0, 0
+    for row, (_, _, targets) in enumerate(examples):
+        for start in range(0, len(targets), TILE):
+            tile = slice(start, start + TILE)
+            p, q = trained.log_probs(trained.hidden[row][tile]), other.log_probs(other.hidden[row][tile])
+            wanted = targets[tile]
+            nll -= float(q[range(len(wanted)), wanted].double().sum())
+            kl += float((p.exp() * (p - q)).sum())
+        count += len(targets)
+    return {"nll": nll / count, "kl": max(0.0, kl / count)}
 
 
 def held_out_rows(run: str | Path, manifest: RunManifest) -> list[Example]:
@@ -71,21 +92,3 @@ def _example(row: dict[str, Any]) -> Example:
         labels = [-100] * len(row["prompt_ids"]) + list(answer)
     positions = [i - 1 for i, label in enumerate(labels) if label >= 0 and i > 0]
     return list(ids), positions, [labels[i + 1] for i in positions]
-
-
-def _load_merged(folder: Path) -> Any:
-    import torch
-    from transformers import AutoModelForCausalLM
-
-    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
-
-
-def _log_probs(model: Any, examples: list[Example]) -> list[Floats]:
-    import torch
-
-    found = []
-    with torch.no_grad():
-        for ids, positions, _ in examples:
-            logits = model(torch.tensor([ids])).logits[0, positions].float()
-            found.append(torch.log_softmax(logits, dim=-1).numpy())
-    return found

@@ -21,22 +21,13 @@ from finetune.export.llama_cpp import TOP, Engine, NextTokenLogProbs
 from finetune.export.modelfile import Modelfile
 from finetune.export.reference import CONVERSATIONS, Reference
 from finetune.export.rotary import head_size, rope
+from finetune.export.token_parity import PROBES, TokenParity, first_difference
 from finetune.export.vocabulary import pre_tokenizer
 from finetune.templates.jinja_and_go import to_go
 from finetune.templates.leading_blank import decode_continuing
 
 STEPS = ("tokenizer", "template", "stop", "rope", "shape", "weights")
 MAX_SERVED_STEPS = 12  # positions of an answer that are compared through a server, one request each
-
-# Texts that different pre-tokenizers split differently: digits, contractions, blanks, newlines, scripts, emoji, code.
-PROBES = (
-    "Hello world, it's 2024 and we've 1234567 reasons; don't WE'LL see?",
-    "def f(x):\n    return {'a': x[0] ** 2}  # blanks\n\n\n\tindented\ttabs",
-    "one\r\ntwo\r\n\r\nthree   four     five\n \n  \n end  ",
-    "Größe café naïve Ünïcödé — “quotes” … 3.14159, 1,000,000.00 €",
-    "我想在apple工作1314151天 нещо на Български កាន់តែពិសេស ไทย 日本語",
-    "🚀 (normal) 😶‍🌫️ emoji ✅ <b>tags</b> {{ braces }} {% if %} $x$ \\n",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +51,9 @@ LIMITS = {
     "Q4_K_M": Limits(0.25, 8.0, 6.0, 0.75, 0.75),
 }
 LIMITS["Q4_K_S"] = LIMITS["Q4_K_M"]
+# Kinds and architectures whose limits were checked on real weights. Other limits are provisional: those of quantized kinds
+# because the real weights at hand were rounded before, those of other architectures because only tiny models were.
+CHECKED = {("F32", "qwen2"), ("F16", "qwen2")}
 
 
 @dataclass(slots=True)
@@ -67,6 +61,7 @@ class Parity:
     """The result of a parity check: figures, and one sentence for every step that differs."""
 
     kind: str
+    provisional: bool = True  # whether the limits were not checked on real weights of this kind and architecture
     positions: int = 0
     mean_kl: float = 0.0
     max_kl: float = 0.0
@@ -75,8 +70,9 @@ class Parity:
     ended: int = 0
     ends: int = 0  # answers that the trained model ends itself
     answers: int = 0
-    texts: int = 0  # texts and prompts whose tokens were compared
+    texts: int = 0  # texts and prompts that were compared
     differences: dict[str, str] = field(default_factory=dict)
+    notices: list[str] = field(default_factory=list)  # seldom texts that are read differently, with the consequence
 
     @property
     def passed(self) -> bool:
@@ -98,14 +94,15 @@ def compare(
     """Compare a GGUF file, and its Modelfile and a GGUF adapter on top if given, with the trained model."""
     found = Parity(kind)
     header = read_header(path)
+    found.provisional = (kind, ARCHITECTURE[ref.config["architectures"][0]]) not in CHECKED
     check_tokenizer_keys(ref, header, found)
     check_stops(ref, header, modelfile, found)
     if not check_keys(ref, header, found):
         return found
     longest = max((len(c.prompt) + len(c.answer) for c in ref.cases), default=0)
     with Engine(path, context=max(512, longest + 64), lora=lora) as engine:
-        check_tokens(ref, engine, found)
-        check_template(ref, engine, modelfile, found)
+        tokens = check_tokens(ref, engine, found)
+        check_template(ref, engine, tokens, modelfile, found)
         check_weights(ref, engine, found)
     return found
 
@@ -192,22 +189,20 @@ def check_keys(ref: Reference, header: Header, found: Parity) -> bool:
     return may_open
 
 
-def check_tokens(ref: Reference, engine: Engine, found: Parity) -> None:
-    """Compare the token ids of the probe texts."""
-    for text in PROBES:
-        found.texts += 1
-        expected = ref.template.encode_content(ref.tokenizer, text)
-        actual = engine.tokens(text)
-        if actual != expected:
-            at = _first_difference(actual, expected)
-            found.add_difference(
-                "tokenizer",
-                f"the token ids of {text[:30]!r} differ from position {at + 1} on:"
-                f" {actual[at : at + 3]}, expected {expected[at : at + 3]}",
-            )
+def check_tokens(ref: Reference, engine: Engine, found: Parity) -> TokenParity:
+    """Compare the token ids of ordinary texts and of the run's own prompts; seldom texts that differ are notices."""
+    tokens = TokenParity(ref.template, ref.tokenizer, engine.tokens)
+    found.texts += len(PROBES) + len(ref.cases)
+    for sentence in (*tokens.differences(), *(tokens.prompt_difference(case.prompt) for case in ref.cases)):
+        if sentence:
+            found.add_difference("tokenizer", sentence)
+    found.notices += tokens.notices()
+    return tokens
 
 
-def check_template(ref: Reference, engine: Engine, modelfile: Modelfile | None, found: Parity) -> None:
+def check_template(
+    ref: Reference, engine: Engine, tokens: TokenParity, modelfile: Modelfile | None, found: Parity
+) -> None:
     """Compare the prompts that the file's own template renders, and their tokens, with those of training."""
     for messages in CONVERSATIONS:
         found.texts += 1
@@ -215,22 +210,19 @@ def check_template(ref: Reference, engine: Engine, modelfile: Modelfile | None, 
         actual = engine.render([{"role": m.role, "content": m.content} for m in messages])
         if actual != expected:
             found.add_difference("template", difference(actual, expected))
-        elif engine.tokens(actual) != ref.template.encode_prompt(ref.tokenizer, messages):
-            found.add_difference("tokenizer", f"the token ids of the prompt {expected[:40]!r} differ")
+            continue
+        ids, read = ref.template.encode_prompt(ref.tokenizer, messages), engine.tokens(actual)
+        if read != ids:
+            found.add_difference("tokenizer", f"the prompt {expected[:40]!r}...: {tokens.describe(ids, read)}")
     if modelfile is not None and modelfile.template != to_go(ref.template):
         found.add_difference("template", "the Modelfile's TEMPLATE is not the one that the run was trained with")
 
 
 def difference(actual: str, expected: str) -> str:
     """Return a sentence with the first place where two rendered prompts differ."""
-    at = _first_difference(actual, expected)
+    at = first_difference(actual, expected)
     start = max(0, at - 10)
     return f"rendered {actual[start : at + 30]!r} where training had {expected[start : at + 30]!r}"
-
-
-def _first_difference(actual: list[int] | str, expected: list[int] | str) -> int:
-    differing = (i for i, (a, b) in enumerate(zip(actual, expected, strict=False)) if a != b)
-    return next(differing, min(len(actual), len(expected)))
 
 
 def check_weights(ref: Reference, engine: Engine, found: Parity) -> None:

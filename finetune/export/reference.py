@@ -1,6 +1,6 @@
 """The trained model's answers and log-probabilities, which the parity check compares with."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from finetune.errors import ExportError, ParityFailed
 from finetune.export.gguf import read_config, stops_of
 from finetune.export.held_out import held_out_rows
 from finetune.export.merge import MAX_MERGE_KL, read_merge_report
+from finetune.export.streamed import greedy, head_of, hidden_states, open_streamed, open_trained
 from finetune.runs.manifest import read_manifest
 from finetune.templates.find import load_template
 from finetune.templates.messages import Message
@@ -88,43 +89,35 @@ def compute_reference(run: str | Path, merged: Path) -> Reference:
 
 
 def reference_on(
-    model: Path, template: Template, prompts: Sequence[Sequence[int]], *, max_tokens: int = 32, context: int = 32
+    model: Path, template: Template, prompts: Sequence[Sequence[int]], *, max_tokens: int = 24, context: int = 16
 ) -> Reference:
-    """Run a merged model in transformers, in fp32, on prompts of token ids.
+    """Run a merged model in transformers, in fp32 and layer by layer, on prompts of token ids.
 
     Log-probabilities are kept for the last `context` positions of each prompt and for its greedy answer.
     """
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(model)
-    network = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
-    network.eval()
+    network = open_streamed(model)
     ends = [tokenizer.convert_tokens_to_ids(s) for s in stops_of(template) if s in tokenizer.get_vocab()]
-    cases = []
-    for prompt in prompts:
-        ids = torch.tensor([list(prompt)])
-        with torch.no_grad():
-            out = network.generate(
-                input_ids=ids,
-                attention_mask=torch.ones_like(ids),
-                max_new_tokens=max_tokens,
-                do_sample=False,
-                top_k=None,
-                top_p=None,
-                temperature=None,
-                repetition_penalty=1.0,
-                eos_token_id=ends,
-                pad_token_id=ends[0],
-            )
-            ended = int(out[0, -1]) in ends
-            first = max(0, len(prompt) - context)
-            whole = out[:, :-1] if ended else out
-            logits = network(whole).logits[0, first:].float()
-            log_probs = torch.log_softmax(logits, dim=-1).numpy()
-        answer = whole[0, len(prompt) :].tolist()
-        cases.append(Case(list(prompt), answer, ended, first, log_probs))
+    answers = greedy(network, prompts, ends=ends, max_tokens=max_tokens)
+    firsts = [max(0, len(prompt) - context) for prompt in prompts]
+    texts = [[*prompt, *answer] for prompt, (answer, _) in zip(prompts, answers, strict=True)]
+    cases = [
+        Case(list(prompt), answer, ended, first, log_probs)
+        for prompt, (answer, ended), first, log_probs in zip(
+            prompts, answers, firsts, _log_probs(network, texts, firsts), strict=True
+        )
+    ]
     return Reference(model, template, tokenizer, read_config(model), cases)
+
+
+def _log_probs(model: Any, texts: Sequence[Sequence[int]], firsts: Sequence[int]) -> Iterator[NDArray[np.float32]]:
+    """Yield for each text the log-probabilities after its tokens from the position `first` on."""
+    hidden = hidden_states(model, texts, [range(first, len(t)) for t, first in zip(texts, firsts, strict=True)])
+    log_probs = head_of(model)
+    for rows in hidden:
+        yield log_probs(rows).numpy()
 
 
 def merge_divergence(run: str | Path, ref: Reference, *, full_precision: bool, base_folder: str = "") -> float:
@@ -132,21 +125,14 @@ def merge_divergence(run: str | Path, ref: Reference, *, full_precision: bool, b
 
     `full_precision` is for a QLoRA run that was merged into the full-precision base.
     """
-    import torch
-
-    from finetune.train.load import load_run
-
-    method = "lora" if full_precision and read_manifest(run).method == "qlora" else ""
-    model = load_run(run, device="cpu", method=method, base=base_folder).model
-    rows: list[float] = []
-    for case in ref.cases:
-        ids = torch.tensor([[*case.prompt, *case.answer]])
-        with torch.no_grad():
-            logs = torch.log_softmax(model(ids).logits[0, case.first :].float(), dim=-1).numpy()
+    model = open_trained(run, full_precision=full_precision, base_folder=base_folder)
+    texts = [[*case.prompt, *case.answer] for case in ref.cases]
+    kls: list[float] = []
+    for case, logs in zip(ref.cases, _log_probs(model, texts, [case.first for case in ref.cases]), strict=True):
         if logs.shape != case.log_probs.shape:
             return float("inf")
-        rows += (np.exp(logs) * (logs - case.log_probs)).sum(axis=-1).tolist()
-    return float(np.mean(rows))
+        kls += (np.exp(logs) * (logs - case.log_probs)).sum(axis=-1).tolist()
+    return float(np.mean(kls))
 
 
 def parity_prompts(run: str | Path, template: Template, tokenizer: Any) -> list[list[int]]:

@@ -19,7 +19,8 @@ def marks(run: Path, **options: str) -> dict[str, str]:
 
 def test_every_step_of_a_good_run_is_ok(tuned: Tuned) -> None:
     assert marks(tuned.run) == {
-        "run": "ok", "data": "ok", "template": "ok", "adapter": "ok", "merge": "ok", "gguf": "ok", "ollama": "note",
+        "run": "ok", "data": "ok", "template": "ok", "adapter": "ok", "merge": "ok", "gguf": "ok", "text": "note",
+        "ollama": "note",
     }  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """The parity check: a faithful export passes, and every planted fault is caught by its name."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from finetune.export.llama_cpp import Engine, NextTokenLogProbs
 from finetune.export.lora_gguf import write_adapter_gguf
 from finetune.export.modelfile import Modelfile, modelfile_for
 from finetune.export.rotary import rotated_heads
+from finetune.export.token_parity import PROBES
 from finetune.templates.builtin import get_template
 from finetune.templates.jinja_and_go import to_jinja
 from tests.finetune.export_home import Tuned
@@ -27,7 +29,7 @@ def test_a_faithful_file_passes(tuned: Tuned, tmp_path: Path, kind: str) -> None
     path = gguf.write_gguf(tuned.merged, tmp_path / "m.gguf", template=tuned.template, kind=kind)
     found = parity.compare(tuned.reference, path, kind=kind, modelfile=modelfile(tuned))
     assert found.differences == {}
-    assert found.positions > 30 and found.texts == len(parity.PROBES) + len(parity.CONVERSATIONS)
+    assert found.positions > 30 and found.texts == len(PROBES) + len(parity.CONVERSATIONS) + len(tuned.reference.cases)
     assert found.ends == found.ended == found.answers
 
 
@@ -163,7 +165,7 @@ def test_other_token_ids_are_caught_even_when_the_name_of_the_pre_tokenizer_is_r
             return {"input_ids": [self.e if i == self.a else self.a if i == self.e else i for i in ids]}
 
     found = parity.compare(replace(tuned.reference, tokenizer=Renumbered()), path, kind="F16")
-    assert "differ from position" in found.differences["tokenizer"]
+    assert re.search(r"from token \d+ on, training reads '.*' \(\d+\).* and the file '", found.differences["tokenizer"])
 
 
 def test_a_wrong_rope_base_is_caught_as_rope(tuned: Tuned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,86 @@
+"""A model that is read layer by layer gives the numbers of the same model loaded whole."""
+
+from pathlib import Path
+
+import pytest
+
+from finetune.errors import UnsupportedModel
+from finetune.export.safetensors_io import list_tensors
+from finetune.export.streamed import MAX_TOKENS, _batches, greedy, head_of, hidden_states, open_streamed, open_trained
+from tests.finetune.export_home import Tuned
+
+ROWS = [[5, 9, 33, 77, 12], [40, 41], [7, 8, 9]]
+POSITIONS = [[1, 4], [1], [0, 1, 2]]
+
+
+def test_log_probs_equal_those_of_the_whole_model(tuned: Tuned) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    model = open_streamed(tuned.merged)
+    log_probs = head_of(model)
+    whole = AutoModelForCausalLM.from_pretrained(tuned.merged, dtype=torch.float32).eval()
+    for row, at, hidden in zip(ROWS, POSITIONS, hidden_states(model, ROWS, POSITIONS), strict=True):
+        with torch.no_grad():
+            expected = torch.log_softmax(whole(torch.tensor([row])).logits[0, at], dim=-1)
+        assert torch.allclose(log_probs(hidden), expected, atol=1e-5)
+
+
+def test_greedy_answers_of_prompts_of_unequal_lengths_equal_those_of_the_whole_model(tuned: Tuned) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    whole = AutoModelForCausalLM.from_pretrained(tuned.merged, dtype=torch.float32).eval()
+    prompts = [case.prompt for case in tuned.reference.cases][:3] + ROWS
+    ends = [tuned.reference.tokenizer.eos_token_id]
+    answers = greedy(open_streamed(tuned.merged), prompts, ends=ends, max_tokens=8)
+    assert any(ended for _, ended in answers)
+    for prompt, (answer, ended) in zip(prompts, answers, strict=True):
+        ids = torch.tensor([prompt])
+        written = whole.generate(
+            ids, attention_mask=torch.ones_like(ids), max_new_tokens=8, do_sample=False, eos_token_id=ends
+        )[0, len(prompt) :].tolist()
+        assert written == [*answer, *(ends if ended else [])]
+
+
+def test_an_adapter_on_a_streamed_base_equals_peft_on_the_whole_one(tuned: Tuned) -> None:
+    import torch
+
+    from finetune.train.load import load_run
+
+    streamed = open_trained(tuned.run, full_precision=True)
+    whole = load_run(tuned.run, device="cpu", method="lora").model
+    bare = open_streamed(tuned.base)
+    for one, other, without in zip(
+        *(hidden_states(model, ROWS, POSITIONS) for model in (streamed, whole, bare)), strict=True
+    ):
+        assert torch.allclose(one, other, atol=1e-4)
+        assert not torch.allclose(one, without, atol=1e-1)
+
+
+def test_no_weight_stays_in_memory_after_a_pass(tuned: Tuned) -> None:
+    model = open_streamed(tuned.merged)
+    hidden_states(model, ROWS, POSITIONS)
+    assert {parameter.device.type for parameter in model.parameters()} == {"meta"}
+
+
+def test_a_folder_without_one_weight_is_refused_by_its_name(tuned: Tuned, tmp_path: Path) -> None:
+    import shutil
+
+    from safetensors.torch import load_file, save_file
+
+    folder = tmp_path / "model"
+    shutil.copytree(tuned.merged, folder)
+    (file,) = {tensor.path for tensor in list_tensors(folder).values()}
+    tensors = load_file(file)
+    del tensors["model.layers.1.mlp.down_proj.weight" if tuned.kind == "qwen2" else "model.layers.1.mlp.fc2.weight"]
+    save_file(tensors, file)
+    with pytest.raises(UnsupportedModel, match=r"has no tensor model\.layers\.1\.mlp"):
+        open_streamed(folder)
+
+
+def test_batches_hold_every_row_in_order_within_the_limit() -> None:
+    rows = [[0] * length for length in (10, MAX_TOKENS, 3, 3000, 2000, 5)]
+    batches = list(_batches(rows))
+    assert [len(row) for batch in batches for row in batch] == [10, MAX_TOKENS, 3, 3000, 2000, 5]
+    assert all(len(b) == 1 or len(b) * max(map(len, b)) <= MAX_TOKENS for b in batches)
