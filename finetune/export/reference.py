@@ -18,7 +18,7 @@ from finetune.templates.find import load_template
 from finetune.templates.messages import Message
 from finetune.templates.template import Template
 
-MAX_PROMPTS = 12  # each costs one pass of the trained model and some dozens of llama.cpp
+MAX_PROMPTS = 8  # each costs a pass of the trained model, and some dozens of llama.cpp
 
 # Conversations that different templates render differently.
 CONVERSATIONS: tuple[tuple[Message, ...], ...] = (
@@ -89,7 +89,7 @@ def compute_reference(run: str | Path, merged: Path) -> Reference:
 
 
 def reference_on(
-    model: Path, template: Template, prompts: Sequence[Sequence[int]], *, max_tokens: int = 24, context: int = 16
+    model: Path, template: Template, prompts: Sequence[Sequence[int]], *, max_tokens: int = 24, context: int = 8
 ) -> Reference:
     """Run a merged model in transformers, in fp32 and layer by layer, on prompts of token ids.
 

@@ -75,17 +75,14 @@ class TokenParity:
         """Return how a prompt of training is read differently, empty if it is not or if its marks explain it."""
         text = self._template.decode(self._tokenizer, ids)
         actual = self._actual(text)
-        if actual == list(ids) or self._explained(text, list(ids), actual):
+        if actual == list(ids) or self._spells_mark(text, ids):
             return ""
         return f"the prompt {text[:40]!r}...: {self.describe(list(ids), actual)}"
 
-    def _explained(self, text: str, expected: Sequence[int], actual: Sequence[int]) -> bool:
-        """Return whether the difference begins at a mark that is read as a control token."""
-        if not any(mark in text for mark in self.marks):
-            return False
-        at = first_difference(actual, expected)
-        rest = self._tokenizer.decode(list(expected[max(0, at - 1) : at + 16]), skip_special_tokens=False)
-        return any(mark in rest for mark in self.marks)
+    def _spells_mark(self, text: str, ids: Sequence[int]) -> bool:
+        """Return whether a message in the prompt contains the letters of a mark, beside the template's own tokens."""
+        own = [self._tokenizer.decode([int(number)]) for number in ids]
+        return any(text.count(mark) > own.count(mark) for mark in self.marks)
 
     def describe(self, expected: Sequence[int], actual: Sequence[int]) -> str:
         """Return the first place where two token lists differ, token by token."""

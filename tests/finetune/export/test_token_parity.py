@@ -19,8 +19,9 @@ def _like_qwen(folder: Path) -> Path:
     make_tiny(folder)
     path = folder / "tokenizer.json"
     tokenizer = json.loads(path.read_text(encoding="utf-8"))
-    free = 1 + max(entry["id"] for entry in tokenizer["added_tokens"])
-    tokenizer["model"]["vocab"]["</s>"] = free
+    tokenizer["model"]["vocab"]["</s>"] = min(entry["id"] for entry in tokenizer["added_tokens"])
+    for entry in tokenizer["added_tokens"]:
+        entry["id"] += 1
     tokenizer["normalizer"] = {"type": "NFC"}
     path.write_text(json.dumps(tokenizer), encoding="utf-8")
     return folder
