@@ -1,4 +1,4 @@
-"""Whether llama.cpp and Ollama read text as the tokens that training read, and what it means where they do not.
+"""Whether llama.cpp and Ollama read text as the tokens that training read.
 
 A difference in ordinary text or in a prompt of the template is a fault of the export. Two kinds of seldom text are read
 differently from every GGUF file of some models, the publisher's own included; these are notices.
