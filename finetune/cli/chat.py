@@ -1,4 +1,4 @@
-"""`quire finetune chat`: a conversation with a run at the terminal."""
+"""`quire finetune chat`: a conversation with a model at the terminal."""
 
 import argparse
 import signal
@@ -18,7 +18,7 @@ def register(subparsers: Any) -> None:
     chat = add_command(
         subparsers,
         "chat",
-        "chat with a run; an empty line or end of input ends it, Ctrl-C stops an answer",
+        "chat with a model; an empty line or end of input ends it, Ctrl-C stops an answer",
         "quire finetune chat my-dpo",
         run_chat,
     )

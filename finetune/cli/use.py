@@ -13,7 +13,7 @@ def register(subparsers: Any) -> None:
     score = add_command(
         subparsers,
         "score",
-        "measure implicit rewards, margin and accuracy of a run on preference pairs",
+        "measure implicit rewards, margin and accuracy of a model on preference pairs",
         "quire finetune score my-dpo pairs.jsonl",
         run_score,
     )
@@ -60,7 +60,7 @@ def register(subparsers: Any) -> None:
     generate = add_command(
         subparsers,
         "generate",
-        "print a run's answer to one prompt",
+        "print a model's answer to one prompt",
         'quire finetune generate my-dpo "What is a bond?"',
         run_generate,
     )
