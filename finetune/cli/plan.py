@@ -1,10 +1,12 @@
 """`quire finetune plan`: memory, trainable parameters and time of a run, before anything loads."""
 
 import argparse
+from dataclasses import replace
 from typing import Any
 
 from finetune.cli.parsing import add_command, add_settings, config_of
-from finetune.train.plan import STAGES, Card, detect_card, make_plan, named_card, render
+from finetune.train.cards import Card, detect_card, host_card, named_card
+from finetune.train.plan import STAGES, make_plan, render
 from quire import UsageError, add_json_flag, positive_int, print_json
 
 
@@ -44,9 +46,14 @@ def run_plan(args: argparse.Namespace) -> int:
 
 def _card(args: argparse.Namespace) -> Card:
     memory = args.gpu_memory
-    card = named_card(args.card) if args.card else detect_card() if memory is None else Card("a card", 0.0)
+    if args.card:
+        card = named_card(args.card)
+    elif args.device == "cpu":
+        card = host_card()
+    else:
+        card = detect_card() if memory is None else Card("a card", 0.0)
     if memory is None:
         return card
     if memory <= 0:
         raise UsageError(f"--gpu-memory {memory:g}: must be above 0", "give the GPU's memory in GB")
-    return Card(card.name, memory, card.tflops, card.bf16)
+    return replace(card, memory_gb=memory)

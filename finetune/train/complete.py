@@ -6,7 +6,7 @@ from typing import Any
 from finetune.config import TrainConfig, build
 from finetune.data.sources.loader import require_source
 from finetune.runs.manifest import find_run, read_manifest, runs_folder
-from finetune.train.device import device_type, has_flash_attention, process_count
+from finetune.train.device import device_type, process_count, rows_per_pass
 from quire import UsageError
 
 
@@ -49,9 +49,7 @@ def complete(config: TrainConfig) -> TrainConfig:
         values["reference"] = "base"
     if config.optimizer.startswith("paged") and device_type(config) == "cpu":
         values["optimizer"] = "adamw_torch"  # paged optimizers need a GPU
-    if config.packing and config.batch_size > 1 and not has_flash_attention():
-        # several packed sequences in one pass are one long row, whose mask and cost grow with its square
-        values["batch_size"], values["accumulation"] = 1, config.batch_size * config.accumulation
+    values["batch_size"], values["accumulation"] = rows_per_pass(config)
     if not config.name:
         if process_count() > 1:
             raise UsageError("a run with several processes needs a name", "give --name")

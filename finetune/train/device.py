@@ -43,6 +43,17 @@ def has_flash_attention() -> bool:
     return importlib.util.find_spec("flash_attn") is not None
 
 
+def rows_per_pass(config: TrainConfig) -> tuple[int, int]:
+    """Return the batch size and accumulation that train, which differ from the settings with packing.
+
+    Without a kernel that separates packed rows, several packed sequences in one pass are one long row, whose mask and cost
+    grow with its square: they are trained one by one.
+    """
+    if config.packing and config.batch_size > 1 and not has_flash_attention():
+        return 1, config.batch_size * config.accumulation
+    return config.batch_size, config.accumulation
+
+
 def peak_memory_bytes() -> int:
     """Return the peak memory of the GPU, or of this process when there is none."""
     import torch

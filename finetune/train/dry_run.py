@@ -14,11 +14,12 @@ from finetune.errors import ModelUnavailable
 from finetune.runs.manifest import require_free
 from finetune.templates.find import describe_end
 from finetune.templates.template import Segment, Template
+from finetune.train.cards import detect_card, host_card
 from finetune.train.complete import complete
 from finetune.train.context import Progress
 from finetune.train.device import process_count
 from finetune.train.load import check_targets, load_tokenizer, template_of
-from finetune.train.plan import Plan, detect_card, make_plan
+from finetune.train.plan import Plan, make_plan
 from finetune.train.rows import Rows, prepare
 
 
@@ -75,7 +76,7 @@ def dry_run(
     rows = prepare(config, template, tokenizer, records, progress=progress)
     sequences = _packed(rows.training, config.max_length) if config.packing else len(rows.training)
     try:
-        plan = make_plan(config, card=detect_card())
+        plan = make_plan(config, card=host_card() if config.device == "cpu" else detect_card())
     except ModelUnavailable:
         plan = None
     views = _views(rows.training[0], template, tokenizer)

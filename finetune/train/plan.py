@@ -5,21 +5,17 @@ from what one layer keeps for its backward pass, measured in tests/finetune/trai
 as in the memory sizes of GPUs.
 """
 
-import json
-import os
-import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 from finetune.config import TrainConfig
 from finetune.train.architectures import Shape, shape_of
+from finetune.train.cards import GB, Card
+from finetune.train.device import rows_per_pass
 from quire import UsageError
 
-GB = 2**30
-STAGES = ("sft", "dpo", "dpo_two_models", "orpo", "ppo")
+STAGES = ("sft", "dpo", "orpo")  # orpo: every loss without a reference
 # Bytes of a 4-bit weight: half a byte, an 8-bit scale for each 64 weights, a 32-bit scale for each 256 of those scales.
 NF4_BYTES = 0.5 + 1 / 64 + 4 / (64 * 256)
 # Values that a decoder layer keeps for its backward pass, per token, as multiples of the hidden and the intermediate
@@ -33,15 +29,24 @@ KEPT_VALUES = {
     ("phi", 2): (10, 5),
 }
 LOSS_TILE = (4096, 32768)  # positions and vocabulary entries in one tile of TRL's fused loss
+# Without Triton, on a CPU, the fused loss uses this many fp32 tiles at its peak; counted by torch's memory profiler.
+CPU_TILES = 8.25
+# The trainers of losses without a reference keep whole logits, in fp32, chosen and rejected answers: so many copies at the
+# peak of the backward pass. Counted by torch's memory profiler (TRL 1.16) at a vocabulary of 20,000, in fp32 and in bf16.
+LOGIT_COPIES = {"orpo": 3.0, "simpo": 3.0, "cpo": 3.5}
 CONTEXT_BYTES = 0.6 * GB  # CUDA context and allocator overhead
+# On a CPU: 0.85 GB once Python has loaded torch, transformers, PEFT and TRL, the rest what the allocator keeps. With it, the
+# plans of a model of 136 M parameters are within 10 % of its peaks (lora: 2.00 GB, qlora: 1.88 GB).
+CPU_BYTES = 1.15 * GB
 USABLE_SHARE = 0.95  # of a card's memory; fragmentation and the display need the rest
 UTILIZATION = 0.35  # share of a card's bf16 peak that training reaches; an assumption, printed with the estimate
 
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Peak memory of one stage in bytes, by use."""
+    """Peak memory of one stage in bytes, by use, and the number of base models in it."""
 
+    models: int
     weights: float
     adapters: float
     gradients: float
@@ -55,14 +60,7 @@ class Memory:
         return self.weights + self.adapters + self.gradients + self.optimizer + self.activations + self.overhead
 
 
-@dataclass(frozen=True, slots=True)
-class Card:
-    """A GPU, or the CPU's memory: its name, size in GB, peak TFLOP/s in 16 bits (0: unknown), and whether it has bf16."""
-
-    name: str
-    memory_gb: float
-    tflops: float = 0.0
-    bf16: bool = True
+USES = tuple(name for name in Memory.__dataclass_fields__ if name != "models")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +94,8 @@ class Plan:
             "model": self.shape.name,
             "stage": self.stage,
             "method": self.config.method,
+            "dtype": self.config.dtype,
+            "models": self.stages[self.stage].models,
             "parameters": self.shape.parameters,
             "trainable_parameters": self.trainable,
             "trainable_share": self.trainable / self.shape.parameters,
@@ -104,7 +104,8 @@ class Plan:
             "card": {"name": self.card.name, "memory_gb": round(self.card.memory_gb, 2)},
             "stages": {
                 name: {
-                    **{key: round(getattr(memory, key) / GB, 4) for key in Memory.__dataclass_fields__},
+                    "models": memory.models,
+                    **{key: round(getattr(memory, key) / GB, 4) for key in USES},
                     "memory_gb": round(memory.total / GB, 3),
                 }
                 for name, memory in self.stages.items()
@@ -118,50 +119,26 @@ class Plan:
         }
 
 
-@cache
-def cards() -> dict[str, Card]:
-    """Return the known cards by name."""
-    rows = json.loads((Path(__file__).parent / "cards.json").read_text(encoding="utf-8"))
-    return {
-        name: Card(name, float(row["memory_gb"]), float(row["tflops"]), bool(row["bf16"])) for name, row in rows.items()
-    }
+def as_trained(config: TrainConfig, card: Card) -> TrainConfig:
+    """Return the settings as a run on the card resolves them: data type, batch size with packing, optimizer on a CPU."""
+    dtype = config.dtype
+    if dtype == "auto":
+        dtype = "fp32" if card.is_cpu else "bf16" if card.bf16 else "fp16"
+    batch, accumulation = rows_per_pass(config)
+    values: dict[str, Any] = {"dtype": dtype, "batch_size": batch, "accumulation": accumulation}
+    if card.is_cpu:
+        paged = config.optimizer.startswith("paged")
+        values |= {"device": "cpu", "optimizer": "adamw_torch" if paged else config.optimizer}
+    return replace(config, **values)
 
 
-def named_card(name: str) -> Card:
-    """Return a known card; raises UsageError with the known names."""
-    if found := cards().get(name.lower().replace(" ", "").removeprefix("nvidia")):
-        return found
-    raise UsageError(f"unknown card {name!r}", f"give one of {', '.join(cards())}, or --gpu-memory GB")
-
-
-def detect_card() -> Card:
-    """Return the GPU of this machine, or, without one, the machine's memory as a card."""
-    drivers = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")  # NVIDIA, WSL, ROCm: without any, torch need not load
-    if sys.platform == "linux" and not any(Path(driver).exists() for driver in drivers):
-        return _host()
-    try:
-        import torch
-    except ImportError:
-        return _host()
-    if not torch.cuda.is_available():
-        return _host()
-    device = torch.cuda.get_device_properties(0)
-    name = device.name.lower().replace(" ", "")
-    known = next((card for key, card in cards().items() if key in name), None)
-    return Card(device.name, device.total_memory / GB, known.tflops if known else 0.0, device.major >= 8)
-
-
-def _host() -> Card:
-    try:
-        size = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GB
-    except (ValueError, OSError, AttributeError):  # no sysconf on this platform
-        size = 8.0
-    return Card("no GPU found: this machine's memory", size)
+def _value_bytes(config: TrainConfig) -> int:
+    return 4 if config.dtype == "fp32" else 2
 
 
 def weight_bytes(shape: Shape, config: TrainConfig) -> float:
     """Return the bytes of a base model as it is loaded; norms and biases are fp32, in full training all weights are."""
-    value_bytes = 4 if config.dtype == "fp32" else 2
+    value_bytes = _value_bytes(config)
     if config.method == "qlora":
         return shape.linear_weights * NF4_BYTES + shape.table_weights * value_bytes + shape.vectors * 4
     if config.method == "full":
@@ -178,7 +155,7 @@ def state_bytes(optimizer: str) -> float:
 
 def activation_bytes(shape: Shape, config: TrainConfig, *, sequences: int) -> float:
     """Return the bytes kept for the backward pass of `sequences` rows of the longest length, loss head included."""
-    value_bytes = 4 if config.dtype == "fp32" else 2
+    value_bytes = _value_bytes(config)
     tokens = sequences * config.max_length
     by_hidden, by_intermediate = KEPT_VALUES[shape.architecture, value_bytes]
     a_layer = tokens * value_bytes * (by_hidden * shape.hidden + by_intermediate * shape.intermediate)
@@ -191,42 +168,55 @@ def activation_bytes(shape: Shape, config: TrainConfig, *, sequences: int) -> fl
 
 
 def head_bytes(shape: Shape, config: TrainConfig, *, sequences: int) -> float:
-    """Return the bytes of the output head: a tile of logits, its gradient and a copy, and the hidden states."""
-    value_bytes = 4 if config.dtype == "fp32" else 2
+    """Return the bytes of the output head: tiles of logits (on a GPU, with gradient and copy), and the hidden states."""
     tokens = sequences * config.max_length
+    hidden = 2 * tokens * shape.hidden * 4
+    if config.stage == "dpo" and config.kind == "reference-free":
+        return LOGIT_COPIES[config.loss] * tokens * shape.vocab * 4 + hidden
     tile = min(LOSS_TILE[0], tokens) * min(LOSS_TILE[1], shape.vocab)
-    return 3 * tile * value_bytes + 2 * tokens * shape.hidden * 4
+    return (CPU_TILES * 4 if config.device == "cpu" else 3 * _value_bytes(config)) * tile + hidden
 
 
 def stage_memory(shape: Shape, config: TrainConfig, stage: str) -> Memory:
     """Return the peak memory of one stage.
 
-    sft, orpo: one model. dpo: one model, whose frozen adapter is the reference (in full training a second model, unless
-    the reference is precomputed). dpo_two_models: the reference is a second model. ppo: policy, reference, reward and
-    value models, two of which are trained.
+    sft: one model. dpo: one model, whose frozen adapter is the reference; in full training a second model, unless the
+    reference is precomputed. orpo, which stands for all losses without a reference: one model, and whole logits.
     """
+    config = _for_stage(config, stage)
     full = config.method == "full"
     trained = float(shape.parameters) if full else float(shape.adapter_parameters(config.targets, config.rank))
+    needs_reference = stage == "dpo" and not config.precompute_reference
+    models = 2 if full and needs_reference else 1
+    adapter_sets = 2 if not full and needs_reference and config.reference == "parent" else 1
     weights = weight_bytes(shape, config)
-    copies, policies, adapter_sets, rows = 1, 1, 1, config.batch_size
-    if stage in ("dpo", "dpo_two_models", "orpo"):
-        rows *= 2
-    if stage == "dpo":
-        needs_reference = not config.precompute_reference
-        copies += full and needs_reference
-        adapter_sets += not full and needs_reference and config.reference == "parent"
-    if stage == "dpo_two_models":
-        copies = 2
-    if stage == "ppo":
-        copies, policies = 4, 2
+    if models == 2:  # the reference is not trained, and stored as it computes
+        weights += weight_bytes(shape, replace(config, method="lora"))
     return Memory(
-        weights=weights * copies,
-        adapters=0.0 if full else trained * 4 * adapter_sets * policies,
-        gradients=trained * 4 * policies,
-        optimizer=trained * state_bytes(config.optimizer) * policies,
-        activations=activation_bytes(shape, config, sequences=rows) * policies,
-        overhead=CONTEXT_BYTES,
+        models=models,
+        weights=weights,
+        adapters=0.0 if full else trained * 4 * adapter_sets,
+        gradients=trained * 4,
+        optimizer=trained * state_bytes(config.optimizer),
+        activations=activation_bytes(shape, config, sequences=config.batch_size * (1 if stage == "sft" else 2)),
+        overhead=CPU_BYTES if config.device == "cpu" else CONTEXT_BYTES,
     )
+
+
+def _for_stage(config: TrainConfig, stage: str) -> TrainConfig:
+    """Return settings with a loss of the stage: a plan shows the memory of the other stages beside that of its own."""
+    kind = config.kind
+    if stage == "orpo" and kind != "reference-free":
+        return _other_stage(config, "dpo", "orpo")
+    if stage == "dpo" and kind in ("sft", "reference-free"):
+        return _other_stage(config, "dpo", "sigmoid")
+    return _other_stage(config, "sft", "sigmoid") if stage == "sft" and kind != "sft" else config
+
+
+def _other_stage(config: TrainConfig, stage: str, loss: str) -> TrainConfig:
+    sizes = ("model", "method", "dtype", "device", "rank", "targets", "max_length", "batch_size", "optimizer", "reference",
+             "gradient_checkpointing")  # fmt: skip
+    return TrainConfig(stage=stage, loss=loss, **{name: getattr(config, name) for name in sizes})
 
 
 def flops_per_token(shape: Shape, config: TrainConfig, stage: str) -> float:
@@ -245,7 +235,8 @@ def make_plan(config: TrainConfig, *, card: Card, stage: str = "", rows: int = 0
 
     Raises ModelUnavailable for a model of unknown shape, and UnknownTarget for a target that the model does not have.
     """
-    shape = shape_of(config.model)
+    shape, dtype = shape_of(config.model), config.dtype
+    config = as_trained(config, card)
     stage = stage or ("orpo" if config.stage == "dpo" and config.kind == "reference-free" else config.stage)
     if stage not in STAGES:
         raise UsageError(f"unknown stage {stage!r}", f"the stages are {', '.join(STAGES)}")
@@ -256,14 +247,16 @@ def make_plan(config: TrainConfig, *, card: Card, stage: str = "", rows: int = 0
     tokens = rows * config.epochs * config.max_length * pair
     speed = card.tflops * 1e12 * UTILIZATION / flops_per_token(shape, config, stage)
     changes = [] if stages[stage].total / GB <= card.memory_gb * USABLE_SHARE else _changes(shape, config, stage, card)
-    if not card.bf16 and config.dtype == "bf16":
+    if not card.bf16 and dtype == "bf16":
         changes.append(f"dtype = fp16: {card.name} has no bf16")
     return Plan(shape, config, stage, trainable, stages, card, speed, tokens / speed if speed else 0.0, tokens, changes)
 
 
 def _changes(shape: Shape, config: TrainConfig, stage: str, card: Card) -> list[str]:
     """Return the changes of settings, in order, until the run fits."""
-    paged = {"optimizer": "paged_adamw_8bit"}
+    on_gpu = config.device != "cpu"
+    paged = {"optimizer": "paged_adamw_8bit"} if on_gpu else {}
+    dtype = config.dtype if config.dtype != "fp32" or not on_gpu else "bf16" if card.bf16 else "fp16"
     steps: Iterable[tuple[str, bool, dict[str, Any]]] = (
         ("gradient_checkpointing = true", not config.gradient_checkpointing, {"gradient_checkpointing": True}),
         (
@@ -272,8 +265,8 @@ def _changes(shape: Shape, config: TrainConfig, stage: str, card: Card) -> list[
             {"precompute_reference": True},
         ),
         ("batch_size = 1 (raise accumulation by the same factor)", config.batch_size > 1, {"batch_size": 1}),
-        ("method = qlora", config.method != "qlora", {"method": "qlora", "dtype": "auto", **paged}),
-        ("optimizer = paged_adamw_8bit", "8bit" not in config.optimizer, paged),
+        ("method = qlora", config.method != "qlora", {"method": "qlora", "dtype": dtype, **paged}),
+        ("optimizer = paged_adamw_8bit", on_gpu and "8bit" not in config.optimizer, paged),
         (f"max_length = {config.max_length // 2}", config.max_length > 256, {"max_length": config.max_length // 2}),
         ("max_length = 256", config.max_length > 512, {"max_length": 256}),
     )
@@ -297,16 +290,16 @@ def render(plan: Plan) -> str:
         f"{shape.name}: {shape.parameters:,} parameters, {plan.trainable:,} of them trainable "
         f"({plan.trainable / shape.parameters:.3%}; {config.method})",
         f"{config.batch_size} rows of {config.max_length} tokens per pass, {config.optimizer}, "
-        f"gradient checkpointing {'on' if config.gradient_checkpointing else 'off'}",
+        f"gradient checkpointing {'on' if config.gradient_checkpointing else 'off'}, computed in {config.dtype}",
         "",
-        f"{'GB':<16}{'weights':>9}{'adapters':>10}{'gradients':>11}{'optimizer':>11}{'activations':>13}{'total':>9}",
+        f"{'GB':<8}{'models':>8}{'weights':>9}{'adapters':>10}{'gradients':>11}{'optimizer':>11}{'activations':>13}{'total':>9}",
     ]
     for name, memory in plan.stages.items():
         mark = " <" if name == plan.stage else ""
         cells = (memory.weights, memory.adapters, memory.gradients, memory.optimizer, memory.activations)
         widths = (9, 10, 11, 11, 13)
         row = "".join(f"{value / GB:>{width}.2f}" for value, width in zip(cells, widths, strict=True))
-        lines.append(f"{name:<16}{row}{memory.total / GB:>9.2f}{mark}")
+        lines.append(f"{name:<8}{memory.models:>8}{row}{memory.total / GB:>9.2f}{mark}")
     lines += ["", f"{plan.card.name}, {plan.card.memory_gb:.0f} GB: {'fits' if plan.fits else 'does not fit'}"]
     lines += [f"  {'' if change.startswith('then') else 'set '}{change}" for change in plan.changes]
     if plan.tokens_per_second:

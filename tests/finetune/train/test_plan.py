@@ -1,21 +1,25 @@
 """The plan counts what training really holds: parameters as published, bytes as measured on a tiny model."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from finetune.config import build
+from finetune.data.records import Preference
 from finetune.errors import ModelUnavailable, UnknownTarget
+from finetune.templates.messages import Message
 from finetune.train.architectures import shape_names, shape_of
+from finetune.train.cards import GB, Card, host_card, named_card
+from finetune.train.complete import complete
+from finetune.train.context import Run
+from finetune.train.device import rows_per_pass
 from finetune.train.plan import (
-    GB,
-    Card,
     activation_bytes,
     head_bytes,
     make_plan,
-    named_card,
     render,
     stage_memory,
     weight_bytes,
@@ -121,15 +125,93 @@ def test_a_run_that_does_not_fit_lists_the_settings_that_make_it_fit() -> None:
     assert "does not fit" in render(plan)
 
 
-def test_stages_need_the_memory_of_their_models() -> None:
+def test_a_second_model_is_counted_where_full_dpo_has_one() -> None:
     shape = shape_of("Qwen2.5-1.5B")
-    config = build({"model": "Qwen2.5-1.5B"})
-    memory = {stage: stage_memory(shape, config, stage) for stage in ("sft", "dpo", "dpo_two_models", "ppo")}
-    assert memory["dpo"].weights == memory["sft"].weights
-    assert memory["dpo_two_models"].weights == 2 * memory["sft"].weights
-    assert memory["ppo"].weights == 4 * memory["sft"].weights
-    totals = [memory[stage].total for stage in ("sft", "dpo", "dpo_two_models", "ppo")]
-    assert totals == sorted(totals)
+    adapters = build({"model": "Qwen2.5-1.5B", "stage": "dpo"})
+    full = build(adapters.to_dict(), {"method": "full"})
+    assert stage_memory(shape, adapters, "dpo").models == stage_memory(shape, full, "sft").models == 1
+    two = stage_memory(shape, full, "dpo")
+    assert two.models == 2
+    assert two.weights == pytest.approx(shape.parameters * (4 + 2), rel=0.001)  # trained in fp32, reference in 16 bits
+    assert stage_memory(shape, build(full.to_dict(), {"precompute_reference": True}), "dpo").models == 1
+    plan = make_plan(full, card=CARD)
+    assert plan.to_dict()["models"] == plan.to_dict()["stages"]["dpo"]["models"] == 2
+    assert set(plan.stages) == {"sft", "dpo", "orpo"}
+
+
+@pytest.mark.parametrize(
+    ("card", "dtype"), [("t4", "fp16"), ("v100", "fp16"), ("rtx4090", "bf16"), ("h100", "bf16"), ("host", "fp32")]
+)
+def test_the_data_type_is_the_one_that_the_card_trains_in(card: str, dtype: str) -> None:
+    plan = make_plan(build({"model": "Qwen2.5-0.5B"}), card=host_card() if card == "host" else named_card(card))
+    assert plan.to_dict()["dtype"] == dtype
+    assert not any(change.startswith("dtype") for change in plan.changes)
+    assert f"computed in {dtype}" in render(plan)
+    fixed = make_plan(build({"model": "Qwen2.5-0.5B", "dtype": "bf16"}), card=named_card("t4"))
+    assert fixed.changes == ["dtype = fp16: t4 has no bf16"]
+
+
+def test_packed_sequences_are_planned_one_by_one_as_they_train() -> None:
+    config = build({"model": "Qwen2.5-1.5B", "packing": True, "batch_size": 8, "accumulation": 2})
+    plan = make_plan(config, card=CARD)
+    assert (plan.config.batch_size, plan.config.accumulation) == rows_per_pass(config)
+    assert (
+        plan.stages["sft"].activations
+        < make_plan(build(config.to_dict(), {"packing": False}), card=CARD).stages["sft"].activations
+    )
+
+
+def test_a_cpu_holds_fp32_weights_and_libraries_and_no_paged_optimizer() -> None:
+    config = build({"model": "Qwen2.5-0.5B", "method": "lora", "max_length": 256, "batch_size": 1})
+    plan = make_plan(config, card=Card("a machine", 16.0, is_cpu=True))
+    memory = plan.stages["sft"]
+    assert plan.config.optimizer == "adamw_torch"
+    assert memory.weights == PUBLISHED["qwen2.5-0.5b"] * 4
+    assert memory.optimizer == plan.trainable * 8
+    assert memory.overhead / GB == pytest.approx(1.15)
+    assert 3.0 < plan.memory_gb < 4.5
+    small = make_plan(build(config.to_dict(), {"max_length": 4096}), card=Card("a machine", 2.5, is_cpu=True))
+    assert "method = qlora" in small.changes and not any("paged" in change for change in small.changes)
+
+
+@pytest.mark.parametrize("loss", ["orpo", "cpo", "sigmoid"])
+def test_the_planned_peak_of_a_step_is_near_the_measured_one(
+    loss: str, models: dict[str, str], home: Path, tmp_path: Path
+) -> None:
+    """Follow torch's allocations through one step; losses without a reference keep whole logits, others tiles of them."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    from finetune.train.load import add_adapter, load_base, load_tokenizer, template_of
+    from finetune.train.rows import prepare
+    from finetune.train.run import build_trainer
+
+    base = tmp_path / "wide"
+    shutil.copytree(models["qwen2"], base)
+    wide = AutoConfig.from_pretrained(base)
+    wide.vocab_size = 20_000  # as in real models, logits are larger than anything else
+    AutoModelForCausalLM.from_config(wide).save_pretrained(base)
+    config = complete(
+        build({"stage": "dpo", "model": str(base), "device": "cpu", "method": "lora", "dtype": "fp32", "batch_size": 2, "rank": 4,
+               "max_length": 128, "loss": loss, "gradient_checkpointing": False})
+    )  # fmt: skip
+    good, bad = ((Message("assistant", f"{word} " * 200),) for word in ("moo", "no"))
+    records = [Preference((Message("user", f"{i}?"),), good, bad, source="t", row=i) for i in range(2)]
+    tokenizer = load_tokenizer(config.model)
+    template = template_of(config, tokenizer)
+    rows = prepare(config, template, tokenizer, records)
+    run = Run(config, tmp_path, template, tokenizer, lambda line: None)
+    trainer, _ = build_trainer(run, add_adapter(load_base(config), config), None, rows)
+    batch = next(iter(trainer.get_train_dataloader()))
+    trainer.model.train()
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
+        trainer.accelerator.backward(trainer.compute_loss(trainer.model, dict(batch)))
+    now = peak = 0
+    events = [event for event in profile.profiler.kineto_results.events() if event.name() == "[memory]"]
+    for event in sorted(events, key=lambda event: event.start_ns()):
+        now += event.nbytes()
+        peak = max(peak, now)
+    assert peak == pytest.approx(activation_bytes(shape_of(str(base)), config, sequences=4), rel=0.12)
 
 
 def test_quantized_weights_of_1_5b_match_the_measured_footprint() -> None:
