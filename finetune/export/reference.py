@@ -19,6 +19,8 @@ from finetune.templates.messages import Message
 from finetune.templates.template import Template
 
 MAX_PROMPTS = 8  # each costs a pass of the trained model, and some dozens of llama.cpp
+MAX_ANSWER_TOKENS = 24
+CONTEXT = 8  # positions at the end of each prompt that are compared
 
 # Conversations that different templates render differently.
 CONVERSATIONS: tuple[tuple[Message, ...], ...] = (
@@ -89,7 +91,7 @@ def compute_reference(run: str | Path, merged: Path) -> Reference:
 
 
 def reference_on(
-    model: Path, template: Template, prompts: Sequence[Sequence[int]], *, max_tokens: int = 24, context: int = 8
+    model: Path, template: Template, prompts: Sequence[Sequence[int]], *, max_tokens: int = MAX_ANSWER_TOKENS, context: int = CONTEXT
 ) -> Reference:
     """Run a merged model in transformers, in fp32 and layer by layer, on prompts of token ids.
 
