@@ -5,8 +5,9 @@ from dataclasses import replace
 from typing import Any
 
 from finetune.cli.parsing import add_command, add_settings, config_of
+from finetune.export.needs import export_needs
 from finetune.train.cards import Card, detect_card, host_card, named_card
-from finetune.train.plan import STAGES, make_plan, render
+from finetune.train.plan import GB, STAGES, make_plan, render
 from quire import UsageError, add_json_flag, positive_int, print_json
 
 
@@ -37,10 +38,13 @@ def run_plan(args: argparse.Namespace) -> int:
     if not config.model:
         raise UsageError("no model is given", "give --model or --recipe")
     plan = make_plan(config, card=_card(args), stage=args.planned_stage or "", rows=args.rows)
+    needs = export_needs(plan.shape, plan.config.method)
+    memory, disk = needs.memory / GB, needs.disk / GB
     if args.json:
-        print_json(plan.to_dict())
+        print_json({**plan.to_dict(), "export": {"memory_gb": round(memory, 2), "disk_gb": round(disk, 2)}})
     else:
         print(render(plan))
+        print(f"its export, on the CPU: {memory:.1f} GB of memory, {disk:.1f} GB of free disk")
     return 0 if plan.fits else 1
 
 

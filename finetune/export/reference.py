@@ -91,7 +91,12 @@ def compute_reference(run: str | Path, merged: Path) -> Reference:
 
 
 def reference_on(
-    model: Path, template: Template, prompts: Sequence[Sequence[int]], *, max_tokens: int = MAX_ANSWER_TOKENS, context: int = CONTEXT
+    model: Path,
+    template: Template,
+    prompts: Sequence[Sequence[int]],
+    *,
+    max_tokens: int = MAX_ANSWER_TOKENS,
+    context: int = CONTEXT,
 ) -> Reference:
     """Run a merged model in transformers, in fp32 and layer by layer, on prompts of token ids.
 

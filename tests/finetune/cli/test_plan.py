@@ -25,3 +25,11 @@ def test_rows_give_tokens_even_without_a_card(capsys: pytest.CaptureFixture[str]
     assert "1,024,000 tokens at most; give --card NAME to estimate the time" in capsys.readouterr().out
     assert main(["plan", "--model", "phi-2", "--card", "h100", "--rows", "1000"]) == 0
     assert "1,024,000 tokens: about" in capsys.readouterr().out
+
+
+def test_plan_says_what_the_export_will_need(printed: Callable[[], Any], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "--model", "Qwen2.5-1.5B", "--method", "lora", "--gpu-memory", "24", "--json"]) == 0
+    found = printed()["export"]
+    assert 2 < found["memory_gb"] < 8 and found["disk_gb"] == pytest.approx(6 * 1_543_714_304 / 2**30, abs=0.01)
+    assert main(["plan", "--model", "Qwen2.5-7B", "--gpu-memory", "24"]) == 0
+    assert "its export, on the CPU: 9.5 GB of memory, 42.6 GB of free disk" in capsys.readouterr().out
