@@ -29,12 +29,15 @@ def test_a_wrong_path_does_not_use_up_the_name(world: Any, capsys: pytest.Captur
     assert not (world["home"] / "runs" / "mistyped").exists()
 
 
-def test_a_short_run_shows_its_last_loss(world: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    command = ["sft", world["rows"], "--model", world["model"], "--name", "short", "--max-steps", "3", "--json", *FLAGS]
+def test_a_short_run_shows_the_loss_of_its_checkpoint_and_its_last_one(
+    world: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["sft", world["rows"], "--model", world["model"], "--name", "short", "--max-steps", "5", "--json",
+               "--save-every", "3", *FLAGS]  # fmt: skip
     assert main([*command, "--learning-rate", "1e-2", "--batch-size", "6"]) == 0
     caught = capsys.readouterr()
     assert f"{world['rows']}: alpaca, 6 of 6 rows" in caught.err  # what it was taken for
     loss = json.loads(caught.out)["loss"]
     assert loss["last"] < loss["first"]
     steps = [line["step"] for line in read_metrics(world["home"] / "runs" / "short") if "loss" in line]
-    assert steps == [1, 3]  # log_every is 10
+    assert steps == [1, 3, 5]  # log_every is 10: the first, the checkpoint's and the last
