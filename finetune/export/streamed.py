@@ -15,6 +15,7 @@ from finetune.errors import UnsupportedModel
 from finetune.export.lora import find_base
 from finetune.export.safetensors_io import Tensor, list_tensors
 from finetune.runs.manifest import find_run, read_manifest
+from finetune.train.device import return_large_blocks
 
 MAX_TOKENS = 4096  # of a batch, padding included
 
@@ -31,6 +32,7 @@ def open_streamed(folder: Path, *, adapter: Path | None = None) -> Any:
     from accelerate import init_empty_weights
     from transformers import AutoConfig, AutoModelForCausalLM
 
+    return_large_blocks()
     config = AutoConfig.from_pretrained(folder)
     with init_empty_weights(include_buffers=False):
         model = AutoModelForCausalLM.from_config(config, dtype=torch.float32, attn_implementation="sdpa")

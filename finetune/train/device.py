@@ -6,6 +6,8 @@ from typing import Any
 
 from finetune.config import TrainConfig
 
+_M_MMAP_THRESHOLD = -3  # of glibc's malloc.h
+
 
 def is_main_process() -> bool:
     """Return whether this process writes files and prints: the only process, or rank 0 under torchrun."""
@@ -52,6 +54,21 @@ def rows_per_pass(config: TrainConfig) -> tuple[int, int]:
     if config.packing and config.batch_size > 1 and not has_flash_attention():
         return 1, config.batch_size * config.accumulation
     return config.batch_size, config.accumulation
+
+
+def return_large_blocks() -> None:
+    """Make the C library give freed blocks of a megabyte and more back to the system, where it is glibc.
+
+    By itself it soon keeps blocks of up to 32 MB for later, in pieces that do not fit: ten steps of LoRA on a real 0.5B
+    model at 512 tokens peaked at 4.6 GB, and with this at 3.6 GB, which is what the tensors take.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    import ctypes
+
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:  # other C libraries do not have it, or ignore it
+        mallopt(_M_MMAP_THRESHOLD, 1 << 20)
 
 
 def peak_memory_bytes() -> int:

@@ -21,7 +21,7 @@ from finetune.train.arguments import training_arguments
 from finetune.train.complete import complete, require_data
 from finetune.train.context import Progress, Run
 from finetune.train.curves import draw_curves
-from finetune.train.device import is_main_process
+from finetune.train.device import device_type, is_main_process, return_large_blocks
 from finetune.train.guardrails import GuardRails, settings_warnings
 from finetune.train.libraries import quiet_libraries, require_libraries, require_trackers
 from finetune.train.load import (
@@ -60,6 +60,8 @@ def train(
     require_trackers(config.trackers)
     quiet_libraries()
     config = complete(config)
+    if device_type(config) == "cpu":
+        return_large_blocks()
     check_targets(config)
     with claim(config, resume=resume) if is_main_process() else nullcontext(claimed_folder(config)) as folder:
         tokenizer = load_tokenizer(config.model, config.revision)
