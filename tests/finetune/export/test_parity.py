@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from transformers import AutoTokenizer
 
 from finetune.errors import ParityFailed
 from finetune.export import gguf, parity
@@ -223,6 +224,26 @@ def test_a_blank_before_text_that_training_did_not_have_is_caught_as_tokenizer(
 ) -> None:
     found = broken(tuned_llamas[kind], tmp_path, monkeypatch, add_add_space_prefix=lambda blank: not blank)
     assert list(found.differences) == ["tokenizer"]
+
+
+def test_dropped_biases_are_caught_as_weights(tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    from finetune.demo.tiny import make_tiny
+    from finetune.export.reference import reference_on
+
+    folder, template = make_tiny(tmp_path / "model"), get_template("chatml")
+    weights = load_file(folder / "model.safetensors")
+    biases = [name for name in weights if name.endswith("_proj.bias")]
+    assert len(biases) == 6  # q, k and v of two layers; random models begin with zeros there, real ones do not
+    save_file(weights | {name: weights[name] + 0.5 for name in biases}, folder / "model.safetensors")
+    prompts = [template.encode_prompt(AutoTokenizer.from_pretrained(folder), m) for m in parity.CONVERSATIONS[:2]]
+    ref = reference_on(folder, template, prompts)
+    whole = gguf.write_gguf(folder, tmp_path / "whole.gguf", template=template)
+    assert parity.compare(ref, whole, kind="F16").differences == {}
+    save_file(weights, folder / "model.safetensors")
+    without = gguf.write_gguf(folder, tmp_path / "without.gguf", template=template)
+    assert "weights" in parity.compare(ref, without, kind="F16").differences
 
 
 def test_the_base_instead_of_the_tuned_model_is_caught(tuned: Tuned, tmp_path: Path) -> None:
