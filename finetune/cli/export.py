@@ -229,7 +229,8 @@ def run_gguf(args: argparse.Namespace) -> int:
     modelfile.write_text(found.modelfile.to_text(f"./{out.name}"), encoding="utf-8")
     for notice in found.parity.notices:
         print_progress(f"notice: {notice}")
-    values = {"file": str(out), "bytes": out.stat().st_size, "parity": found.parity.to_dict()}
+    values = {"file": str(out), "modelfile": str(modelfile), "bytes": out.stat().st_size,
+              "parity": found.parity.to_dict()}  # fmt: skip
     return _print(args, values, f"{out}: {out.stat().st_size / 2**20:,.1f} MiB\n{_figures(found.parity.to_dict())}")
 
 

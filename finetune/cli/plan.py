@@ -6,8 +6,8 @@ from typing import Any
 
 from finetune.cli.parsing import add_command, add_settings, config_of
 from finetune.export.needs import export_needs
-from finetune.train.cards import Card, detect_card, host_card, named_card
-from finetune.train.plan import GB, STAGES, make_plan, render
+from finetune.train.cards import GB, Card, detect_card, host_card, named_card
+from finetune.train.plan import STAGES, make_plan, render
 from quire import UsageError, add_json_flag, positive_int, print_json
 
 

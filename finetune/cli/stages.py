@@ -79,7 +79,7 @@ def run_stage(args: argparse.Namespace) -> int:
 
     config = config_of(args, stage=args.stage)
     if args.print_config:
-        print(resolved_toml(config), end="")
+        print_json(config.to_dict()) if args.json else print(resolved_toml(config), end="")
         return 0
     if args.dry_run:
         require_data(config)

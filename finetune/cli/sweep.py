@@ -34,6 +34,7 @@ def register(subparsers: Any) -> None:
 
 def run_sweep(args: argparse.Namespace) -> int:
     """Train a sweep and print its table."""
+    from finetune.runs.manifest import runs_folder
     from finetune.train.complete import complete, require_data
     from finetune.train.sweep import combinations, parse_variations, sweep, to_markdown
 
@@ -51,5 +52,6 @@ def run_sweep(args: argparse.Namespace) -> int:
         print_json(table)
     else:
         print(to_markdown(table), end="")
-        print(f"best on held-out rows: {table['best']}")
+        print(f"best on held-out rows: {table['best']} (by accuracy, then by the margin in nats at the same KL)")
+        print(f"table and plot: {runs_folder() / args.name}")
     return 0

@@ -17,7 +17,7 @@ from finetune.export.modelfile import modelfile_for
 from finetune.export.ollama import Ollama
 from finetune.export.ollama_tags import read_records
 from finetune.export.parity import STEPS, Parity, compare, difference
-from finetune.export.reference import CONVERSATIONS, compute_reference
+from finetune.export.reference import CONVERSATIONS, MAX_ANSWER_TOKENS, compute_reference
 from finetune.export.safetensors_io import list_tensors
 from finetune.runs.manifest import RunManifest, find_run, read_manifest
 from finetune.runs.scratch import scratch_folder
@@ -128,7 +128,10 @@ def _weights(folder: Path, manifest: RunManifest, base_folder: str, gguf: Path |
         ref = compute_reference(folder, merged)
         if not any(case.ended for case in ref.cases):
             yield Check(
-                "stop", "wrong", "the trained model never generates its end token: train longer, or check the loss mask"
+                "stop",
+                "wrong",
+                f"the trained model ends none of {len(ref.cases)} greedy answers within {MAX_ANSWER_TOKENS} tokens:"
+                " train longer, check the loss mask, or give it prompts with shorter answers",
             )
         path = gguf
         if path is None:

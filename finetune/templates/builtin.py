@@ -12,6 +12,8 @@
   put a system message before the first question, since Mistral has no place of its own for one.
 """
 
+import difflib
+
 from finetune.errors import TemplateError
 from finetune.templates.template import Template
 
@@ -145,5 +147,7 @@ TEMPLATE_NAMES = tuple(TEMPLATES)
 def get_template(name: str) -> Template:
     """Return a built-in template by name."""
     if name not in TEMPLATES:
-        raise TemplateError(f"there is no template {name!r}", f"choose one of {', '.join(TEMPLATE_NAMES)}")
+        near = difflib.get_close_matches(name, TEMPLATE_NAMES, n=1)
+        guess = f"did you mean {near[0]!r}? " if near else ""
+        raise TemplateError(f"there is no template {name!r}", f"{guess}choose one of {', '.join(TEMPLATE_NAMES)}")
     return TEMPLATES[name]

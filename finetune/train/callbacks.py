@@ -9,12 +9,14 @@ from transformers import IntervalStrategy, TrainerCallback
 
 from finetune.errors import TrainingFailed
 from finetune.templates.messages import Message
-from finetune.train.context import Run
+from finetune.train.context import Progress, Run
 from finetune.train.generate import generate
 from finetune.train.guardrails import GuardRails
 from finetune.train.load import LoadedModel
 from finetune.train.metrics import append_metrics, truncate_metrics
 from quire import strict_json
+
+PROGRESS_SECONDS = 10.0
 
 
 class StopWhenNotFinite(TrainerCallback):  # type: ignore[misc]
@@ -83,6 +85,31 @@ class MetricsWriter(TrainerCallback):  # type: ignore[misc]
         state.log_history[-1].update(added)
         append_metrics(self._folder, line)
         self._rails.check(logs)
+
+
+class ProgressLines(TrainerCallback):  # type: ignore[misc]
+    """Prints how far a run is, for a pipe or a file, where a progress bar would be a mess."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._started = self._last = time.perf_counter()
+        self._first_step = 0
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Start the clock; a resumed run begins at a later step."""
+        self._started = self._last = time.perf_counter()
+        self._first_step = state.global_step
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
+        """Print a line, at most one in PROGRESS_SECONDS."""
+        now, done = time.perf_counter(), state.global_step - self._first_step
+        if not logs or "loss" not in logs or not done or now - self._last < PROGRESS_SECONDS:
+            return
+        self._last = now
+        minutes = (now - self._started) / done * (state.max_steps - state.global_step) / 60
+        self._progress(
+            f"step {state.global_step:,} of {state.max_steps:,}: loss {logs['loss']:.4f}, about {minutes:,.0f} minutes left"
+        )
 
 
 class LogWithCheckpoint(TrainerCallback):  # type: ignore[misc]

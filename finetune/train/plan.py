@@ -292,12 +292,19 @@ def render(plan: Plan) -> str:
         f"{config.batch_size} rows of {config.max_length} tokens per pass, {config.optimizer}, "
         f"gradient checkpointing {'on' if config.gradient_checkpointing else 'off'}, computed in {config.dtype}",
         "",
-        f"{'GB':<8}{'models':>8}{'weights':>9}{'adapters':>10}{'gradients':>11}{'optimizer':>11}{'activations':>13}{'total':>9}",
+        f"{'GB':<8}{'models':>8}{'weights':>9}{'adapters':>10}{'gradients':>11}{'optimizer':>11}{'activations':>13}{'overhead':>10}{'total':>9}",
     ]
     for name, memory in plan.stages.items():
         mark = " <" if name == plan.stage else ""
-        cells = (memory.weights, memory.adapters, memory.gradients, memory.optimizer, memory.activations)
-        widths = (9, 10, 11, 11, 13)
+        cells = (
+            memory.weights,
+            memory.adapters,
+            memory.gradients,
+            memory.optimizer,
+            memory.activations,
+            memory.overhead,
+        )
+        widths = (9, 10, 11, 11, 13, 10)
         row = "".join(f"{value / GB:>{width}.2f}" for value, width in zip(cells, widths, strict=True))
         lines.append(f"{name:<8}{memory.models:>8}{row}{memory.total / GB:>9.2f}{mark}")
     lines += ["", f"{plan.card.name}, {plan.card.memory_gb:.0f} GB: {'fits' if plan.fits else 'does not fit'}"]

@@ -77,8 +77,11 @@ def train(
         trainer, metrics = build_trainer(run, model, reference, rows)
         trainable = count_trainable(model)
         progress(f"training {trainable:,} of {count_parameters(model):,} parameters")
+        checkpoint = _last_checkpoint(folder) if resume else None
+        if resume:
+            progress(f"continuing from {Path(checkpoint).name}" if checkpoint else "no checkpoint yet: starting again")
         with _translate_errors(folder):
-            trainer.train(resume_from_checkpoint=_last_checkpoint(folder) if resume else None)
+            trainer.train(resume_from_checkpoint=checkpoint)
         seconds = metrics.seconds
         if is_main_process():
             with _translate_errors(folder):
@@ -142,6 +145,7 @@ def build_trainer(run: Run, model: Any, reference: Any, rows: Rows) -> tuple[Any
     trainer.remove_callback(PrinterCallback)  # it prints to stdout, which is for results
     if not sys.stderr.isatty():
         trainer.remove_callback(ProgressCallback)
+        trainer.add_callback(ours.ProgressLines(run.progress))
     return trainer, metrics
 
 

@@ -99,8 +99,10 @@ def _method_of(parent: str) -> str | None:
 def resolved_toml(config: TrainConfig) -> str:
     """Return the settings as they would train here, as TOML that `read_recipe` reads back.
 
-    A name that was not given stays open. Where the model decides the template, a comment names it.
+    A name that was not given stays open. Where the model decides the template, a comment names it. Raises TemplateError
+    for a template that does not exist.
     """
     done = replace(complete(config), name=config.name)
-    comment = "" if done.template else f"# template: {template_of(done, None).name}, decided by the model\n"
+    template = template_of(done, None)  # raises for an unknown name
+    comment = "" if done.template else f"# template: {template.name}, decided by the model\n"
     return comment + to_toml(done.to_dict())

@@ -592,3 +592,23 @@ def test_two_processes_equal_one_at_the_same_global_batch(
     moved = max(float(tensor.abs().max()) for name, tensor in first.items() if "lora_B" in name)
     apart = max(float((first[name] - second[name]).abs().max()) for name in first)
     assert apart < 0.02 * moved
+
+
+def test_a_run_on_a_pipe_prints_how_far_it_is_and_a_resumed_one_from_where(
+    models: dict[str, str], conversations: list[Conversation], home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from finetune.train import callbacks
+
+    monkeypatch.setattr(callbacks, "PROGRESS_SECONDS", 0.0)
+    config = build(COMMON, {"model": models["qwen2"], "max_steps": 4, "log_every": 2, "save_every": 2, "name": "piped"})
+    lines: list[str] = []
+    folder = train(config, records=conversations, progress=lines.append)
+    steps = [line for line in lines if line.startswith("step ")]
+    assert [line.split(":")[0] for line in steps] == ["step 1 of 4", "step 2 of 4", "step 4 of 4"]
+    assert steps[-1].endswith("about 0 minutes left")
+    (folder / "manifest.json").unlink()
+    shutil.rmtree(folder / "checkpoints" / "checkpoint-4")
+    lines.clear()
+    train(config, records=conversations, progress=lines.append, resume=True)
+    assert "continuing from checkpoint-2" in lines
+    assert [line.split(":")[0] for line in lines if line.startswith("step ")] == ["step 4 of 4"]
