@@ -143,25 +143,26 @@ def hidden_states(model: Any, rows: Sequence[Sequence[int]], positions: Sequence
     import torch
 
     decoder = _plain(model).get_decoder()
-    found: list[Any] = []
+    found: dict[int, Any] = {}
     with torch.inference_mode():
-        for batch in _batches(rows):
-            width = max(len(row) for row in batch)
+        for batch in _batches([len(row) for row in rows]):
+            width = max(len(rows[number]) for number in batch)
             # padded on the right, without a mask: attention is causal, so padding cannot reach the tokens before it
-            ids = torch.tensor([[*row, *[0] * (width - len(row))] for row in batch])
+            ids = torch.tensor([[*rows[number], *[0] * (width - len(rows[number]))] for number in batch])
             hidden = decoder(input_ids=ids, use_cache=False).last_hidden_state
-            for number in range(len(batch)):
-                found.append(hidden[number, list(positions[len(found)])].float().clone())
-    return found
+            for place, number in enumerate(batch):
+                found[number] = hidden[place, list(positions[number])].float().clone()
+    return [found[number] for number in range(len(rows))]
 
 
-def _batches(rows: Sequence[Sequence[int]]) -> Iterator[list[Sequence[int]]]:
-    batch: list[Sequence[int]] = []
-    for row in rows:
-        if batch and max(len(row), *map(len, batch)) * (len(batch) + 1) > MAX_TOKENS:
+def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:
+    """Yield the numbers of the rows that go through the model together: rows of similar lengths, which need little padding."""
+    batch: list[int] = []
+    for number in sorted(range(len(lengths)), key=lengths.__getitem__):
+        if batch and lengths[number] * (len(batch) + 1) > MAX_TOKENS:
             yield batch
             batch = []
-        batch.append(row)
+        batch.append(number)
     if batch:
         yield batch
 

@@ -79,8 +79,9 @@ def test_a_folder_without_one_weight_is_refused_by_its_name(tuned: Tuned, tmp_pa
         open_streamed(folder)
 
 
-def test_batches_hold_every_row_in_order_within_the_limit() -> None:
-    rows = [[0] * length for length in (10, MAX_TOKENS, 3, 3000, 2000, 5)]
-    batches = list(_batches(rows))
-    assert [len(row) for batch in batches for row in batch] == [10, MAX_TOKENS, 3, 3000, 2000, 5]
-    assert all(len(b) == 1 or len(b) * max(map(len, b)) <= MAX_TOKENS for b in batches)
+def test_batches_hold_every_row_once_within_the_limit_and_rows_of_like_lengths() -> None:
+    lengths = [10, MAX_TOKENS + 1, 3, 3000, 2000, 5]
+    batches = list(_batches(lengths))
+    assert sorted(number for batch in batches for number in batch) == list(range(6))
+    assert batches[0] == [2, 5, 0]  # the short ones
+    assert all(len(batch) == 1 or len(batch) * max(lengths[n] for n in batch) <= MAX_TOKENS for batch in batches)
