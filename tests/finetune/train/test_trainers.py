@@ -51,7 +51,8 @@ def test_grouped_batches_hold_rows_of_similar_length(
         common = {"model": models["qwen2"], "device": "cpu", "method": "lora", "batch_size": 2, "accumulation": 1,
                   "max_length": 256, "group_by_length": group}  # fmt: skip
         config = complete(build(common, settings))
-        tokenizer, template = load_tokenizer(config.model), template_of(config)
+        tokenizer = load_tokenizer(config.model)
+        template = template_of(config, tokenizer)
         rows = prepare(config, template, tokenizer, records(config.stage))
         run = Run(config, tmp_path, template, tokenizer, lambda line: None)
         trainer, _ = build_trainer(run, add_adapter(load_base(config), config), None, rows)
