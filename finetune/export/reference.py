@@ -18,9 +18,9 @@ from finetune.templates.find import load_template
 from finetune.templates.messages import Message
 from finetune.templates.template import Template
 
-MAX_PROMPTS = 8  # each costs a pass of the trained model, and some dozens of llama.cpp
-MAX_ANSWER_TOKENS = 24
-CONTEXT = 8  # positions at the end of each prompt that are compared
+MAX_PROMPTS = 12  # each costs a pass of the trained model, and some dozens of llama.cpp
+MAX_ANSWER_TOKENS = 32
+CONTEXT = 32  # positions at the end of each prompt that are compared
 
 # Conversations that different templates render differently.
 CONVERSATIONS: tuple[tuple[Message, ...], ...] = (

@@ -32,4 +32,4 @@ def test_plan_says_what_the_export_will_need(printed: Callable[[], Any], capsys:
     found = printed()["export"]
     assert 2 < found["memory_gb"] < 8 and found["disk_gb"] == pytest.approx(6 * 1_543_714_304 / 2**30, abs=0.01)
     assert main(["plan", "--model", "Qwen2.5-7B", "--gpu-memory", "24"]) == 0
-    assert "its export, on the CPU: 9.5 GB of memory, 42.6 GB of free disk" in capsys.readouterr().out
+    assert "its export, on the CPU: 10.1 GB of memory, 42.6 GB of free disk" in capsys.readouterr().out
