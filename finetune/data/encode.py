@@ -5,6 +5,7 @@ The loss mask comes from our template; trainers tokenize nothing.
 
 import hashlib
 import json
+import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -109,12 +110,13 @@ def encode_pairs(
 
 
 def encode_labels(
-    records: Iterable[Record], template: Template, tokenizer: Any, *, max_length: int, batch_size: int
+    records: Iterable[Record], template: Template, tokenizer: Any, *, max_length: int, seed: int = 0
 ) -> tuple[list[TokenRow], EncodingReport]:
     """Encode labeled answers for KTO: `prompt_ids`, `completion_ids`, `label` and `KL_completion_ids`.
 
-    `KL_completion_ids` is the answer of another row of the batch: the mismatched pairs estimate the KL to the
-    reference (Ethayarajh et al., arXiv:2402.01306, section 4.1).
+    `KL_completion_ids` is the answer of the next row of another prompt: the mismatched pairs estimate the KL to the
+    reference (Ethayarajh et al., arXiv:2402.01306, section 4.1). The rows are shuffled by `seed`, since TRL trains them in
+    order, and files often have both answers to a prompt side by side. Raises DataError where all rows have one prompt.
     """
     report = EncodingReport()
     rows: list[TokenRow] = []
@@ -132,15 +134,23 @@ def encode_labels(
         answer = answer[:room]
         rows.append({"prompt_ids": prompt, "completion_ids": answer, "label": record.label})
         report.add(tokens=len(prompt) + len(answer), trained=len(answer))
-    if len(rows) % batch_size == 1 and len(rows) > 1:  # a batch of one has no other row
-        rows.pop()
-        report.rows -= 1
-        report.drop("batch of one")
-    for start in range(0, len(rows), batch_size):
-        batch = rows[start : start + batch_size]
-        for index, row in enumerate(batch):
-            row["KL_completion_ids"] = batch[index - 1]["completion_ids"]
+    random.Random(seed).shuffle(rows)  # noqa: S311 - not a secret
+    _add_mismatched_answers(rows, max_length)
     return rows, report
+
+
+def _add_mismatched_answers(rows: list[TokenRow], max_length: int) -> None:
+    """Give each row the answer of the next row of another prompt, truncated to fit after its own prompt."""
+    if rows and all(row["prompt_ids"] == rows[0]["prompt_ids"] for row in rows):
+        raise DataError(
+            f"KTO compares answers to different prompts, and all {len(rows)} rows have one prompt",
+            "add rows of other prompts; for held-out rows, raise --eval-share",
+        )
+    for index, row in enumerate(rows):
+        prompt = row["prompt_ids"]
+        following = (rows[(index + step) % len(rows)] for step in range(1, len(rows)))
+        other = next(candidate for candidate in following if candidate["prompt_ids"] != prompt)
+        row["KL_completion_ids"] = other["completion_ids"][: max_length - len(prompt)]
 
 
 def encode_for(
@@ -151,7 +161,7 @@ def encode_for(
     if config.kind == "sft":
         rows, report = encode_conversations(records, template, tokenizer, max_length=length)
     elif config.kind == "unpaired":
-        rows, report = encode_labels(records, template, tokenizer, max_length=length, batch_size=config.batch_size)
+        rows, report = encode_labels(records, template, tokenizer, max_length=length, seed=config.seed)
     else:
         rows, report = encode_pairs(records, template, tokenizer, max_length=length)
     if not rows:

@@ -13,7 +13,7 @@ _PANELS = (
     ("log-probabilities", ("logps/chosen", "logps/rejected")),
     ("margin", ("rewards/margins", "eval_rewards/margins")),
     ("accuracy", ("rewards/accuracies", "eval_rewards/accuracies", "mean_token_accuracy")),
-    ("KL to the reference", ("kl", "eval_kl")),
+    ("KL to the reference, on the data", ("kl", "eval_kl")),
     ("answer tokens", ("lengths/chosen", "lengths/rejected")),
 )
 

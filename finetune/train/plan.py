@@ -189,9 +189,7 @@ def stage_memory(shape: Shape, config: TrainConfig, stage: str) -> Memory:
     needs_reference = stage == "dpo" and not config.precompute_reference
     models = 2 if full and needs_reference else 1
     adapter_sets = 2 if not full and needs_reference and config.reference == "parent" else 1
-    weights = weight_bytes(shape, config)
-    if models == 2:  # the reference is not trained, and stored as it computes
-        weights += weight_bytes(shape, replace(config, method="lora"))
+    weights = models * weight_bytes(shape, config)  # the reference is stored as the policy
     return Memory(
         models=models,
         weights=weights,

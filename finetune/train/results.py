@@ -69,7 +69,7 @@ def write_report(run: Run, trainer: Any, rows: Rows, *, trainable: int, seconds:
         "loss": {"first": losses[0] if losses else None, "last": losses[-1] if losses else None},
         "eval_loss": {"best": min(evals) if evals else None, "last": evals[-1] if evals else None},
         "best_checkpoint": Path(best).name if best else None,
-        "last": {k: v for line in state.log_history for k, v in line.items() if isinstance(v, int | float)},
+        "last": _last_values(state.log_history),
         "energy_kwh": round(config.watts * hours / 1000, 6) if config.watts else None,
         "price": round(config.price_per_hour * hours, 6) if config.price_per_hour else None,
         "rows": rows.report.to_dict(),
@@ -81,3 +81,17 @@ def write_report(run: Run, trainer: Any, rows: Rows, *, trainable: int, seconds:
     }
     text = strict_json(report, indent=2) + "\n"
     (run.folder / "report.json").write_text(text, encoding="utf-8")
+
+
+def _last_values(history: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """Return the last value of everything that was logged; `train_loss` is the mean over all steps.
+
+    transformers takes that mean over the steps since a resume.
+    """
+    found = {name: value for line in history for name, value in line.items() if isinstance(value, int | float)}
+    lines = [(line["step"], line["loss"]) for line in history if "loss" in line]
+    if "train_loss" in found and lines:
+        starts = [0, *(step for step, _ in lines)]
+        total = sum(loss * (step - start) for (step, loss), start in zip(lines, starts, strict=False))
+        found["train_loss"] = total / lines[-1][0]
+    return found

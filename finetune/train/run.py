@@ -106,7 +106,7 @@ def load_models(config: TrainConfig) -> tuple[Any, Any]:
         return model, None
     if config.reference == "base" and config.parent:
         config = replace(config, model=read_manifest(config.parent).base)
-    reference = load_base(config, for_training=False)
+    reference = load_base(config)  # as the policy is stored: computed from rounded weights, the first loss is not ln 2
     reference.requires_grad_(False)
     return model, reference.eval()
 

@@ -102,15 +102,45 @@ def test_plain_text_is_trained_whole(coder: tuple[Any, Any]) -> None:
     assert rows[0]["labels"] == rows[0]["input_ids"]
 
 
-def test_labels_get_another_rows_answer_for_the_kl_estimate(
-    coder: tuple[Any, Any], preferences: list[Preference]
+@pytest.mark.parametrize("batch_size", [2, 4, 8])
+def test_no_answer_of_the_kl_estimate_was_written_for_the_prompt_that_it_follows(
+    batch_size: int, coder: tuple[Any, Any]
 ) -> None:
+    """Planted fault: both answers to a prompt side by side, as pairs and `feedback export --format kto` have them."""
     tokenizer, template = coder
-    records = list(to_task(preferences[:3], "label"))[:5]
-    assert all(isinstance(record, Label) for record in records)
-    rows, report = encode_labels(records, template, tokenizer, max_length=256, batch_size=2)
-    assert report.dropped == {"batch of one": 1}
-    assert [row["KL_completion_ids"] for row in rows] == [rows[place]["completion_ids"] for place in (1, 0, 3, 2)]
+    records = [
+        Label((Message("user", f"{i}?"),), (Message("assistant", f"{i} {'yes' if label else 'no'}"),), label)
+        for i in range(8)
+        for label in (True, False)
+    ]
+    config = build({"stage": "dpo", "loss": "kto", "batch_size": batch_size, "max_length": 256})
+    rows, report = encode_for(config, records, template, tokenizer)
+    assert len(rows) == report.rows == 16
+    prompts = {tuple(row["completion_ids"]): row["prompt_ids"] for row in rows}
+    assert len(prompts) == 16
+    assert all(prompts[tuple(row["KL_completion_ids"])] != row["prompt_ids"] for row in rows)
+    labels = [row["label"] for row in rows]
+    assert labels != [True, False] * 8 and sum(labels) == 8  # in another order than in the file
+    again, _ = encode_for(config, records, template, tokenizer)
+    other, _ = encode_for(build(config.to_dict(), {"seed": 1}), records, template, tokenizer)
+    assert again == rows != other
+
+
+def test_the_prompt_and_a_longer_answer_of_another_row_fit_into_max_length(coder: tuple[Any, Any]) -> None:
+    tokenizer, template = coder
+    records = [
+        Label((Message("user", "Hi " * 20),), (Message("assistant", "a"),), True),
+        Label((Message("user", "Hi"),), (Message("assistant", "a " * 20),), False),
+    ]
+    length = 5 + len(template.encode_prompt(tokenizer, records[0].prompt))
+    rows, _ = encode_labels(records, template, tokenizer, max_length=length)
+    assert max(len(row["prompt_ids"]) + len(row["KL_completion_ids"]) for row in rows) == length
+
+
+def test_kto_on_a_single_prompt_is_refused(coder: tuple[Any, Any], preferences: list[Preference]) -> None:
+    tokenizer, template = coder
+    with pytest.raises(DataError, match="all 2 rows have one prompt"):
+        encode_labels(to_task(preferences[:1], "label"), template, tokenizer, max_length=256)
 
 
 def test_the_hash_of_rows_depends_on_order_and_content() -> None:

@@ -194,15 +194,16 @@ def test_orpo_counts_the_answer_alone(with_sft: dict[str, Path], preferences: li
     assert line["nll_loss"] < 0.2  # the tuned model knows the answers; with the prompt it would be above 3
 
 
-@pytest.mark.parametrize("stage", ["sft", "dpo"])
+@pytest.mark.parametrize("stage", ["sft", "dpo", "kto"])
 def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(
     stage: str, with_sft: dict[str, Path], models: dict[str, str], conversations: list[Conversation],
     preferences: list[Preference],
 ) -> None:  # fmt: skip
-    records: Any = conversations if stage == "sft" else preferences
-    start = {"model": models["qwen2"]} if stage == "sft" else {"parent": "qwen2-sft"}
-    settings = {**start, "stage": stage, "method": "qlora", "max_steps": 10, "save_every": 5, "learning_rate": 1e-3,
-                "schedule": "cosine", "price_per_hour": 2.0, "watts": 100.0}  # fmt: skip
+    records: Any = {"sft": conversations, "dpo": preferences, "kto": list(to_task(preferences, "label"))}[stage]
+    start = {"stage": "sft", "model": models["qwen2"]} if stage == "sft" else {"stage": "dpo", "parent": "qwen2-sft"}
+    settings = {**start, "method": "qlora", "max_steps": 10, "save_every": 5, "learning_rate": 1e-3,
+                "loss": "kto" if stage == "kto" else "sigmoid", "schedule": "cosine", "price_per_hour": 2.0,
+                "watts": 100.0}  # fmt: skip
     whole = train(build(COMMON, settings, {"name": f"{stage}-whole"}), records=records, progress=quiet)
     broken = build(COMMON, settings, {"name": f"{stage}-broken", "stop_loss": 1e-9})
     interrupt(broken, records, step=7)
@@ -219,11 +220,24 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(
     assert [line["seconds"] for line in lines] == sorted(line["seconds"] for line in lines)
     assert all(line["tokens_per_second"] > 0 for line in lines)
     report, expected = (json.loads((run / "report.json").read_text()) for run in (resumed, whole))
-    assert (report["steps"], report["tokens"]) == (10, expected["tokens"])
+    assert report.keys() == expected.keys()
+    assert _without_clock(report) == _without_clock(expected)
+    assert report["steps"] == 10
     before = next(line["seconds"] for line in lines if line["step"] == 5)  # the checkpoint's part
     assert report["seconds"] > before > 0
     assert report["price"] == pytest.approx(report["seconds"] / 3600 * 2.0, abs=1e-5)
     assert report["energy_kwh"] == pytest.approx(report["seconds"] / 3600 * 0.1, abs=1e-5)
+
+
+CLOCK = {"seconds", "tokens_per_second", "train_runtime", "train_samples_per_second", "train_steps_per_second",
+         "eval_runtime", "eval_samples_per_second", "eval_steps_per_second", "energy_kwh", "price", "peak_memory_gb",
+         "mfu"}  # fmt: skip
+
+
+def _without_clock(report: dict[str, Any]) -> dict[str, Any]:
+    """A report without what depends on the machine's speed and on what this process did before."""
+    merged = {**report, **{f"last {key}": report["last"][key] for key in report["last"].keys() - CLOCK}}
+    return {key: value for key, value in merged.items() if key not in {*CLOCK, "last"}}
 
 
 @pytest.fixture(scope="module")
@@ -404,10 +418,12 @@ def test_a_dpo_run_of_a_recipe_resumes_from_a_checkpoint_before_its_end(
     assert [line["step"] for line in read_metrics(folder) if "eval_loss" in line] == [2, 4, 6, 8, 10, 12]
 
 
+@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
 def test_full_training_and_dpo_on_top_of_it(
-    models: dict[str, str], conversations: list[Conversation], preferences: list[Preference], home: Path
+    dtype: str, models: dict[str, str], conversations: list[Conversation], preferences: list[Preference], home: Path
 ) -> None:
-    full = {"method": "full", "learning_rate": 1e-3, "max_steps": 2}
+    """Planted fault: a reference stored in 16 bits beside a policy in fp32, which starts at 0.676 instead of ln 2."""
+    full = {"method": "full", "learning_rate": 1e-3, "max_steps": 2, "dtype": dtype}
     train(build(COMMON, full, {"model": models["phi"], "name": "full"}), records=conversations, progress=quiet)
     folder = train(build(COMMON, full, {"stage": "dpo", "parent": "full", "name": "full-dpo", "learning_rate": 1e-4}),
                    records=preferences, progress=quiet)  # fmt: skip
