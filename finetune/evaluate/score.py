@@ -15,7 +15,7 @@ from finetune.data.records import Record
 from finetune.errors import DataError, FinetuneError
 from finetune.runs.manifest import RunManifest, read_manifest, weights_of
 from finetune.train.any_model import find_model, load_model
-from finetune.train.load import REFERENCE, LoadedModel, autocast_like_training, load_plain, load_run
+from finetune.train.load import REFERENCE, LoadedModel, load_plain, load_run
 from finetune.train.window import window_of
 from quire import UsageError
 
@@ -84,7 +84,7 @@ def answer_log_probs(
         mask = torch.tensor(attention, device=device)
         tokens = torch.tensor(ids, device=device)
         positions = (mask.cumsum(dim=1) - 1).clamp(min=0)
-        with torch.no_grad(), autocast_like_training(model):
+        with torch.no_grad():
             logits = model(input_ids=tokens, attention_mask=mask, position_ids=positions, use_cache=False).logits
         # position t predicts token t + 1
         log_probs = logits[:, :-1].float().log_softmax(dim=-1).gather(2, tokens[:, 1:, None]).squeeze(2)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from finetune.templates.messages import Message
 from finetune.train.answer_text import AnswerText
-from finetune.train.load import LoadedModel, autocast_like_training
+from finetune.train.load import LoadedModel
 from finetune.train.sampling import GREEDY, Sampling
 from finetune.train.window import answer_room
 from quire import UsageError
@@ -84,7 +84,7 @@ def _continue(
     def stopped(input_ids: Any, scores: Any, **_: Any) -> Any:
         return torch.full((1,), stop is not None and stop.is_set(), device=input_ids.device)
 
-    with torch.no_grad(), autocast_like_training(model), _seeded(sampling, prompt.device):
+    with torch.no_grad(), _seeded(sampling, prompt.device):
         model.generate(
             input_ids=prompt,
             attention_mask=torch.ones_like(prompt),

@@ -74,7 +74,7 @@ def _unavailable(model: str, exc: Exception) -> ModelUnavailable:
 def load_base(config: TrainConfig, *, for_training: bool = True, gguf_file: str = "") -> Any:
     """Return the base model as the method stores it: NF4 with double quantization (qlora), 16 bits or fp32.
 
-    Norms, biases and other vectors are fp32. Full training stores every weight in fp32 and computes under autocast.
+    Full training stores every weight in fp32 and computes under autocast.
     Weights are read from safetensors, or from a GGUF file in the folder `config.model`; pickle files are refused.
     """
     import torch
@@ -100,7 +100,6 @@ def load_base(config: TrainConfig, *, for_training: bool = True, gguf_file: str 
     except (OSError, ValueError, ImportError) as exc:
         raise _unavailable(config.model, exc) from exc
     never_repack(model)
-    upcast_norms_and_biases(model)
     model.config.use_cache = not for_training
     return model
 
@@ -131,28 +130,6 @@ def never_repack(model: Any) -> None:
     for module in model.modules():
         if type(module).__name__ == "Linear4bit":
             module.support_avx512bf16_for_cpu = False
-
-
-def upcast_norms_and_biases(model: Any) -> None:
-    """Convert norms, biases and other one-dimensional weights to fp32."""
-    import torch
-
-    for parameter in model.parameters():
-        if parameter.ndim == 1 and parameter.dtype in (torch.float16, torch.bfloat16):
-            parameter.data = parameter.data.float()
-
-
-@contextmanager
-def autocast_like_training(model: Any) -> Iterator[None]:
-    """Compute as a trainer does: under autocast to the type of the base's matrices, unless that is fp32.
-
-    Needed by all code that runs a model outside a trainer: an fp32 norm passes fp32 to a bf16 matrix.
-    """
-    import torch
-
-    weight = model.get_input_embeddings().weight
-    with torch.autocast(weight.device.type, dtype=weight.dtype, enabled=weight.dtype != torch.float32):
-        yield
 
 
 # -- adapters

@@ -20,7 +20,7 @@ STAGES = ("sft", "dpo", "orpo")  # orpo: every loss without a reference
 NF4_BYTES = 0.5 + 1 / 64 + 4 / (64 * 256)
 # Values that a decoder layer keeps for its backward pass, per token, as multiples of the hidden and the intermediate
 # size, by architecture and bytes of a value. Counted over autograd's saved tensors (torch 2.13, transformers 5.23, sdpa,
-# LoRA on all linear modules). In 16 bits there are more, because norms and residuals are kept in fp32 as well.
+# LoRA on all linear modules). In 16 bits there are more, because norms compute in fp32.
 # Llama and Mistral keep what Qwen2 keeps: their layers differ from its by biases only, which are weights.
 KEPT_VALUES = {
     **{(kind, 4): (7, 4) for kind in ("qwen2", "llama", "mistral")},
@@ -31,9 +31,6 @@ KEPT_VALUES = {
 LOSS_TILE = (4096, 32768)  # positions and vocabulary entries in one tile of TRL's fused loss
 # Without Triton, on a CPU, the fused loss uses this many fp32 tiles at its peak; counted by torch's memory profiler.
 CPU_TILES = 8.25
-# The trainers of losses without a reference keep whole logits, in fp32, chosen and rejected answers: so many copies at the
-# peak of the backward pass. Counted by torch's memory profiler (TRL 1.16) at a vocabulary of 20,000, in fp32 and in bf16.
-LOGIT_COPIES = {"orpo": 3.0, "simpo": 3.0, "cpo": 3.5}
 CONTEXT_BYTES = 0.6 * GB  # CUDA context and allocator overhead
 # On a CPU: 0.85 GB once Python has loaded torch, transformers, PEFT and TRL, the rest what the allocator keeps. With it, the
 # plans of a model of 136 M parameters are within 10 % of its peaks (lora: 2.00 GB, qlora: 1.88 GB).
@@ -137,13 +134,11 @@ def _value_bytes(config: TrainConfig) -> int:
 
 
 def weight_bytes(shape: Shape, config: TrainConfig) -> float:
-    """Return the bytes of a base model as it is loaded; norms and biases are fp32, in full training all weights are."""
+    """Return the bytes of a base model as it is loaded; in full training all weights are fp32."""
     value_bytes = _value_bytes(config)
     if config.method == "qlora":
-        return shape.linear_weights * NF4_BYTES + shape.table_weights * value_bytes + shape.vectors * 4
-    if config.method == "full":
-        return shape.parameters * 4.0
-    return (shape.linear_weights + shape.table_weights) * value_bytes + shape.vectors * 4
+        return shape.linear_weights * NF4_BYTES + (shape.table_weights + shape.vectors) * value_bytes
+    return shape.parameters * (4.0 if config.method == "full" else value_bytes)
 
 
 def state_bytes(optimizer: str) -> float:
@@ -160,7 +155,8 @@ def activation_bytes(shape: Shape, config: TrainConfig, *, sequences: int) -> fl
     by_hidden, by_intermediate = KEPT_VALUES[shape.architecture, value_bytes]
     a_layer = tokens * value_bytes * (by_hidden * shape.hidden + by_intermediate * shape.intermediate)
     if config.gradient_checkpointing:
-        inputs = tokens * shape.hidden * value_bytes * (shape.layers + 1)  # of each layer, and the last output
+        last = value_bytes if shape.architecture == "phi" else 4  # RMSNorm keeps its input in fp32
+        inputs = tokens * shape.hidden * (value_bytes * shape.layers + last)  # of each layer and of the last norm
         kept = inputs + a_layer
     else:
         kept = a_layer * shape.layers
@@ -171,8 +167,6 @@ def head_bytes(shape: Shape, config: TrainConfig, *, sequences: int) -> float:
     """Return the bytes of the output head: tiles of logits (on a GPU, with gradient and copy), and the hidden states."""
     tokens = sequences * config.max_length
     hidden = 2 * tokens * shape.hidden * 4
-    if config.stage == "dpo" and config.kind == "reference-free":
-        return LOGIT_COPIES[config.loss] * tokens * shape.vocab * 4 + hidden
     tile = min(LOSS_TILE[0], tokens) * min(LOSS_TILE[1], shape.vocab)
     return (CPU_TILES * 4 if config.device == "cpu" else 3 * _value_bytes(config)) * tile + hidden
 
@@ -181,7 +175,7 @@ def stage_memory(shape: Shape, config: TrainConfig, stage: str) -> Memory:
     """Return the peak memory of one stage.
 
     sft: one model. dpo: one model, whose frozen adapter is the reference; in full training a second model, unless the
-    reference is precomputed. orpo, which stands for all losses without a reference: one model, and whole logits.
+    reference is precomputed. orpo, which stands for all losses without a reference: one model.
     """
     config = _for_stage(config, stage)
     full = config.method == "full"

@@ -14,8 +14,8 @@ from finetune.data.encode import TokenRow, hash_rows
 from finetune.errors import TrainingFailed
 from finetune.runs.manifest import hash_weights
 from finetune.train.context import Run
-from finetune.train.load import REFERENCE, autocast_like_training, keep_adapters_in_fp32
-from finetune.train.losses import NOT_IN_TRL
+from finetune.train.load import REFERENCE, keep_adapters_in_fp32
+from finetune.train.losses import LossSettings
 from finetune.train.rows import Rows, datasets_of
 from quire import home_folder, write_atomically
 
@@ -36,11 +36,12 @@ def build_preference(
         "train_dataset": training,
         "eval_dataset": held_out,
     }
-    build = {"paired": _paired, "unpaired": _unpaired, "reference-free": _reference_free}[config.kind]
+    build = _unpaired if config.kind == "unpaired" else _paired
     with keep_adapters_in_fp32(model):
         trainer = build(config, common, reference, arguments)
-    if config.reference == "base" and config.parent and REFERENCE in getattr(model, "peft_config", {}):
-        model.delete_adapter(REFERENCE)  # TRL's copy of the parent's adapter; without it TRL uses the bare base
+    needs_copy = config.kind != "reference-free" and config.reference == "parent"
+    if not needs_copy and REFERENCE in getattr(model, "peft_config", {}):
+        model.delete_adapter(REFERENCE)  # TRL's copy of the adapter; without it TRL uses the bare base
     if config.precompute_reference:
         for name, encoded in (("train_dataset", rows.training), ("eval_dataset", rows.held_out)):
             if encoded:
@@ -53,15 +54,22 @@ def _paired(config: TrainConfig, common: dict[str, Any], reference: Any, argumen
 
     from finetune.train.trainers import DPOTrainer
 
+    reference_free = config.kind == "reference-free"
     args = DPOConfig(
         **arguments,
         max_length=None,  # the rows are truncated
-        beta=config.beta,
-        loss_type=[name for name in config.losses if name not in NOT_IN_TRL] or ["sigmoid"],
-        label_smoothing=config.label_smoothing,
-        discopop_tau=config.discopop_tau,
+        # or TRL loads a second model
+        precompute_ref_log_probs=reference_free and config.method == "full",
     )
-    return DPOTrainer(args=args, ref_model=reference, weights=config.losses, **common)
+    settings = LossSettings(config.beta, config.label_smoothing, config.discopop_tau, config.simpo_gamma)
+    return DPOTrainer(
+        args=args,
+        ref_model=reference,
+        weights=config.losses,
+        settings=settings,
+        reference_free=reference_free,
+        **common,
+    )
 
 
 def _unpaired(config: TrainConfig, common: dict[str, Any], reference: Any, arguments: dict[str, Any]) -> Any:
@@ -78,23 +86,6 @@ def _unpaired(config: TrainConfig, common: dict[str, Any], reference: Any, argum
         undesirable_weight=config.undesirable_weight,
     )
     return KTOTrainer(args=args, ref_model=reference, **common)
-
-
-def _reference_free(config: TrainConfig, common: dict[str, Any], reference: Any, arguments: dict[str, Any]) -> Any:
-    from finetune.train.trainers import CPOTrainer, ORPOTrainer
-
-    shared = {**arguments, "remove_unused_columns": False, "max_length": config.max_length, "beta": config.beta}
-    if config.loss == "orpo":
-        from trl.experimental.orpo import ORPOConfig
-
-        return ORPOTrainer(args=ORPOConfig(**shared), **common)
-    from trl.experimental.cpo import CPOConfig
-
-    if config.loss == "simpo":
-        args = CPOConfig(**shared, loss_type="simpo", simpo_gamma=config.simpo_gamma, cpo_alpha=0.0)
-    else:
-        args = CPOConfig(**shared, loss_type="sigmoid", cpo_alpha=1.0)
-    return CPOTrainer(args=args, **common)
 
 
 def _with_reference(trainer: Any, data: Any, rows: list[TokenRow], config: TrainConfig) -> Any:
@@ -145,8 +136,7 @@ def _score(trainer: Any, data: Any) -> tuple[Any, Any]:
     first, second = [], []
     for batch in DataLoader(data, batch_size=size, collate_fn=trainer.data_collator):
         moved = {k: v.to(trainer.accelerator.device) for k, v in batch.items() if hasattr(v, "to")}
-        with autocast_like_training(model):
-            a, b = trainer.compute_ref_log_probs(model, moved)
+        a, b = trainer.compute_ref_log_probs(model, moved)
         first.append(a.float().cpu())
         second.append(torch.zeros_like(a).cpu() if b is None else b.float().cpu())
     return torch.cat(first).numpy(), torch.cat(second).numpy()

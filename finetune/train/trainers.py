@@ -1,12 +1,7 @@
-"""TRL's trainers with more losses and metrics, our loss mask, and no model cards.
+"""TRL's trainers with our losses, metrics and loss mask, and without model cards.
 
 Imported only when training starts, because it loads torch and TRL.
 """
-
-import os
-
-# ORPO and CPO are experimental in TRL; our tests pin their values
-os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
 
 from collections.abc import Iterator
 from typing import Any
@@ -15,9 +10,8 @@ import torch
 import trl
 from huggingface_hub import constants
 from transformers.trainer_pt_utils import LengthGroupedSampler
-from trl.experimental import cpo, orpo
 
-from finetune.train.losses import NOT_IN_TRL, named_loss
+from finetune.train.losses import LossSettings, PairLogProbs, log_odds_ratio, preference_loss
 from finetune.train.rows import LENGTH
 
 # TRL's trainers report each run to the hub from a thread; the environment variable against it was read before this line
@@ -67,70 +61,91 @@ class SFTTrainer(_NoModelCard, _GroupsByLength, trl.SFTTrainer):  # type: ignore
     """TRL's SFT trainer on rows that contain their labels."""
 
 
-class _KeepLogProbs:
-    """Calls a model and keeps the log-probabilities of the first call."""
-
-    def __init__(self, model: Any) -> None:
-        self.model = model
-        self.log_probs: Any = None
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        outputs = self.model(*args, **kwargs)
-        if self.log_probs is None:
-            self.log_probs = outputs.log_probs
-        return outputs
-
-
 class DPOTrainer(_NoModelCard, _GroupsByLength, trl.DPOTrainer):  # type: ignore[misc]
-    """TRL's DPO trainer on encoded pairs, with cdpo, ipo_sum and kto_pair in addition to its own losses.
+    """TRL's DPO trainer on encoded pairs, with the losses of `losses.py`: log-probabilities are computed once a batch.
 
-    The reference's log-probabilities are computed here, once a batch, so that the loss, the KL to the reference and the
-    rewards use the same numbers.
+    The rows are padded on the right, so causal attention keeps every real token from padding without a mask, and the
+    attention kernels that take no mask can be used. `reference_free` losses have no reference.
     """
 
-    def __init__(self, *args: Any, weights: dict[str, float], **kwargs: Any) -> None:
-        self._weights = weights
+    def __init__(
+        self, *args: Any, weights: dict[str, float], settings: LossSettings, reference_free: bool, **kwargs: Any
+    ) -> None:
+        self.weights, self.loss_settings, self.reference_free = weights, settings, reference_free
         super().__init__(*args, **kwargs)
-        self.precompute_ref_logps = True  # _compute_loss adds the reference's values to each batch
 
     def _prepare_dataset(self, dataset: Any, *args: Any) -> Any:
         return dataset  # our template has encoded the rows
 
+    def _precompute_ref_logps(self, dataset: Any, *args: Any) -> Any:
+        return dataset  # preference.py does, with a cache
+
+    def compute_ref_log_probs(self, model: Any, inputs: dict[str, Any]) -> Any:
+        """Return the reference's log-probabilities of chosen and rejected answers, each of shape [pairs]."""
+        return super().compute_ref_log_probs(model, {k: v for k, v in inputs.items() if k != "attention_mask"})
+
     def _compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool) -> Any:
-        if "ref_chosen_logps" not in inputs:
-            chosen, rejected = self.compute_ref_log_probs(self.ref_model or self.model, inputs)
-            inputs = {**inputs, "ref_chosen_logps": chosen, "ref_rejected_logps": rejected}
-        in_trl = {name: weight for name, weight in self._weights.items() if name not in NOT_IN_TRL}
-        self.loss_types, self.loss_weights = list(in_trl), list(in_trl.values())
-        keeper = _KeepLogProbs(model)
-        result = super()._compute_loss(keeper, inputs, return_outputs)
-        loss, outputs = result if return_outputs else (result, None)
-        mask = inputs["completion_mask"][:, 1:]
-        sums = keeper.log_probs[:, -mask.size(1) :].sum(dim=1)  # zero outside the answers
-        reference = torch.cat([inputs["ref_chosen_logps"], inputs["ref_rejected_logps"]]).to(sums.device)
-        chosen, rejected = (sums - reference).chunk(2)
-        for name, weight in self._weights.items():
-            if name in NOT_IN_TRL:
-                added = named_loss(name, chosen, rejected, beta=self.beta, smoothing=self.label_smoothing)
-                loss = loss + weight * added.mean()
-        self._record_metrics(chosen.detach(), rejected.detach(), mask)
+        mask = inputs["completion_mask"]
+        labels = inputs["input_ids"].masked_fill(mask == 0, -100)
+        outputs = model(input_ids=inputs["input_ids"], labels=labels, fused_lm_head=True, use_cache=False)
+        chosen, rejected = outputs.log_probs.float().sum(dim=1).chunk(2)  # zero outside the answers
+        if self.reference_free:
+            reference = torch.zeros_like(chosen), torch.zeros_like(rejected)
+        elif "ref_chosen_logps" in inputs:
+            reference = inputs["ref_chosen_logps"], inputs["ref_rejected_logps"]
+        else:
+            reference = self.compute_ref_log_probs(self.ref_model or self.model, inputs)
+        tokens, others = mask[:, 1:].sum(dim=1).clamp(min=1).chunk(2)
+        pairs = PairLogProbs(chosen, rejected, tokens, others, *reference)
+        loss = preference_loss(self.weights, pairs, self.loss_settings)
+        with torch.no_grad():
+            self._record(inputs, outputs, pairs)
         return (loss, outputs) if return_outputs else loss
 
-    def _record_metrics(self, chosen: Any, rejected: Any, mask: Any) -> None:
-        """Record the KL to the reference on the data (nats an answer) and the lengths of the answers in tokens."""
+    def _record(self, inputs: dict[str, Any], outputs: Any, pairs: PairLogProbs) -> None:
+        """Record the metrics of a batch; all of them are gathered at once, since each gathering waits for the device.
+
+        `kl` is an estimate on the data, not on the policy's samples: k3 of Schulman, "Approximating KL divergence" (2020),
+        of each answer's mean log-ratio a token, which is never negative.
+        """
         mode = "train" if self.model.training else "eval"
-        lengths = mask.sum(dim=1).float().chunk(2)
-        gather = self.accelerator.gather
-        for name, value in (
-            ("kl/chosen", chosen),
-            ("kl/rejected", rejected),
-            ("lengths/chosen", lengths[0]),
-            ("lengths/rejected", lengths[1]),
-        ):
-            self._metrics[mode][name].append(gather(value).mean().item())
-        # k3 of Schulman, "Approximating KL divergence" (2020): never negative, unlike the mean log-ratio; per token
-        ratios = torch.cat([chosen, rejected]) / torch.cat(lengths).clamp(min=1)
-        self._metrics[mode]["kl"].append(gather(torch.exp(-ratios) - 1 + ratios).mean().item())
+        mask = inputs["completion_mask"][:, 1:].bool()
+        chosen, rejected = pairs.ratios
+        good, bad = pairs.means if {"orpo", "simpo"} & self.weights.keys() else pairs.ratios
+        good, bad = self.loss_settings.beta * good, self.loss_settings.beta * bad
+        logits, answers = outputs.mean_logits.chunk(2), mask.chunk(2)
+        values = {
+            "entropy": outputs.entropy[mask],
+            "mean_token_accuracy": outputs.is_top1.chunk(2)[0][answers[0]],
+            "logits/chosen": logits[0][answers[0]],
+            "logits/rejected": logits[1][answers[1]],
+            "rewards/chosen": good,
+            "rewards/rejected": bad,
+            "rewards/accuracies": good > bad,
+            "rewards/margins": good - bad,
+            "logps/chosen": pairs.chosen,
+            "logps/rejected": pairs.rejected,
+            "lengths/chosen": pairs.chosen_tokens,
+            "lengths/rejected": pairs.rejected_tokens,
+        }
+        if self.reference_free:
+            values["nll_loss"] = -outputs.log_probs.chunk(2)[0][answers[0]]
+            if "orpo" in self.weights:
+                odds = log_odds_ratio(*pairs.means)
+                values |= {"log_odds_chosen": odds, "log_odds_ratio": torch.nn.functional.logsigmoid(odds)}
+        else:
+            ratios = torch.cat(pairs.mean_ratios)
+            values |= {"kl/chosen": chosen, "kl/rejected": rejected, "kl": torch.exp(-ratios) - 1 + ratios}
+        values["padding"] = inputs["attention_mask"] == 0
+        sums = torch.stack([value.float().sum() for value in values.values()])
+        counts = torch.tensor([value.numel() for value in values.values()], device=sums.device)
+        totals = self.accelerator.gather(torch.stack([sums, counts], dim=1)[None]).sum(dim=0).tolist()
+        for name, (total, count) in zip(values, totals, strict=True):
+            self._metrics[mode][name].append(total / count if count else 0.0)
+        if mode == "train":
+            padded, size = totals[-1]
+            self._total_train_tokens += round(size - padded)
+        self._metrics[mode]["num_tokens"] = [self._total_train_tokens]
 
 
 class KTOTrainer(_NoModelCard, trl.KTOTrainer):  # type: ignore[misc]
@@ -138,56 +153,3 @@ class KTOTrainer(_NoModelCard, trl.KTOTrainer):  # type: ignore[misc]
 
     def _prepare_dataset(self, dataset: Any, *args: Any) -> Any:
         return dataset
-
-
-class _Pretokenized:
-    """Passes our template's tokens to ORPO and CPO, which would tokenize by themselves."""
-
-    max_length: int
-
-    def tokenize_row(self, feature: dict[str, Any], model: Any = None) -> dict[str, Any]:
-        """Return one encoded pair in the form that these trainers expect."""
-        prompt = feature["prompt_ids"]
-        row: dict[str, Any] = {"prompt_input_ids": prompt, "prompt_attention_mask": [1] * len(prompt)}
-        masked = min(len(prompt), self.max_length)
-        for side in ("chosen", "rejected"):
-            ids = (prompt + feature[f"{side}_ids"])[: self.max_length]
-            row[f"{side}_input_ids"] = ids
-            row[f"{side}_attention_mask"] = [1] * len(ids)
-            row[f"{side}_labels"] = [-100] * masked + ids[masked:]
-        return row
-
-
-class _CountsTokens:
-    """Logs `num_tokens` as TRL's other trainers do: the tokens trained on in this process's part of a run."""
-
-    accelerator: Any
-    model: Any
-    _tokens = 0
-
-    def concatenated_forward(self, model: Any, batch: dict[str, Any]) -> tuple[Any, ...]:
-        """Count the tokens of a batch that is trained on, in all processes."""
-        if self.model.training:
-            count = batch["chosen_attention_mask"].sum() + batch["rejected_attention_mask"].sum()
-            self._tokens += int(self.accelerator.gather(count.to(self.accelerator.device)).sum())
-        found: tuple[Any, ...] = super().concatenated_forward(model, batch)  # type: ignore[misc]
-        return found
-
-    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Add the count to a line about training."""
-        if "loss" in logs:
-            logs["num_tokens"] = self._tokens
-        super().log(logs, start_time)  # type: ignore[misc]
-
-
-class ORPOTrainer(_NoModelCard, _GroupsByLength, _CountsTokens, _Pretokenized, orpo.ORPOTrainer):  # type: ignore[misc]
-    """TRL's ORPO trainer, with its likelihood term on the answer alone; TRL also counts the prompt's tokens."""
-
-    def concatenated_forward(self, model: Any, batch: dict[str, Any]) -> tuple[Any, ...]:
-        """Return TRL's values, with the likelihood term replaced by that of the chosen answer's tokens."""
-        found = super().concatenated_forward(model, batch)
-        return (*found[:4], -found[0].mean(), *found[5:])
-
-
-class CPOTrainer(_NoModelCard, _GroupsByLength, _CountsTokens, _Pretokenized, cpo.CPOTrainer):  # type: ignore[misc]
-    """TRL's trainer of CPO and SimPO."""

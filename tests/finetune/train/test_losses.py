@@ -10,7 +10,18 @@ from finetune.config import build
 from finetune.data.encode import encode_pairs
 from finetune.data.records import Preference
 from finetune.evaluate.score import pair_log_probs
-from finetune.train.losses import conservative_dpo, ipo_sum, kto_pair
+from finetune.loss_names import PAIRED_LOSSES, REFERENCE_FREE_LOSSES
+from finetune.train.losses import (
+    LossSettings,
+    PairLogProbs,
+    conservative_dpo,
+    ipo,
+    kto_pair,
+    log_odds_ratio,
+    orpo,
+    preference_loss,
+    simpo,
+)
 
 
 def sigma(x: float) -> float:
@@ -78,8 +89,8 @@ def loss_at(pair_trainer: Any) -> Callable[..., float]:
     ) -> float:
         from finetune.loss_names import parse_loss
 
-        pair_trainer._weights = parse_loss(loss)
-        pair_trainer.beta, pair_trainer.label_smoothing = beta, smoothing
+        pair_trainer.weights = parse_loss(loss)
+        pair_trainer.loss_settings = LossSettings(beta, smoothing)
         inputs = dict(batch)
         mine, theirs = chosen, rejected
         if tokens:  # keep only the first answer tokens
@@ -203,7 +214,7 @@ def test_gradients_of_our_losses_equal_finite_differences(loss: str) -> None:
         if loss == "cdpo":
             return conservative_dpo(a, b, beta=0.1, smoothing=0.2)
         if loss == "ipo_sum":
-            return ipo_sum(a, b, beta=0.1)
+            return ipo(a, b, beta=0.1)
         return _kto_with_fixed_kl(a, b, *start)
 
     assert torch.autograd.gradcheck(function, (chosen, rejected))
@@ -227,8 +238,7 @@ def test_the_trainer_descends_along_the_finite_difference_of_its_loss(pair_train
 
     rows = [pair_trainer.train_dataset[i] for i in range(2)]
     batch = pair_trainer.data_collator(rows)
-    pair_trainer._weights = {"sigmoid": 1.0}
-    pair_trainer.beta = 0.5
+    pair_trainer.weights, pair_trainer.loss_settings = {"sigmoid": 1.0}, LossSettings(beta=0.5)
     model = pair_trainer.model
     model.eval()
     parameter = next(p for n, p in model.named_parameters() if "lora_B" in n and "q_proj" in n)
@@ -303,16 +313,83 @@ def _bare(trainer: Any) -> None:
 
 def test_orpo_and_simpo_give_the_published_values() -> None:
     import torch
-    from accelerate import Accelerator
-
-    from finetune.train.trainers import CPOTrainer, ORPOTrainer
 
     chosen, rejected = torch.tensor([-1.0]), torch.tensor([-1.5])
-    odds = ORPOTrainer.__new__(ORPOTrainer)
-    odds.beta, odds.accelerator = 1.0, Accelerator(cpu=True)
-    assert float(-odds.odds_ratio_loss(chosen, rejected)[0]) == pytest.approx(0.401135, abs=1e-6)
-    simpo = CPOTrainer.__new__(CPOTrainer)
-    simpo.beta, simpo.simpo_gamma, simpo.loss_type, simpo.label_smoothing = 2.0, 0.5, "simpo", 0.0
-    simpo.alpha = 0.0
-    simpo.accelerator = odds.accelerator
-    assert float(simpo.cpo_loss(chosen, rejected)[0]) == pytest.approx(0.474077, abs=1e-6)
+    assert float(orpo(chosen, rejected, beta=1.0) + chosen) == pytest.approx(0.401135, abs=1e-6)  # the odds term
+    assert float(orpo(chosen, rejected, beta=0.0)) == 1.0  # the likelihood term
+    assert float(simpo(chosen, rejected, beta=2.0, gamma=0.5)) == pytest.approx(0.474077, abs=1e-6)
+
+
+def test_cpo_adds_the_likelihood_of_the_chosen_tokens() -> None:
+    import torch
+
+    values = (-6.0, -4.0), (-9.0, -5.0), (3.0, 2.0), (3.0, 5.0)
+    chosen, rejected, tokens, others = (torch.tensor(pair) for pair in values)
+    pairs = PairLogProbs(chosen, rejected, tokens, others, torch.zeros(2), torch.zeros(2))
+    ranking = (minus_log_sigma(0.1 * 3) + minus_log_sigma(0.1 * 1)) / 2
+    assert float(preference_loss({"cpo": 1.0}, pairs, LossSettings())) == pytest.approx(ranking + 10 / 5, abs=1e-6)
+
+
+def test_an_answer_that_the_model_is_certain_of_has_finite_odds() -> None:
+    import torch
+
+    chosen = torch.tensor([0.0], requires_grad=True)
+    orpo(chosen, torch.tensor([-1.0]), beta=0.1).backward()
+    assert bool(torch.isfinite(log_odds_ratio(chosen, torch.tensor([-1.0])))) and bool(torch.isfinite(chosen.grad))
+
+
+def test_every_loss_of_pairs_is_a_function_and_none_comes_from_an_experimental_module() -> None:
+    import torch
+
+    values = torch.tensor([-1.0, -3.0])
+    pairs = PairLogProbs(values, values - 1, torch.tensor([2, 3]), torch.tensor([4, 1]), values - 0.5, values - 0.5)
+    for name in PAIRED_LOSSES + REFERENCE_FREE_LOSSES:
+        assert math.isfinite(float(preference_loss({name: 1.0}, pairs, LossSettings(label_smoothing=0.1))))
+    from finetune.train import trainers
+
+    bases = {
+        base.__module__
+        for trainer in (trainers.SFTTrainer, trainers.DPOTrainer, trainers.KTOTrainer)
+        for base in trainer.__mro__
+    }
+    assert not [module for module in bases if "experimental" in module]
+
+
+@pytest.mark.parametrize("loss", ["sigmoid", "hinge", "ipo", "exo_pair", "nca_pair", "robust", "apo_zero", "apo_down",
+                                  "discopop", "sft", "sigmoid_norm"])  # fmt: skip
+def test_a_loss_that_trl_has_too_is_the_same_there(loss: str, pair_trainer: Any) -> None:
+    import torch
+    import trl
+
+    rows = [pair_trainer.train_dataset[i] for i in range(2)]
+    batch = dict(pair_trainer.data_collator(rows))
+    batch |= {"ref_chosen_logps": torch.tensor([-30.0, -41.0]), "ref_rejected_logps": torch.tensor([-55.0, -40.0])}
+    pair_trainer.weights, pair_trainer.loss_settings = {loss: 1.0}, LossSettings(0.1, 0.1)
+    pair_trainer.loss_types, pair_trainer.loss_weights, pair_trainer.label_smoothing = [loss], [1.0], 0.1
+    pair_trainer.beta, pair_trainer.precompute_ref_logps = 0.1, True
+    pair_trainer.model.eval()
+    with torch.no_grad():
+        ours = float(pair_trainer._compute_loss(pair_trainer.model, batch, False))
+        theirs = float(trl.DPOTrainer._compute_loss(pair_trainer, pair_trainer.model, batch, False))
+    pair_trainer.precompute_ref_logps = False
+    assert ours == pytest.approx(theirs, abs=1e-5)
+
+
+def test_log_probs_without_a_mask_are_bit_equal_on_rows_that_are_padded_on_the_right(pair_trainer: Any) -> None:
+    import torch
+
+    batch = pair_trainer.data_collator([pair_trainer.train_dataset[i] for i in range(2)])
+    assert int((batch["attention_mask"] == 0).sum()) > 0
+    labels = batch["input_ids"].masked_fill(batch["completion_mask"] == 0, -100)
+    seen: list[dict[str, Any]] = []
+    handle = pair_trainer.model.register_forward_pre_hook(lambda _, args, kwargs: seen.append(kwargs), with_kwargs=True)
+    with torch.no_grad():
+        masked, plain = (
+            pair_trainer.model(input_ids=batch["input_ids"], labels=labels, fused_lm_head=True, **extra).log_probs
+            for extra in ({"attention_mask": batch["attention_mask"]}, {})
+        )
+        seen.clear()
+        pair_trainer._compute_loss(pair_trainer.model, dict(batch), False)
+    handle.remove()
+    assert torch.equal(masked, plain)
+    assert [call.get("attention_mask") for call in seen] == [None, None]  # policy and reference

@@ -1,5 +1,7 @@
 """Our trainers group rows by length when asked, in an order that a resumed run repeats."""
 
+import hashlib
+import inspect
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -32,8 +34,7 @@ def batches(trainer: Any) -> list[list[int]]:
     """The lengths in each batch of the first epoch."""
     found = []
     for batch in trainer.get_train_dataloader():
-        mask = batch.get("attention_mask", batch.get("chosen_attention_mask"))
-        rows = mask.sum(dim=1).tolist()
+        rows = batch["attention_mask"].sum(dim=1).tolist()
         found.append(rows[: len(rows) // 2] if "completion_mask" in batch else rows)  # chosen answers come first
     return found
 
@@ -67,3 +68,33 @@ def test_grouped_batches_hold_rows_of_similar_length(
                 orders.append(list(sampler))
             assert orders[0] == orders[2] != orders[1]
     assert spread(found[1]) < spread(found[0]) / 2
+
+
+PRIVATE_PARTS = {
+    "DPOTrainer.compute_ref_log_probs": "90611af9cbadb8ec",
+    "DPOTrainer._compute_loss": "5e58a1699e0d76cd",
+    "DPOTrainer.log": "e80e122cfe5fd8ad",
+    "KTOTrainer.compute_ref_log_probs": "83c8d1cfdc4fab9d",
+    "KTOTrainer._compute_loss": "70e5262bf7b4fc77",
+    "DataCollatorForPreference.torch_call": "0b8bb4c294bf8420",
+    "add_fused_lm_head": "422d009f04b66659",
+}
+
+
+@pytest.mark.parametrize("name", PRIVATE_PARTS)
+def test_the_parts_of_trl_that_ours_replace_or_rely_on_are_unchanged(name: str) -> None:
+    """When this fails, read what changed in TRL, compare it with train/trainers.py, and write the new digest here."""
+    from trl.trainer import dpo_trainer, kto_trainer, utils
+
+    owner, _, method = name.rpartition(".")
+    places = [vars(module) for module in (dpo_trainer, kto_trainer, utils)]
+    found = next(place[owner or method] for place in places if (owner or method) in place)
+    source = inspect.getsource(getattr(found, method) if owner else found)
+    assert hashlib.sha256(source.encode()).hexdigest()[:16] == PRIVATE_PARTS[name]
+
+
+def test_trl_is_pinned_to_the_minor_version_whose_private_parts_are_used() -> None:
+    import tomllib
+
+    project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())
+    assert "trl>=1.16,<1.17" in project["project"]["optional-dependencies"]["finetune"]
