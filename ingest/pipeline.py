@@ -299,7 +299,7 @@ def _record(acquired: _Acquired, parsed: Parsed, *, name: str, notices: list[str
         size_bytes=acquired.size,
         added_at=datetime.now(UTC).isoformat(timespec="seconds"),
         parser=parsed.pdf.parser,
-        scanned_pages=tuple(page.number for page in parsed.pdf.pages if page.kind == "scanned"),
+        scanned_pages=tuple(page.number for page in parsed.pdf.pages if page.kind in ("scanned", "garbled")),
         notices=tuple(notices),
         outline=parsed.pdf.outline,
     )
@@ -307,11 +307,10 @@ def _record(acquired: _Acquired, parsed: Parsed, *, name: str, notices: list[str
 
 def _notices(run: _Run, parsed: Parsed) -> list[str]:
     notices = list(parsed.pdf.notices)
-    scanned = [page.label for page in parsed.pdf.pages if page.kind == "scanned"]
-    if scanned:
-        some = ", ".join(scanned[:8]) + (" and more" if len(scanned) > 8 else "")
-        what = "1 page is an image" if len(scanned) == 1 else f"{len(scanned)} pages are images"
-        notices.append(f"{what} without text and cannot be searched: {some}")
+    notices += _unsearchable(parsed, "scanned", "is an image without text", "are images without text")
+    notices += _unsearchable(
+        parsed, "garbled", "has letters that cannot be decoded", "have letters that cannot be decoded"
+    )
     if parsed.pdf.encrypted:
         notices.append("the library keeps a decrypted copy, readable by you only")
     if run.embedder.identity().name.startswith("all-MiniLM"):
@@ -320,9 +319,19 @@ def _notices(run: _Run, parsed: Parsed) -> list[str]:
                 f"chunks have up to {run.config.chunk_size} characters, but MiniLM reads about the first "
                 f"{_MINILM_CHARACTERS}; the rest is found by its words only"
             )
-        if not mostly_english(" ".join(chunk.text for chunk in parsed.chunks[:200])):
+        read = {page.number for page in parsed.pdf.pages if page.kind == "text"}  # a stamp has no language
+        if not mostly_english(" ".join(chunk.text for chunk in parsed.chunks[:200] if chunk.page in read)):
             notices.append("the text is mostly not English, and the embedding model MiniLM knows English only")
     return notices
+
+
+def _unsearchable(parsed: Parsed, kind: str, one: str, many: str) -> list[str]:
+    labels = [page.label for page in parsed.pdf.pages if page.kind == kind]
+    if not labels:
+        return []
+    some = ", ".join(labels[:8]) + (" and more" if len(labels) > 8 else "")
+    what = f"1 page {one}" if len(labels) == 1 else f"{len(labels)} pages {many}"
+    return [f"{what} and cannot be searched: {some}"]
 
 
 def _upload_name(name: str) -> str:

@@ -73,8 +73,8 @@ def headings(raw: str, lines: Sequence[Line], *, body: float) -> list[tuple[int,
     found = [
         (line.start, line.end)
         for line in lines
-        if _is_title_like(raw[line.start : line.end])
-        and (line.size >= _HEADING_SIZE * body or (line.bold and bold_is_rare and line.size >= 0.95 * body))
+        if (line.size >= _HEADING_SIZE * body or (line.bold and bold_is_rare and line.size >= 0.95 * body))
+        and _is_title_like(raw[line.start : line.end])
     ]
     return found[:_MAX_HEADINGS]
 

@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from ingest.errors import PasswordRequired, UnreadablePDF
+from ingest.pdf.annotations import draw_undrawn_values, page_with_annotations
+from ingest.pdf.raised import with_raised_digits
 
 LOCK = threading.RLock()  # PDFium is not thread-safe, not even across documents
 _PASSWORD_ERROR = 4  # FPDF_ERR_PASSWORD
 _MAX_PIXELS = 40_000_000  # of an image; a page may declare any size
-_MIN_PATHS = 100  # a page without text but with so many paths probably has text drawn as curves
 
 Box = tuple[float, float, float, float]
 
@@ -34,8 +35,8 @@ class Line:
 
 
 @contextmanager
-def opened(path: Path, password: str | None) -> Iterator[Any]:
-    """Open a document under the lock; raise PasswordRequired or UnreadablePDF with PDFium's reason."""
+def opened(path: Path, password: str | None, data: bytes | None = None) -> Iterator[Any]:
+    """Open a document, or `data` in its place, under the lock; raise PasswordRequired or UnreadablePDF with the reason."""
     import pypdfium2
 
     with LOCK:
@@ -43,7 +44,7 @@ def opened(path: Path, password: str | None) -> Iterator[Any]:
         # a document with only an owner password opens without one
         for candidate in dict.fromkeys((None, password or None)):
             try:
-                document = pypdfium2.PdfDocument(path, password=candidate)
+                document = pypdfium2.PdfDocument(data or path, password=candidate)
                 break
             except pypdfium2.PdfiumError as exc:
                 if exc.err_code != _PASSWORD_ERROR:
@@ -51,6 +52,7 @@ def opened(path: Path, password: str | None) -> Iterator[Any]:
         if document is None:
             raise password_error(path, password)
         try:
+            draw_undrawn_values(document)
             yield document
         finally:
             document.close()
@@ -73,29 +75,29 @@ def needs_password(path: Path) -> bool:
 
 
 @contextmanager
-def text_page(document: Any, index: int) -> Iterator[tuple[Any, Any]]:
-    """Load page `index` (from 0) and its text, including the values of form fields."""
-    import pypdfium2.raw as pdfium
-
-    page = document[index]
+def text_page(document: Any, index: int) -> Iterator[tuple[Any, Any, bool]]:
+    """Load page `index` (from 0) and its text, with form values and typed text; the last: whether some is left out."""
+    page, incomplete = page_with_annotations(document, index)
     try:
-        if pdfium.FPDF_GetFormType(document) != pdfium.FORMTYPE_NONE:
-            # values of form fields are annotations, not text; flattening (in memory) makes them text
-            flattened = pdfium.FPDFPage_Flatten(page, pdfium.FLAT_NORMALDISPLAY)
-            if flattened == pdfium.FLATTEN_SUCCESS:
-                page.close()
-                page = document[index]
         text = page.get_textpage()
         try:
-            yield page, text
+            yield page, text, incomplete
         finally:
             text.close()
     finally:
         page.close()
 
 
+def xfa_form(document: Any) -> str | None:
+    """Return "dynamic" for a form whose pages only Adobe's programs can draw, "static" for one with ordinary pages."""
+    import pypdfium2.raw as pdfium
+
+    kinds = {pdfium.FORMTYPE_XFA_FULL: "dynamic", pdfium.FORMTYPE_XFA_FOREGROUND: "static"}
+    return kinds.get(pdfium.FPDF_GetFormType(document))
+
+
 def raw_text(text: Any) -> str:
-    """Return all characters of a page as PDFium has them; a Python index is a text index of PDFium."""
+    """Return all characters of a page; a Python index is a text index of PDFium. Raised digits are superscripts."""
     import pypdfium2.raw as pdfium
 
     count = pdfium.FPDFText_CountChars(text)
@@ -113,7 +115,8 @@ def raw_text(text: Any) -> str:
     buffer = (ctypes.c_ushort * units)()
     written = pdfium.FPDFText_GetText(text, first, last - first + 1, buffer)
     # surrogatepass: without a lone surrogate all later positions would shift
-    return bytes(memoryview(buffer).cast("B")[: max(0, written - 1) * 2]).decode("utf-16-le", "surrogatepass")
+    raw = bytes(memoryview(buffer).cast("B")[: max(0, written - 1) * 2]).decode("utf-16-le", "surrogatepass")
+    return with_raised_digits(text, raw)
 
 
 def lines(text: Any, raw: str) -> list[Line]:
@@ -154,20 +157,6 @@ def _is_bold(text: Any, index: int) -> bool:
     length = pdfium.FPDFText_GetFontInfo(text, index, name, 128, flags)
     lowered = name.value.lower() if 0 < length <= 128 else b""
     return b"bold" in lowered or b"black" in lowered or b"heavy" in lowered or bool(flags.value & (1 << 18))
-
-
-def shows_something(page: Any) -> bool:
-    """Return whether a page without text shows an image, letters that cannot be decoded, or text drawn as curves."""
-    import pypdfium2.raw as pdfium
-
-    paths = 0
-    for item in page.get_objects(max_depth=4):
-        if item.type in (pdfium.FPDF_PAGEOBJ_IMAGE, pdfium.FPDF_PAGEOBJ_TEXT):
-            return True
-        paths += item.type == pdfium.FPDF_PAGEOBJ_PATH
-        if paths >= _MIN_PATHS:
-            return True
-    return False
 
 
 def boxes(page: Any, text: Any, positions: list[int]) -> list[Box]:

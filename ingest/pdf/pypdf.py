@@ -33,6 +33,7 @@ class Metadata:
     outline: tuple[tuple[int, str, int], ...] = ()
     labels: tuple[str, ...] = ()
     attachments: tuple[str, ...] = ()
+    is_portfolio: bool = False  # a cover page and a collection of files
     notices: tuple[str, ...] = ()
 
 
@@ -60,6 +61,7 @@ def read_metadata(path: Path, password: str | None) -> Metadata:
         outline=attempt("outline", lambda: _outline(reader), ()),
         labels=attempt("page labels", lambda: _labels(reader), ()),
         attachments=attempt("list of attachments", lambda: tuple(one_line(n) for n in reader.attachments), ()),
+        is_portfolio=attempt("kind of the document", lambda: "/Collection" in reader.root_object, False),
         notices=tuple(notices),
     )
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 import importlib.metadata
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from ingest.errors import NoTextInPDF, ParserLimit, PasswordRequired, UnreadablePDF
-from ingest.pdf import layout, pdfium, pypdf
+from ingest.pdf import layers, layout, pdfium, pypdf
+from ingest.pdf.legibility import NOTHING, Evidence, PageKind, judge, look
 from ingest.pdf.text import normalize
 from quire import pluralize
 
-PageKind = Literal["text", "scanned", "blank"]
-
+_PLACEHOLDER = 1_500  # characters; "Please wait..." and its advice have about 300
+_PRINT_XFA = "open it in Adobe Reader, print it to a PDF, and add that"
 _MAX_CHARACTERS = 100_000_000  # of one document; 20,000 dense pages have about as many
 
 
@@ -27,6 +28,17 @@ class Page:
     kind: PageKind = "text"
     headings: tuple[str, ...] = ()  # outline titles that point here, then lines in clearly larger type
     running_lines: tuple[tuple[int, int], ...] = ()  # character ranges of running headers and footers
+
+
+@dataclass(frozen=True)
+class _RawPage:
+    """One page as it was read: raw text, its lines with their type, and what else the page shows."""
+
+    raw: str = ""
+    lines: tuple[pdfium.Line, ...] = ()
+    evidence: Evidence = NOTHING
+    damaged: bool = False  # PDFium cannot load it
+    unread_notes: bool = False  # text typed onto the page that has no letters of its own
 
 
 @dataclass(frozen=True)
@@ -50,25 +62,24 @@ def read_pdf(path: Path, *, password: str | None = None, max_pages: int = 20_000
     """
     check_file(path)
     try:
-        with pdfium.opened(path, password) as document:
+        with pdfium.opened(path, password, layers.as_shown(path, password)) as document:
             _check_pages(path, len(document), max_pages)
-            raws, kinds, lines, damaged = _read_pages(path, document)
+            read = _read_pages(path, document)
+            form = pdfium.xfa_form(document)
         parser = _version("pypdfium2")
     except (PasswordRequired, ParserLimit):
         raise
     except UnreadablePDF as refused:
-        raws, kinds = _read_by_pypdf(path, password, refused, max_pages)
-        damaged = []
-        lines = [[] for _ in raws]
+        read = _read_by_pypdf(path, password, refused, max_pages)
+        form = None
         parser = _version("pypdf")
     about = pypdf.read_metadata(path, password)
-    pages = _pages(raws, kinds, lines, about)
+    pages = _pages(read, about)
+    if form == "dynamic" and sum(len(page.text) for page in pages) < _PLACEHOLDER:
+        raise NoTextInPDF(f"{path.name} is an XFA form: its pages hold only a placeholder", _PRINT_XFA)
     if not any(page.text.strip() for page in pages):
         raise NoTextInPDF(
-            f"{path.name}: no text in {pluralize(len(pages), 'page')} ({_count_kinds(pages)})",
-            "it was probably scanned: run an OCR program such as ocrmypdf on it first"
-            if any(page.kind == "scanned" for page in pages)
-            else "its pages are blank: check that it is the right file",
+            f"{path.name}: no text in {pluralize(len(pages), 'page')} ({_count_kinds(pages)})", _hint(pages)
         )
     return PDF(
         pages=pages,
@@ -77,7 +88,7 @@ def read_pdf(path: Path, *, password: str | None = None, max_pages: int = 20_000
         outline=tuple(entry for entry in about.outline if entry[2] <= len(pages)),
         attachments=about.attachments,
         encrypted=bool(password) and pdfium.needs_password(path),
-        notices=_notices(parser, damaged, about),
+        notices=_notices(parser, read, form, about),
     )
 
 
@@ -105,38 +116,31 @@ def _check_pages(path: Path, count: int, limit: int) -> None:
         )
 
 
-def _read_pages(path: Path, document: Any) -> tuple[list[str], list[PageKind], list[list[pdfium.Line]], list[int]]:
-    """Return the raw text, kind and lines of each page, and the numbers of the pages that PDFium cannot load."""
+def _read_pages(path: Path, document: Any) -> list[_RawPage]:
     import pypdfium2
 
-    raws: list[str] = []
-    kinds: list[PageKind] = []
-    lines: list[list[pdfium.Line]] = []
-    damaged: list[int] = []
+    read: list[_RawPage] = []
     total = 0
     for index in range(len(document)):
         try:
-            with pdfium.text_page(document, index) as (page, text):
-                raw = pdfium.raw_text(text)
-                raws.append(raw)
-                lines.append(pdfium.lines(text, raw))
-                kinds.append(_kind(raw) or ("scanned" if pdfium.shows_something(page) else "blank"))
+            read.append(_read_page(document, index))
         except pypdfium2.PdfiumError:
-            damaged.append(index + 1)
-            raws.append("")
-            lines.append([])
-            kinds.append("blank")
-        total += len(raws[-1])
+            read.append(_RawPage(damaged=True))
+        total += len(read[-1].raw)
         if total > _MAX_CHARACTERS:
             raise ParserLimit(f"{path.name} has over {_MAX_CHARACTERS:,} characters", "split it into parts")
-    if len(damaged) == len(raws):
-        raise UnreadablePDF(f"{path.name}: PDFium cannot load any of its {pluralize(len(raws), 'page')}")
-    return raws, kinds, lines, damaged
+    if all(page.damaged for page in read):
+        raise UnreadablePDF(f"{path.name}: PDFium cannot load any of its {pluralize(len(read), 'page')}")
+    return read
 
 
-def _read_by_pypdf(
-    path: Path, password: str | None, refused: UnreadablePDF, max_pages: int
-) -> tuple[list[str], list[PageKind]]:
+def _read_page(document: Any, index: int) -> _RawPage:
+    with pdfium.text_page(document, index) as (page, text, incomplete):
+        raw = pdfium.raw_text(text)
+        return _RawPage(raw, tuple(pdfium.lines(text, raw)), look(page, text, raw), unread_notes=incomplete)
+
+
+def _read_by_pypdf(path: Path, password: str | None, refused: UnreadablePDF, max_pages: int) -> list[_RawPage]:
     try:
         reader = pypdf.open_reader(path, password)
         _check_pages(path, len(reader.pages), max_pages)
@@ -154,39 +158,27 @@ def _read_by_pypdf(
             f"pypdf: {exc.message.removeprefix(f'{path.name}: ')}",
             "open it in a viewer, save a copy, and try that",
         ) from exc
-    kinds: list[PageKind] = [_kind(text) or ("scanned" if images else "blank") for text, images in read]
-    return [text for text, _ in read], kinds
+    return [_RawPage(text, evidence=Evidence(shows_something=images)) for text, images in read]
 
 
-def _kind(raw: str) -> Literal["text"] | None:
-    return "text" if normalize(raw).strip() else None
-
-
-def _pages(
-    raws: list[str], kinds: list[PageKind], lines: list[list[pdfium.Line]], about: pypdf.Metadata
-) -> tuple[Page, ...]:
-    texts = [normalize(raw) for raw in raws]
+def _pages(read: list[_RawPage], about: pypdf.Metadata) -> tuple[Page, ...]:
+    texts = [normalize(page.raw) for page in read]
     running_lines = layout.running_lines(texts)
-    body = layout.body_size(lines)
+    body = layout.body_size([page.lines for page in read])
     titles: dict[int, list[str]] = {}
     for _, title, number in about.outline:
         titles.setdefault(number, []).append(title)
     pages = []
-    for index, (text, raw) in enumerate(zip(texts, raws, strict=True)):
+    for index, (text, page) in enumerate(zip(texts, read, strict=True)):
+        kind = judge(text, page.evidence, running_lines[index])
+        label = (about.labels[index] if index < len(about.labels) else "") or str(index + 1)
+        if kind == "garbled":  # letters that are not those of the page would only be found by mistake
+            pages.append(Page(index + 1, label, "", kind, tuple(titles.get(index + 1, ()))))
+            continue
         running = {text[a:b] for a, b in running_lines[index]}
-        large = (normalize(raw[a:b]) for a, b in layout.headings(raw, lines[index], body=body))
+        large = (normalize(page.raw[a:b]) for a, b in layout.headings(page.raw, page.lines, body=body))
         found = [*titles.get(index + 1, ()), *(line for line in large if line not in running)]
-        label = about.labels[index] if index < len(about.labels) else ""
-        pages.append(
-            Page(
-                number=index + 1,
-                label=label or str(index + 1),
-                text=text,
-                kind=kinds[index],
-                headings=_without_repeats(found),
-                running_lines=running_lines[index],
-            )
-        )
+        pages.append(Page(index + 1, label, text, kind, _without_repeats(found), running_lines[index]))
     return tuple(pages)
 
 
@@ -197,19 +189,35 @@ def _without_repeats(titles: list[str]) -> tuple[str, ...]:
     return tuple(kept.values())
 
 
-def _notices(parser: str, damaged: list[int], about: pypdf.Metadata) -> tuple[str, ...]:
+def _notices(parser: str, read: list[_RawPage], form: str | None, about: pypdf.Metadata) -> tuple[str, ...]:
     notices = list(about.notices)
-    notices += [f"Page {number} is damaged and could not be read." for number in damaged]
+    notices += [f"Page {n} is damaged and could not be read." for n, page in enumerate(read, 1) if page.damaged]
+    if unread := [str(n) for n, page in enumerate(read, 1) if page.unread_notes]:
+        notices.append(
+            f"Text typed onto page {', '.join(unread)} could not be read: print the file to a PDF and add that."
+        )
+    if form == "dynamic":
+        notices.append(f"It is an XFA form, whose fields were not read: {_PRINT_XFA}.")
     if about.attachments:
-        notices.append(f"Attached files are not read: {', '.join(about.attachments)}.")
+        kind = "It is a portfolio: only its cover is read. " if about.is_portfolio else ""
+        notices.append(f"{kind}Attached files are not read: {', '.join(about.attachments)}.")
     if parser.startswith("pypdf "):
         notices.append("PDFium refused the file and pypdf read it, so passages cannot be highlighted on the page.")
     return tuple(notices)
 
 
 def _count_kinds(pages: tuple[Page, ...]) -> str:
-    scanned = sum(page.kind == "scanned" for page in pages)
-    return f"{scanned} with images, {len(pages) - scanned} blank"
+    names = {"scanned": "with images", "garbled": "with letters that cannot be decoded", "blank": "blank"}
+    counts = {name: sum(page.kind == kind for page in pages) for kind, name in names.items()}
+    return ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+
+
+def _hint(pages: tuple[Page, ...]) -> str:
+    if any(page.kind == "garbled" for page in pages):
+        return "its fonts do not say which letters they draw: run ocrmypdf --force-ocr on it first"
+    if any(page.kind == "scanned" for page in pages):
+        return "it was probably scanned: run an OCR program such as ocrmypdf on it first"
+    return "its pages are blank: check that it is the right file"
 
 
 def _kind_of_bytes(head: bytes) -> str:

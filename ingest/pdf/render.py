@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ingest.errors import PasswordRequired, UnreadablePDF
-from ingest.pdf import pdfium
+from ingest.pdf import layers, pdfium
 from ingest.pdf.text import origins
 
 
@@ -19,8 +19,8 @@ def page_rectangles(
     """
     try:
         with (
-            pdfium.opened(path, password) as document,
-            pdfium.text_page(document, page_number - 1) as (page, text),
+            pdfium.opened(path, password, layers.as_shown(path, password, page_number - 1)) as document,
+            pdfium.text_page(document, page_number - 1) as (page, text, _),
         ):
             raw = pdfium.raw_text(text)
             return pdfium.boxes(page, text, origins(raw, start, end))

@@ -10,6 +10,7 @@ import re
 from functools import cache
 from pathlib import PurePath
 from typing import Any
+from unicodedata import normalize
 
 from quire import encodable
 
@@ -26,12 +27,21 @@ per please same she should so some such tell than that the their theirs them the
 too under until up us very was we were what when where which while who whom whose why will with would you your yours
 s t ll re ve don doesn didn isn aren wasn
 """
+_RAISED = re.compile(r"(?<=[^\W⁰¹²³⁴⁵⁶⁷⁸⁹])[⁰¹²³⁴⁵⁶⁷⁸⁹]+")
 _NUMBER = re.compile(r"\d[\d,.]*\d|\d")
+
+
+def searchable(text: str) -> str:
+    """Return a text as it is searched: look-alike characters and ligatures as plain ones, raised digits set apart.
+
+    "ＡＸ４７１１" becomes "AX4711" and "ﬁle" becomes "file" (NFKC), but "$320¹" becomes "$320 1", not "$3201".
+    """
+    return text if text.isascii() else normalize("NFKC", _RAISED.sub(r" \g<0>", text))
 
 
 def terms(text: str) -> list[str]:
     """Return the stemmed, lower-case terms of a text in order, without those longer than MAX_TERM_BYTES."""
-    found: list[str] = _analyzer().analyze(encodable(text))
+    found: list[str] = _analyzer().analyze(encodable(searchable(text)))
     return found
 
 
@@ -48,7 +58,7 @@ def query_terms(query: str) -> list[str]:
 
 def numbers(text: str) -> set[str]:
     """Return the numbers of a text without thousands separators: {"1577", "2018", "3.5"}."""
-    return {number.replace(",", "").rstrip(".") for number in _NUMBER.findall(text)}
+    return {number.replace(",", "").rstrip(".") for number in _NUMBER.findall(searchable(text))}
 
 
 def name_words(name: str) -> str:

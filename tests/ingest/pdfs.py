@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from pathlib import Path
+from typing import Any
 
 from fpdf import FPDF
 from pypdf import PdfReader, PdfWriter
@@ -163,3 +164,82 @@ def bomb(path: Path, *, megabytes: int) -> Path:
     body += b"trailer<</Size 6/Root 1 0 R>>\nstartxref\n%d\n%%%%EOF" % start
     path.write_bytes(body)
     return path
+
+
+def drawn(
+    path: Path, *contents: bytes, resources: dict[str, Any] | None = None, root: dict[str, Any] | None = None
+) -> Path:
+    """Pages with the given content streams, Helvetica as /F1; the dictionaries are added to resources and catalog.
+
+    A value that is `Own` becomes an object of its own.
+    """
+    writer = PdfWriter()
+    font = DictionaryObject(
+        {NameObject("/Type"): NameObject("/Font"), NameObject("/Subtype"): NameObject("/Type1")}
+        | {NameObject("/BaseFont"): NameObject("/Helvetica"), NameObject("/Encoding"): NameObject("/WinAnsiEncoding")}
+    )
+    for content in contents:
+        page = writer.add_blank_page(595, 842)
+        stream = StreamObject()
+        stream.set_data(content)
+        page[NameObject("/Contents")] = writer._add_object(stream)
+        page[NameObject("/Resources")] = as_pdf(
+            {"Font": DictionaryObject({NameObject("/F1"): font})} | (resources or {}), writer
+        )
+    for key, value in (root or {}).items():
+        writer.root_object[NameObject(f"/{key}")] = as_pdf(value, writer)
+    writer.write(path)
+    return path
+
+
+def as_pdf(value: Any, writer: PdfWriter) -> Any:
+    """Return a Python value as a PDF object: names are strings with a slash."""
+    from pypdf.generic import FloatObject, TextStringObject
+
+    if isinstance(value, Own):
+        if value.reference is None:
+            value.reference = writer._add_object(as_pdf(value.content, writer))
+        return value.reference
+    if isinstance(value, DictionaryObject | ArrayObject | StreamObject):
+        return value
+    if isinstance(value, dict):
+        return DictionaryObject({NameObject(f"/{key}"): as_pdf(one, writer) for key, one in value.items()})
+    if isinstance(value, list):
+        return ArrayObject([as_pdf(one, writer) for one in value])
+    if isinstance(value, bytes):
+        stream = StreamObject()
+        stream.set_data(value)
+        return stream
+    if isinstance(value, str):
+        return NameObject(value) if value.startswith("/") else TextStringObject(value)
+    return FloatObject(value)
+
+
+class Own:
+    """A value that is an object of its own in the file, which other values refer to."""
+
+    def __init__(self, content: Any) -> None:
+        self.content = content
+        self.reference: Any = None
+
+
+def annotated(path: Path, text: str, *annotations: dict[str, Any], root: dict[str, Any] | None = None) -> Path:
+    """One page of text with annotations on it."""
+    writer = PdfWriter(clone_from=PdfReader(saved(document(text), path.with_suffix(".plain.pdf"))))
+    shown = [writer._add_object(as_pdf({"Type": "/Annot", "F": 4} | one, writer)) for one in annotations]
+    writer.pages[0][NameObject("/Annots")] = ArrayObject(shown)
+    for key, value in (root or {}).items():
+        fields = {"Fields": ArrayObject(shown)} if key == "AcroForm" else {}
+        writer.root_object[NameObject(f"/{key}")] = as_pdf(fields | value, writer)
+    writer.write(path)
+    return path
+
+
+def form_xobject(content: bytes, width: int, height: int) -> Own:
+    """A drawing of its own, with Helvetica as /F1."""
+    drawing = StreamObject()
+    drawing.set_data(content)
+    font = {"Type": "/Font", "Subtype": "/Type1", "BaseFont": "/Helvetica"}
+    form = {"Subtype": "/Form", "BBox": [0, 0, width, height], "Resources": {"Font": {"F1": font}}}
+    drawing.update(as_pdf(form, PdfWriter()))
+    return Own(drawing)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ingest.text.words import query_terms
+from ingest.text.words import query_terms, searchable
 
 logger = logging.getLogger(__name__)
 
@@ -139,7 +139,7 @@ class Fulltext:
         for key, version in source.versions.items():
             if held.get(key) != version:
                 for row, text in source.chunks(key):
-                    writer.add_document(tantivy.Document(text=text, row=row, document=key))
+                    writer.add_document(tantivy.Document(text=searchable(text), row=row, document=key))
         state = {"library": source.library, "generation": source.generation, "versions": source.versions}
         writer.delete_documents_by_term("document", _STATE_KEY)
         writer.add_document(tantivy.Document(state=json.dumps(state).encode(), row=-1, document=_STATE_KEY))

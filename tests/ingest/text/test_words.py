@@ -21,6 +21,15 @@ def test_forms_of_one_word_are_one_term(one, other):
     assert terms(one) == terms(other)
 
 
+def test_look_alike_characters_and_ligatures_are_the_plain_ones():
+    assert terms("ＡＸ４７１１ ﬁle 𝐫𝐞𝐧𝐭") == terms("AX4711 file rent")
+
+
+def test_a_raised_digit_is_no_part_of_its_number():
+    assert terms("$320¹ and 10⁶") == ["320", "1", "and", "10", "6"]
+    assert numbers("4,567² crowns") == {"4567", "2"}
+
+
 def test_different_words_stay_different_terms():
     assert len(set(terms("policy police operation opinion"))) == 4
 

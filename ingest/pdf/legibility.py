@@ -1,0 +1,123 @@
+"""Judges whether a page is text, a scan, letters that cannot be decoded, or blank."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from string import ascii_lowercase
+from typing import Any, Literal
+
+PageKind = Literal["text", "scanned", "garbled", "blank"]
+
+_SAMPLE = 32  # characters whose decoding is looked up
+_UNDECODED_SHARE = 0.3  # of the characters; bullets and formulas of readable pages stay far below
+_FREQUENT = "eainrsto"  # 50 to 68 % of the letters of every European language, 31 % of random letters
+_FREQUENT_SHARE = 0.4
+_JUDGED = 2_000  # characters of a page
+_MIN_LETTERS = 120  # in words of four letters; below, codes and names decide
+_WORD = re.compile(r"[^\W\d_]{4,}")
+_UNKNOWN = re.compile("[\ue000-\uf8ff\ufffd]")  # private use, and what stands for an unknown character
+_STAMP = 100  # letters and digits that a stamp on a scan has at most, running headers aside
+_MIN_PICTURE = 0.6  # of the page
+_MIN_PAPER = 0.45  # of a scan's pixels are paper, of one brightness; photographs have less
+_MIN_PATHS = 100  # a page without text but with so many paths probably has text drawn as curves
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a page shows besides its text: letters without a known character, and a picture of a page."""
+
+    undecoded: bool = False
+    is_picture: bool = False  # a picture of a sheet of paper covers the page
+    shows_something: bool = False  # a picture, letters without a character, or text drawn as curves
+
+
+NOTHING = Evidence()
+
+
+def judge(text: str, evidence: Evidence, running_lines: tuple[tuple[int, int], ...] = ()) -> PageKind:
+    """Return the kind of a page from its normalized text and what else it shows."""
+    if not text.strip():
+        return "scanned" if evidence.shows_something else "blank"
+    if evidence.undecoded or not is_plausible(text):
+        return "garbled"
+    own = text
+    for start, end in sorted(running_lines, reverse=True):
+        own = own[:start] + own[end:]
+    if evidence.is_picture and sum(c.isalnum() for c in own) < _STAMP:
+        return "scanned"
+    return "text"
+
+
+def is_plausible(text: str) -> bool:
+    """Return whether the Latin letters of a text occur as in a language; True where there are too few to decide."""
+    words = "".join(_WORD.findall(text[:_JUDGED])).casefold()
+    if len(words) < _MIN_LETTERS:
+        return True
+    if not words.isascii():
+        words = unicodedata.normalize("NFD", words)  # an accent counts for nothing
+    counts = {letter: words.count(letter) for letter in ascii_lowercase}
+    letters = sum(counts.values())
+    if letters < max(_MIN_LETTERS, len(words) / 2):
+        return True  # another script
+    return sum(counts[letter] for letter in _FREQUENT) >= _FREQUENT_SHARE * letters
+
+
+def look(page: Any, text: Any, raw: str) -> Evidence:
+    """Return what a page shows; only a page with little text is searched for pictures, which takes time."""
+    little = len(raw) < 8 * _STAMP  # with the blanks of a stamp, and several lines of it
+    return Evidence(
+        undecoded=bool(raw.strip()) and _undecoded_share(text, raw) >= _UNDECODED_SHARE,
+        is_picture=little and _picture_share(page) >= _MIN_PICTURE and _is_paper(page),
+        shows_something=little and shows_something(page),
+    )
+
+
+def _undecoded_share(text: Any, raw: str) -> float:
+    import pypdfium2.raw as pdfium
+
+    unknown = len(_UNKNOWN.findall(raw)) / len(raw)
+    count = pdfium.FPDFText_CountChars(text)
+    sample = range(0, count, max(1, count // _SAMPLE))
+    failed = sum(pdfium.FPDFText_HasUnicodeMapError(text, at) == 1 for at in sample)
+    return max(unknown, failed / len(sample) if sample else 0.0)
+
+
+def _picture_share(page: Any) -> float:
+    """Return the share of the page that its pictures cover, overlaps counted twice, at most 1."""
+    import pypdfium2.raw as pdfium
+
+    width, height = page.get_size()
+    area = 0.0
+    for item in page.get_objects(filter=[pdfium.FPDF_PAGEOBJ_IMAGE], max_depth=4):
+        left, bottom, right, top = item.get_bounds()
+        area += max(0.0, min(right, width) - max(left, 0.0)) * max(0.0, min(top, height) - max(bottom, 0.0))
+    return min(1.0, float(area / max(1.0, width * height)))
+
+
+def _is_paper(page: Any) -> bool:
+    """Return whether most of a page has one brightness, as a sheet of paper has and a photograph has not."""
+    import numpy as np
+
+    width, height = page.get_size()
+    bitmap = page.render(scale=150 / max(width, height, 1.0), grayscale=True)
+    try:
+        counts = np.histogram(bitmap.to_numpy(), bins=16, range=(0, 256))[0]
+    finally:
+        bitmap.close()
+    return bool((counts[:-1] + counts[1:]).max() >= _MIN_PAPER * counts.sum())
+
+
+def shows_something(page: Any) -> bool:
+    """Return whether a page without text shows an image, letters that cannot be decoded, or text drawn as curves."""
+    import pypdfium2.raw as pdfium
+
+    paths = 0
+    for item in page.get_objects(max_depth=4):
+        if item.type in (pdfium.FPDF_PAGEOBJ_IMAGE, pdfium.FPDF_PAGEOBJ_TEXT):
+            return True
+        paths += item.type == pdfium.FPDF_PAGEOBJ_PATH
+        if paths >= _MIN_PATHS:
+            return True
+    return False
