@@ -7,6 +7,7 @@ FinetuneError
 │   ├── UnknownFormat       the rows have no known format
 │   ├── MalformedRow        a row does not have its file's format; names file and line
 │   └── InvalidRecord       a row has the right format and nothing to train on
+│       └── NotHonored      a row sets a field that training cannot follow
 ├── TemplateError           a template does not exist or does not fit the model's tokenizer
 ├── ModelUnavailable        a base model cannot be found or loaded
 ├── UnknownTarget           an adapter's target is not a module of the model
@@ -61,6 +62,10 @@ class MalformedRow(DataError):
 
 class InvalidRecord(DataError):
     """A row has the right format and nothing to train on, for the reason given."""
+
+
+class NotHonored(InvalidRecord):
+    """A row sets a field that decides what it teaches, and that training cannot follow; the row is left out."""
 
 
 class TemplateError(FinetuneError):

@@ -119,7 +119,7 @@ def run_list(args: argparse.Namespace) -> int:
 
 
 def run_check(args: argparse.Namespace) -> int:
-    """Check the files and print a report; exit code 1 if no row is left to train on."""
+    """Check the files and print a report; exit code 1 if no row is left to train on, or training would refuse a row."""
     from finetune.data.check import check
     from finetune.data.sources.loaded import join
 
@@ -129,13 +129,14 @@ def run_check(args: argparse.Namespace) -> int:
     parts = [load_source(file, args, strict=False) for file in args.files]
     shares = _shares(args, parts)
     test = load_source(args.test, args, strict=False).records if args.test else ()
-    report = check(join(parts), test=test, template=template, tokenizer=tokenizer, max_length=args.max_length)
+    loaded = join(parts)
+    report = check(loaded, test=test, template=template, tokenizer=tokenizer, max_length=args.max_length)
     if args.json:
         mixture = {"mixture": [share.to_dict() for share in shares]} if shares else {}
         print_json({**report.to_dict(), **mixture})
     else:
-        _print_report(report, shares)
-    return 0 if report.kept else 1
+        _print_report(report, shares, loaded)
+    return 0 if report.kept and "malformed" not in report.counts else 1
 
 
 def _shares(args: argparse.Namespace, parts: Sequence[Any]) -> list[Any]:
@@ -156,7 +157,7 @@ def _shares(args: argparse.Namespace, parts: Sequence[Any]) -> list[Any]:
     return mix(records, dict(zip(args.files, weights, strict=True))).shares
 
 
-def _print_report(report: Any, shares: Sequence[Any]) -> None:
+def _print_report(report: Any, shares: Sequence[Any], loaded: Any) -> None:
     several = len({problem.source for problem in report.problems}) > 1
     for problem in report.problems:
         malformed = problem.kind == "malformed"
@@ -165,6 +166,8 @@ def _print_report(report: Any, shares: Sequence[Any]) -> None:
         file = f"{problem.source}, " if several or malformed else ""
         print(f"{file}{place}: {problem.problem}{' (dropped)' if problem.dropped else ''}")
     print(f"format {report.format}: {report.rows} rows, {report.kept} kept, {report.records} records")
+    for line in loaded.sentences():
+        print(line)
     if report.counts:
         print("problems: " + ", ".join(f"{count} {kind}" for kind, count in report.counts.items()))
     for share in shares:
@@ -205,6 +208,8 @@ def run_show(args: argparse.Namespace) -> int:
 def _chosen_records(args: argparse.Namespace) -> list[Any]:
     """Return the records of --row, or the first ones; raises FinetuneError if there are none."""
     loaded = load_source(args.file, args, strict=True)
+    for line in loaded.sentences():
+        print(line, file=sys.stderr)
     records = [record for record in loaded.records if args.row in (None, record.row)][: args.rows]
     dropped = [p.problem for p in loaded.problems if args.row and p.row == args.row and p.dropped]
     if dropped:

@@ -49,6 +49,8 @@ def run_convert(args: argparse.Namespace) -> int:
     for source in args.sources:
         part = load_source(source, args, strict=False)
         _progress(f"{source}: {part.format}, {part.kept:,} of {part.rows:,} rows kept, {len(part.records):,} records")
+        for line in part.sentences():
+            _progress(f"{source}: {line}")
         parts.append(part)
     loaded = join(parts)
     written = dict(zip(files, _divide(loaded.records, args), strict=True)) if loaded.records else {}

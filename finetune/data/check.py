@@ -9,16 +9,15 @@ from dataclasses import dataclass, field
 from statistics import mean
 from typing import Any
 
+from finetune.data.near_duplicates import find_near_duplicates
 from finetune.data.records import Conversation, Label, Preference, Record, Text, answers_of, prompt_of
 from finetune.data.sources.loaded import LoadedData
 from finetune.data.sources.problem import Problem
-from finetune.errors import MissingLibrary
+from finetune.data.sources.rendered import leftover_marks
 from finetune.templates.messages import Message
 from finetune.templates.template import Template
-from quire import require_extra
 
 NGRAM = 13  # consecutive words that test and training must not share, as in the GPT-3 paper
-MIN_SIMILARITY = 0.85  # Jaccard similarity of 3-word shingles of near duplicates
 MAX_LENGTH_BIAS = 0.65  # share of pairs with the longer answer chosen; above it, a model learns to prefer length
 CHARACTERS_PER_TOKEN = 4  # an estimate for English, without a tokenizer
 
@@ -33,6 +32,8 @@ class Report:
     records: int
     problems: list[Problem] = field(default_factory=list)
     lengths: dict[str, float] = field(default_factory=dict)
+    unread: list[str] = field(default_factory=list)  # fields of the rows that have no effect
+    notices: list[str] = field(default_factory=list)  # what was decided about files and fields
 
     @property
     def counts(self) -> dict[str, int]:
@@ -48,6 +49,8 @@ class Report:
             "records": self.records,
             "counts": self.counts,
             "lengths": self.lengths,
+            "fields_without_effect": self.unread,
+            "notices": self.notices,
             "problems": [problem.to_dict() for problem in self.problems],
         }
 
@@ -67,9 +70,14 @@ def check(
     """
     records = loaded.records
     report = Report(loaded.format, loaded.rows, loaded.kept, len(records), list(loaded.problems))
-    report.problems += _exact_duplicates(records)
-    report.problems += _near_duplicates(records)
+    report.unread, report.notices = loaded.unread, loaded.notices
+    unique: list[int] = []
+    report.problems += _exact_duplicates(records, unique)
+    report.problems += _near_duplicates(records, unique)
     report.problems += _contradictions(records)
+    report.problems += _one_label(records)
+    report.problems += _repeated_prompts(records)
+    report.problems += _template_marks(records)
     report.problems += _length_bias(records, report.lengths)
     report.problems += _too_long(records, template, tokenizer, max_length, report.lengths)
     report.problems += _leaks(records, test)
@@ -106,47 +114,30 @@ def _name(record: Record, beside: Record) -> str:
 
 def _digest(record: Record) -> bytes:
     plain = json.dumps(record.to_dict(), sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(" ".join(plain.split()).encode()).digest()
+    return hashlib.sha256(" ".join(plain.split()).encode()).digest()[:16]
 
 
-def _exact_duplicates(records: Sequence[Record]) -> Iterator[Problem]:
-    seen: dict[bytes, Record] = {}
-    for record in records:
-        first = seen.setdefault(_digest(record), record)
-        if first is not record:
-            yield _problem(record, "duplicate", f"the same as {_name(first, record)}")
+def _exact_duplicates(records: Sequence[Record], first_ones: list[int]) -> Iterator[Problem]:
+    """Report records that equal an earlier one, and append the indexes of the others to `first_ones`."""
+    seen: dict[bytes, int] = {}
+    for index, record in enumerate(records):
+        first = seen.setdefault(_digest(record), index)
+        if first == index:
+            first_ones.append(index)
+        else:
+            yield _problem(record, "duplicate", f"the same as {_name(records[first], record)}")
 
 
-def _shingles(text: str) -> set[str]:
-    words = _words(text)
-    return {" ".join(words[i : i + 3]) for i in range(max(1, len(words) - 2))}
-
-
-def _near_duplicates(records: Sequence[Record]) -> Iterator[Problem]:
-    """Find similar records of different groups: MinHash proposes candidates, their true similarity decides."""
-    require_extra("finetune", "datasketch", purpose="finding near duplicates", error=MissingLibrary)
-    from datasketch import MinHash, MinHashLSH
-
-    index = MinHashLSH(threshold=MIN_SIMILARITY - 0.1, num_perm=64)
-    shingles_of: dict[int, set[str]] = {}
-    digests: set[bytes] = set()
-    for number, record in enumerate(records):
-        digest = _digest(record)
-        shingles = _shingles(_whole_text(record))
-        if digest in digests or len(shingles) < 5:  # an exact duplicate, or too short to compare
-            continue
-        digests.add(digest)
-        sketch = MinHash(num_perm=64, seed=1)
-        sketch.update_batch([shingle.encode() for shingle in shingles])
-        for candidate in sorted(index.query(sketch)):
-            other, other_shingles = records[candidate], shingles_of[candidate]
-            similarity = len(shingles & other_shingles) / len(shingles | other_shingles)
-            if similarity >= MIN_SIMILARITY and not _belong_together(other, record):
-                name = _name(other, record)
-                yield _problem(record, "near duplicate", f"nearly the same as {name} (similarity {similarity:.2f})")
-                break
-        shingles_of[number] = shingles
-        index.insert(number, sketch)
+def _near_duplicates(records: Sequence[Record], indexes: Sequence[int]) -> Iterator[Problem]:
+    """Report similar records of different groups."""
+    found = find_near_duplicates(
+        indexes,
+        lambda index: _whole_text(records[index]),
+        lambda one, other: _belong_together(records[one], records[other]),
+    )
+    for index, other, similarity in found:
+        name = _name(records[other], records[index])
+        yield _problem(records[index], "near duplicate", f"nearly the same as {name} (similarity {similarity:.2f})")
 
 
 def _belong_together(one: Record, other: Record) -> bool:
@@ -173,6 +164,42 @@ def _contradictions(records: Sequence[Record]) -> Iterator[Problem]:
             first = labeled.setdefault((prompt, _join(record.completion).strip()), record)
             if first.label != record.label:
                 yield _problem(record, "contradiction", f"labels the answer differently from {_name(first, record)}")
+
+
+def _one_label(records: Sequence[Record]) -> Iterator[Problem]:
+    labels = {record.label for record in records if isinstance(record, Label)}
+    if len(labels) == 1 and len(records) > 1:
+        word = "wanted" if labels == {True} else "unwanted"
+        source = next(record.source for record in records if isinstance(record, Label))
+        problem = (
+            f"every answer is marked as {word}: a model learns from the difference between wanted and unwanted ones"
+        )
+        yield Problem(0, problem, "one label", source=source)
+
+
+def _repeated_prompts(records: Sequence[Record]) -> Iterator[Problem]:
+    for record in records:
+        if isinstance(record, Preference):
+            question = record.prompt[-1].text.strip()
+            if all(answer[0].content.lstrip().startswith(question) for answer in (record.chosen, record.rejected)):
+                yield _problem(
+                    record, "prompt repeated", "both answers begin with the prompt, which is trained as a part of them"
+                )
+
+
+def _template_marks(records: Sequence[Record]) -> Iterator[Problem]:
+    for record in records:
+        texts = (
+            [record.text]
+            if isinstance(record, Text)
+            else [m.content for part in (prompt_of(record), *answers_of(record)) for m in part]
+        )
+        marks = list(dict.fromkeys(mark for text in texts for mark in leftover_marks(text)))
+        if marks:
+            shown = ", ".join(marks[:3])
+            yield _problem(
+                record, "template marks", f"contains the marks of a template ({shown}), which are trained as letters"
+            )
 
 
 def _length_bias(records: Sequence[Record], lengths: dict[str, float]) -> Iterator[Problem]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from finetune.data.records import Conversation, Record, Text
-from finetune.data.sources.chat_formats import is_guanaco
+from finetune.data.sources.chat_formats import is_guanaco, is_rendered
 from finetune.data.sources.fields import GROUP_FIELD
 from finetune.errors import DataError
 from quire import UsageError
@@ -24,7 +24,7 @@ def row_of(record: Record) -> dict[str, Any]:
     The row keeps the record's group, so that a split holds out the same records.
     """
     row = record.to_dict()
-    if isinstance(record, Text) and is_guanaco(row):
+    if isinstance(record, Text) and (is_guanaco(row) or is_rendered(row)):
         row["format"] = "text"  # plain text that looks like a transcript
     return {**row, GROUP_FIELD: record.group} if record.group else row
 

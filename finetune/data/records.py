@@ -22,7 +22,12 @@ def _require_text(messages: Iterable[Message], what: str) -> None:
             raise InvalidRecord("empty prompt")
 
 
-def _plain(messages: Iterable[Message]) -> list[dict[str, str]]:
+def _require_trained(messages: Iterable[Message]) -> None:
+    if not any(message.trained for message in messages if message.role == "assistant"):
+        raise InvalidRecord("every answer is marked as not to be trained")
+
+
+def _plain(messages: Iterable[Message]) -> list[dict[str, Any]]:
     return [message.to_dict() for message in messages]
 
 
@@ -42,6 +47,7 @@ class Conversation:
     def __post_init__(self) -> None:
         check_turns(self.messages, last="assistant")
         _require_text(self.messages, "answer")
+        _require_trained(self.messages)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the record in the format `messages`."""
@@ -65,6 +71,7 @@ class Preference:
                 raise InvalidRecord(f"empty {name} answer")
             check_turns(self.prompt + answer, last="assistant")
             _require_text(answer, f"{name} answer")
+            _require_trained(answer)
         check_turns(self.prompt, last="user")
         _require_text(self.prompt, "answer in the prompt")
         if [m.content.strip() for m in self.chosen] == [m.content.strip() for m in self.rejected]:
@@ -90,6 +97,7 @@ class Label:
         check_turns(self.prompt, last="user")
         check_turns(self.prompt + self.completion, last="assistant")
         _require_text(self.prompt + self.completion, "answer")
+        _require_trained(self.completion)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the record as `quire feedback export` writes it for KTO."""

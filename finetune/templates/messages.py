@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from finetune.errors import InvalidRecord
 
@@ -11,21 +11,27 @@ Role = Literal["system", "user", "assistant"]
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn; `context` is the material an instruction refers to (the `input` field of Alpaca)."""
+    """One turn; `context` is the material an instruction refers to (the `input` field of Alpaca).
+
+    An answer that is not `trained` is a part of the prompt of the answers after it.
+    """
 
     role: str
     content: str
     context: str = ""
+    trained: bool = True
 
     @property
     def text(self) -> str:
         """Return the content followed by the context, for templates without a separate place for it."""
         return f"{self.content}\n\n{self.context}" if self.context else self.content
 
-    def to_dict(self) -> dict[str, str]:
+    def to_dict(self) -> dict[str, Any]:
         """Return the message as chat templates and feedback rows write it."""
-        plain = {"role": self.role, "content": self.content}
-        return {**plain, "context": self.context} if self.context else plain
+        plain: dict[str, Any] = {"role": self.role, "content": self.content}
+        if self.context:
+            plain["context"] = self.context
+        return plain if self.trained else {**plain, "weight": 0}
 
 
 def check_turns(messages: Sequence[Message], *, last: Role) -> None:

@@ -21,11 +21,15 @@ _Before = Literal["nothing", "special", "text"]  # what precedes a piece of text
 
 
 class Segment(NamedTuple):
-    """A piece of rendered text: `scaffold` is the template's, `content` a message's, `end` is the end token."""
+    """A piece of rendered text: `scaffold` is the template's, `content` a message's, `end` is the end token.
+
+    `answered` is true of all that the assistant writes, also where it is not trained.
+    """
 
     text: str
     kind: Literal["scaffold", "content", "end"]
     trained: bool
+    answered: bool = False
 
 
 class Encoded(NamedTuple):
@@ -122,11 +126,11 @@ class Template:
 
     def _answer(self, message: Message) -> Iterator[Segment]:
         if self.answer_lead:
-            yield Segment(self.answer_lead, "scaffold", True)
-        yield Segment(message.content, "content", True)
+            yield Segment(self.answer_lead, "scaffold", message.trained, True)
+        yield Segment(message.content, "content", message.trained, True)
         if self.answer_trail:
-            yield Segment(self.answer_trail, "scaffold", True)
-        yield Segment(self.end_token, "end", True)
+            yield Segment(self.answer_trail, "scaffold", message.trained, True)
+        yield Segment(self.end_token, "end", message.trained, True)
 
     def render(self, messages: Sequence[Message], *, add_generation_prompt: bool = False) -> str:
         """Return the text of the messages: a prompt with `add_generation_prompt`, else the training text."""
@@ -305,19 +309,19 @@ class _Piece(NamedTuple):
 
 
 def _join_pieces(segments: Iterable[Segment], special: tuple[str, ...]) -> Iterator[_Piece]:
-    """Split the template's text at special tokens, and join neighboring text that is trained alike."""
+    """Split the template's text at special tokens, and join neighboring text of one speaker that is trained alike."""
     splitter = re.compile("(" + "|".join(re.escape(t) for t in sorted(special, key=len, reverse=True)) + ")")
-    text, trained = "", False
+    text, trained, answered = "", False, False
     for segment in segments:
         parts = [segment.text] if segment.kind == "content" else splitter.split(segment.text)
         for position, part in enumerate(parts):
             is_special = position % 2 == 1
-            if text and (is_special or trained != segment.trained):
+            if text and (is_special or (trained, answered) != segment[2:]):
                 yield _Piece(text, False, trained)
                 text = ""
             if is_special:
                 yield _Piece(part, True, segment.trained)
             else:
-                text, trained = text + part, segment.trained
+                text, trained, answered = text + part, segment.trained, segment.answered
     if text:
         yield _Piece(text, False, trained)

@@ -102,6 +102,8 @@ def read_records(names: Sequence[str], task: Task, *, progress: Progress = logge
     for name in names:
         source = load_data(name, task=task)
         progress(f"{name}: {source.format}, {source.kept:,} of {source.rows:,} rows")
+        for line in source.sentences():
+            progress(f"{name}: {line}")
         if source.problems:
             first = "; ".join(f"row {problem.row}: {problem.problem}" for problem in source.problems[:3])
             more = f" and {len(source.problems) - 3} more" if len(source.problems) > 3 else ""

@@ -6,7 +6,7 @@ from typing import Any
 from finetune.data.sources import oasst
 from finetune.data.sources.fields import has_fields
 from finetune.data.sources.formats import ROW_FORMATS
-from finetune.data.sources.readers import Row
+from finetune.data.sources.row import Row
 from finetune.errors import UnknownFormat
 
 # formats in which several rows make one record
@@ -14,7 +14,11 @@ GROUPED_FORMATS = {
     "oasst": "message trees: prompt{text, role, replies}, or rows of message_id, parent_id, text, role",
     "helpsteer": "prompt, response, helpfulness, correctness; several rows share a prompt",
 }
-FORMATS: dict[str, str] = {**{format.name: format.fields for format in reversed(ROW_FORMATS)}, **GROUPED_FORMATS}
+FORMATS: dict[str, str] = {
+    **{format.name: format.fields for format in reversed(ROW_FORMATS)},
+    "kto": "messages, prompt and completion, or another conversation, with label or kto_tag",
+    **GROUPED_FORMATS,
+}
 
 _SAMPLE_ROWS = 50
 _NOT_FOR_TRAINING = {
@@ -36,9 +40,11 @@ def detect_format(rows: Sequence[Row], source: str) -> str:
     for values in sample:
         name = _format_of_row(values)
         votes[name] = votes.get(name, 0) + 1
-    # an Alpaca instruction sometimes begins like a system message: dolphin only if all rows do
-    if "alpaca" in votes and "dolphin" in votes:
-        votes["alpaca"] += votes.pop("dolphin")
+    # An Alpaca instruction sometimes begins like a system message: dolphin only if all rows do. Conversations that were
+    # rendered to text, or have a rejected answer, are told row by row.
+    for rest, special in (("alpaca", "dolphin"), ("text", "rendered")):
+        if rest in votes and special in votes:
+            votes[rest] += votes.pop(special)
     best = max(votes, key=lambda name: (votes[name], name != ""))
     if not best:
         raise _unknown_format(sample[0], source)
@@ -65,7 +71,20 @@ def _unknown_format(values: dict[str, Any], source: str) -> UnknownFormat:
     for names, what in _NOT_FOR_TRAINING.items():
         if has_fields(*names)(values):
             return UnknownFormat(f"{source} contains {what}; there is nothing to train on", "name a file with answers")
+    for name in ("messages", "conversations"):
+        if isinstance(values.get(name), str):
+            return UnknownFormat(
+                f"{source}: `{name}` holds text, and no list of messages can be read from it: {values[name][:60]!r}",
+                "write the messages as a list, or as JSON text",
+            )
+    found = ", ".join(f"{name!r}{_kind(value)}" for name, value in values.items())
     return UnknownFormat(
-        f"{source}: no known format has the fields {', '.join(map(repr, values)) or '(none)'}",
+        f"{source}: no known format has the fields {found or '(none)'}",
         f"rename the fields to those of a known format: {'; '.join(f'{n} ({f})' for n, f in FORMATS.items())}",
     )
+
+
+def _kind(value: object) -> str:
+    """Return what a value is, in brackets, unless it is text."""
+    names = {bool: "true or false", int: "a number", float: "a number", list: "a list", dict: "an object"}
+    return "" if isinstance(value, str) else f" ({names.get(type(value), 'null')})"

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from finetune.data.catalog import hub_name, training_split
+from finetune.data.sources.folders import training_files
 from finetune.data.sources.hub_datasets import hash_hub_dataset
-from finetune.data.sources.readers import data_files
 from finetune.errors import DataError, MissingLibrary, SourceUnavailable
 from quire import sha256_of_file
 
@@ -24,7 +24,7 @@ def fingerprint(source: str) -> str:
         if path.is_file():
             return sha256_of_file(path)
         if path.is_dir():
-            names = [f"{sha256_of_file(file)}  {file.name}\n" for file in data_files(path)]
+            names = [f"{sha256_of_file(file)}  {file.name}\n" for file in training_files(path).files]
             return "folder:" + hashlib.sha256("".join(names).encode()).hexdigest()
     except OSError as exc:
         raise SourceUnavailable(f"{source} cannot be read: {exc}", "check its permissions") from exc

@@ -7,7 +7,7 @@ from finetune.data.sources.fields import Fields, PairOptions, Place, read_fields
 from finetune.data.sources.loaded import LoadedData
 from finetune.data.sources.problem import Problem
 from finetune.data.sources.ranked_formats import ranked_pairs
-from finetune.data.sources.readers import Row
+from finetune.data.sources.row import Row
 from finetune.errors import InvalidRecord, MalformedRow
 from finetune.templates.messages import Message
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from finetune.data.sources.readers import Row
+from finetune.data.sources.row import Row
 from finetune.errors import MissingLibrary, SourceUnavailable
 from finetune.hub_access import endpoint, hub_or_cache, reachable
 from quire import require_extra, sha256_of_file

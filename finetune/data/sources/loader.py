@@ -3,17 +3,24 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from finetune.data.records import Task, to_task
+from finetune.data.records import Label, Task, to_task
 from finetune.data.sources.chat_formats import plain_text
 from finetune.data.sources.detect import FORMATS, GROUPED_FORMATS, detect_format
 from finetune.data.sources.fields import PairOptions, Pairs, has_fields, read_fields
-from finetune.data.sources.formats import ROW_FORMATS, Format
+from finetune.data.sources.folders import training_files
+from finetune.data.sources.formats import CONVERSATIONS, ROW_FORMATS
 from finetune.data.sources.helpsteer import read_helpsteer
+from finetune.data.sources.label_formats import labeled
 from finetune.data.sources.loaded import LoadedData, join
+from finetune.data.sources.marks import Mark, find_mark
+from finetune.data.sources.meanings import refuse_unhonored, unread_fields
+from finetune.data.sources.names import with_known_names
 from finetune.data.sources.oasst import TreeFilter, read_trees
 from finetune.data.sources.problem import Problem
-from finetune.data.sources.readers import SUFFIXES, Row, data_files, read_rows
-from finetune.errors import InvalidRecord, MalformedRow, SourceUnavailable
+from finetune.data.sources.readers import SUFFIXES, file_notices, read_rows
+from finetune.data.sources.row import Row
+from finetune.data.sources.row_format import Format, first_match
+from finetune.errors import InvalidRecord, MalformedRow, SourceUnavailable, UnknownFormat
 from quire import UsageError
 
 _HINT = "correct the row; `quire finetune data check` lists all malformed rows"
@@ -47,19 +54,21 @@ def load_data(
         )
     options = PairOptions(pairs, seed)
     parts = []
-    for name, rows in _open_source(source, split):
+    for name, read, notices in _open_source(source, split):
         if strict:
-            _require_readable(rows, name)
+            _require_readable(read, name)
+        rows = with_known_names(read, keep=text_column)
         known = "text" if text_column else format
-        loaded = LoadedData(known or detect_format(rows, name), rows=len(rows))
+        loaded = LoadedData(known or detect_format(rows, name), rows=len(rows), notices=notices)
         if loaded.format == "oasst":
             shape = "sft" if task in (None, "sft") else "preference"  # labels are made of pairs
             read_trees(rows, name, loaded, task=shape, tree_filter=tree_filter or TreeFilter(), options=options)
         elif loaded.format == "helpsteer":
             read_helpsteer(rows, name, options, loaded)
         else:
-            formats = [_column_format(text_column)] if text_column else _formats_named(loaded.format)
-            _read_row_by_row(rows, name, formats, options, loaded)
+            formats = _formats_of(rows, name, loaded, text_column=text_column, given=format, task=task)
+            _read_row_by_row(rows, name, formats, options, loaded, every_field=bool(text_column))
+            _note_unread_fields(rows, formats, loaded, text_column)
         if strict:
             _require_well_formed(loaded)
         if task is not None:
@@ -81,21 +90,24 @@ def _looks_like_a_file(source: str | Path) -> bool:
     return Path(source).suffix.lower() in (*SUFFIXES, ".gz") or str(source).startswith((".", "/", "~"))
 
 
-def _open_source(source: str | Path, split: str) -> Iterator[tuple[str, list[Row]]]:
-    """Yield the name and the rows of each file of a source, or of the hub's data set."""
+def _open_source(source: str | Path, split: str) -> Iterator[tuple[str, list[Row], list[str]]]:
+    """Yield name, rows and notices of each file of a source, or of the hub's data set."""
     path = Path(source).expanduser()
     if path.is_dir():
-        for file in data_files(path):
-            yield str(file), list(read_rows(file))
+        chosen = training_files(path, split)
+        notices = chosen.notices
+        for file in chosen.files:
+            yield str(file), list(read_rows(file)), notices
+            notices = []
         return
     if path.is_file() or _looks_like_a_file(source):
-        yield str(path), list(read_rows(path))
+        yield str(path), list(read_rows(path)), file_notices(path)
         return
     from finetune.data.catalog import hub_name, training_split
     from finetune.data.sources.hub_datasets import read_hub_dataset
 
     name = hub_name(str(source))
-    yield name, list(read_hub_dataset(name, split=split or training_split(name)))
+    yield name, list(read_hub_dataset(name, split=split or training_split(name))), []
 
 
 def _require_readable(rows: Sequence[Row], source: str) -> None:
@@ -108,21 +120,55 @@ def _require_well_formed(loaded: LoadedData) -> None:
         raise MalformedRow(bad.source, bad.line, bad.problem, _HINT, row=bad.row)
 
 
-def _formats_named(name: str) -> list[Format]:
-    return [format for format in ROW_FORMATS if format.name == name]
+def _formats_of(
+    rows: Sequence[Row], source: str, loaded: LoadedData, *, text_column: str, given: str | None, task: Task | None
+) -> tuple[Format, ...]:
+    """Return the formats by which rows are read; conversations with marks of wanted answers become `kto`."""
+    if text_column:
+        return (Format("text", text_column, has_fields(text_column), plain_text(text_column), (text_column,), "text"),)
+    formats = tuple(format for format in ROW_FORMATS if format.name == loaded.format) or CONVERSATIONS
+    if given not in (None, "kto") or formats[0].kind not in ("conversation", "text"):
+        return formats
+    mark = find_mark(rows, numbers_are_marks=loaded.format == "prompt-completion" or given == "kto" or task == "label")
+    if mark is None and given == "kto":
+        name = next((name for name in ("kto_tag", "label") if any(name in row.values for row in rows)), "label")
+        return (labeled(formats, name),)
+    if mark is None or (loaded.format == "text" and mark.ambiguous):
+        return formats
+    if mark.ambiguous:
+        _report_ambiguous(mark, source, loaded, task)
+    loaded.format = "text" if formats[0].kind == "text" else "kto"
+    return (labeled(formats, mark.name),)
 
 
-def _column_format(name: str) -> Format:
-    return Format("text", name, has_fields(name), plain_text(name))
+def _report_ambiguous(mark: Mark, source: str, loaded: LoadedData, task: Task | None) -> None:
+    """Report a label that may mark answers or be a topic; raises UnknownFormat where half of the rows depend on it."""
+    found = f"`{mark.name}` has the values {' and '.join(mark.values)}, which may mark answers or be a topic"
+    if task == "sft":
+        raise UnknownFormat(
+            f"{source}: {found}",
+            "write true and false to mark wanted and unwanted answers; rename the field if it is a topic; or convert the file "
+            "first: `quire finetune data convert` with --format kto or --format of the conversations",
+        )
+    loaded.notices.append(f"{found}: read as marks, and refused by sft; name the --format to decide")
 
 
 def _read_row_by_row(
-    rows: Sequence[Row], source: str, formats: Sequence[Format], options: PairOptions, loaded: LoadedData
+    rows: Sequence[Row],
+    source: str,
+    formats: tuple[Format, ...],
+    options: PairOptions,
+    loaded: LoadedData,
+    *,
+    every_field: bool,
 ) -> None:
+    """Read each row in the first of the formats that matches it; `every_field` allows fields that are not honored."""
     for row in rows:
         try:
             fields = read_fields(row, source, options)
-            format = next((format for format in formats if format.matches(row.values)), formats[0])
+            format = first_match(formats, row.values)
+            if not every_field:
+                refuse_unhonored(row.values, format.reads, format.kind)
             records = list(format.build(fields))
         except MalformedRow as exc:
             loaded.problems.append(Problem.malformed(exc))
@@ -133,7 +179,25 @@ def _read_row_by_row(
             loaded.kept += bool(records)
 
 
+def _note_unread_fields(rows: Sequence[Row], formats: tuple[Format, ...], loaded: LoadedData, text_column: str) -> None:
+    names = dict.fromkeys(name for shape in {tuple(row.values): None for row in rows} for name in shape)
+    read = {name for format in formats for name in format.reads}
+    loaded.unread = [name for name in names if name != text_column] if text_column else unread_fields(names, read)
+
+
 def _convert(loaded: LoadedData, task: Task) -> None:
+    if task == "sft":
+        loaded.problems += [
+            Problem(
+                record.row,
+                "the answer is marked as unwanted, and sft trains wanted ones",
+                "unwanted",
+                True,
+                record.source,
+            )
+            for record in loaded.records
+            if isinstance(record, Label) and not record.label
+        ]
     loaded.records = list(to_task(loaded.records, task))
     if loaded.format not in GROUPED_FORMATS:
         loaded.kept = min(loaded.kept, len({record.row for record in loaded.records}))

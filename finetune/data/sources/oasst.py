@@ -11,7 +11,7 @@ from finetune.data.sources.fields import ROLES, Fields, PairOptions, Place, Valu
 from finetune.data.sources.loaded import LoadedData
 from finetune.data.sources.problem import Problem
 from finetune.data.sources.ranked_formats import ranked_pairs
-from finetune.data.sources.readers import Row
+from finetune.data.sources.row import Row
 from finetune.errors import InvalidRecord, MalformedRow
 from finetune.templates.messages import Message
 from quire import pluralize

@@ -2,14 +2,17 @@
 
 from collections.abc import Callable, Iterator
 
-from finetune.data.records import Preference, Record
-from finetune.data.sources.fields import Fields, Values, has_fields, with_system
-from finetune.data.sources.prompts import find_prompt, has_prompt, read_prompt
+from finetune.data.records import Conversation, Preference, Record
+from finetune.data.sources.chat_formats import count_repeated
+from finetune.data.sources.fields import Fields, Values, has_fields
+from finetune.data.sources.meanings import REJECTED, is_set
+from finetune.data.sources.prompts import find_prompt, has_prompt, is_rendered_prompt, prompt_field, read_prompt
+from finetune.data.sources.row_format import Builder, Format, first_match
 from finetune.data.sources.transcripts import ASSISTANT, merge_turns, split_transcript
 from finetune.errors import InvalidRecord
 from finetune.templates.messages import Message
 
-_ANSWER_FIELDS = (
+ANSWER_FIELDS = (
     ("chosen", "rejected"),
     ("chosen_response", "rejected_response"),
     ("response_j", "response_k"),
@@ -37,26 +40,69 @@ def is_hh_rlhf(values: Values) -> bool:
 def preference(row: Fields) -> Iterator[Record]:
     """Read a chosen and a rejected answer, with or without the conversation that both begin with."""
     _reject_poor_pair(row.values)
-    best, worst = next((pair for pair in _ANSWER_FIELDS if pair[0] in row.values), _ANSWER_FIELDS[0])
-    chosen, rejected = row.answer(best), row.answer(worst)
+    best, worst = next((pair for pair in ANSWER_FIELDS if pair[0] in row.values), ANSWER_FIELDS[0])
     prompt = find_prompt(row) if has_prompt(row.values) else ()
+    rendered = is_rendered_prompt(row, prompt)
+    chosen, rejected = row.answer(best, rendered=rendered), row.answer(worst, rendered=rendered)
     shared = _count_shared(chosen, rejected)
-    if shared:  # whole conversations include their prompt, and the prompt field repeats its first message
-        prompt = chosen[:shared]
-    prompt = with_system(prompt, row.first_text("system", "system_prompt"))
+    if shared:  # whole conversations include their prompt
+        prompt = _with_shared(prompt, chosen[:shared])
+    prompt = row.opened(prompt, history=prompt_field(row) != "history")
     if not prompt:
         raise InvalidRecord("chosen and rejected begin with unequal conversations, and there is no prompt")
     yield Preference(prompt, chosen[shared:], rejected[shared:], **row.place.origin())
 
 
+def beside_rejected(formats: tuple[Format, ...]) -> Builder:
+    """Return a builder for rows of these formats of conversations, with a rejected answer in a field of its own."""
+
+    def build(row: Fields) -> Iterator[Record]:
+        name = next((name for name in REJECTED if is_set(row.values.get(name))), "")
+        if not name:
+            raise row.place.error(f"`{REJECTED[0]}` is missing (fields: {', '.join(row.values)})")
+        for record in first_match(formats, row.values).build(row):
+            if not isinstance(record, Conversation):
+                raise row.place.error("a rejected answer needs a conversation")
+            prompt, chosen = record.messages[:-1], record.messages[-1:]
+            rejected = row.answer(name)
+            repeated = count_repeated(prompt, rejected)
+            yield Preference(prompt, chosen, rejected[repeated:], **row.place.origin())
+
+    return build
+
+
+def has_rejected(values: Values) -> bool:
+    """Return whether a row has a rejected answer in a field of its own."""
+    return any(is_set(values.get(name)) for name in REJECTED)
+
+
 def is_preference(values: Values) -> bool:
     """Return whether a row has a chosen and a rejected answer under any of their names."""
-    return any(best in values and worst in values for best, worst in _ANSWER_FIELDS)
+    return any(best in values and worst in values for best, worst in ANSWER_FIELDS)
 
 
 def preference_with(*fields: str) -> Callable[[Values], bool]:
     """Return a test for pairs that also have all these fields."""
     return lambda values: is_preference(values) and has_fields(*fields)(values)
+
+
+def _with_shared(prompt: tuple[Message, ...], shared: tuple[Message, ...]) -> tuple[Message, ...]:
+    """Return the prompt of two whole conversations, with the system message and the earlier turns of the prompt field.
+
+    Raises InvalidRecord for a prompt field that says something else than the conversations.
+    """
+
+    def plain(turns: tuple[Message, ...]) -> list[tuple[str, str]]:
+        return [(turn.role, " ".join(turn.text.split())) for turn in turns if turn.role != "system"]
+
+    given, common = plain(prompt), plain(shared)
+    if not given:
+        return (*prompt, *shared)
+    if given == common[: len(given)]:  # the field repeats the beginning, or all of it
+        return shared if shared[0].role == "system" or prompt[0].role != "system" else (prompt[0], *shared)
+    if common == given[-len(common) :]:  # the field has the earlier turns too
+        return prompt
+    raise InvalidRecord("chosen and rejected begin with unequal conversations: with another question than the prompt")
 
 
 def _reject_poor_pair(values: Values) -> None:
@@ -93,7 +139,10 @@ def two_answers(first: str, second: str, verdict: Callable[[Fields], float]) -> 
         if preferred == 0:
             raise InvalidRecord("the raters saw a tie")
         best, worst = (first, second) if preferred < 0 else (second, first)
-        yield Preference(read_prompt(row, "prompt"), row.answer(best), row.answer(worst), **row.place.origin())
+        prompt = read_prompt(row, "prompt")
+        rendered = is_rendered_prompt(row, prompt)
+        chosen, rejected = row.answer(best, rendered=rendered), row.answer(worst, rendered=rendered)
+        yield Preference(row.opened(prompt), chosen, rejected, **row.place.origin())
 
     return build
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from finetune.errors import InvalidRecord, MalformedRow
+from finetune.errors import InvalidRecord, MalformedRow, NotHonored
 
 # kinds by a word of the reason, the more specific words first
 _KINDS = (
@@ -34,6 +34,7 @@ class Problem:
     def invalid(error: InvalidRecord, row: int, line: int, source: str) -> "Problem":
         """Return the problem of a row that fits its format and has nothing to train on."""
         kind = next((kind for word, kind in _KINDS if word in error.message), "left out")
+        kind = "not supported" if isinstance(error, NotHonored) else kind
         return Problem(row, error.message, kind, True, source, line)
 
     def to_dict(self) -> dict[str, Any]:

@@ -5,14 +5,14 @@ import random
 from collections.abc import Iterator, Sequence
 
 from finetune.data.records import Preference, Record
-from finetune.data.sources.fields import Fields, PairOptions, Pairs, Place, Values, with_system
-from finetune.data.sources.prompts import find_prompt, has_prompt
+from finetune.data.sources.fields import Fields, PairOptions, Pairs, Place, Values
+from finetune.data.sources.prompts import find_prompt, has_prompt, prompt_field
 from finetune.errors import InvalidRecord
 from finetune.templates.messages import Message
 
 Scored = tuple[float, str]
 
-_ANSWER_FIELDS = ("responses", "answers", "ranked", "outputs", "completions", "output")
+ANSWER_LISTS = ("responses", "answers", "ranked", "outputs", "completions", "output")
 
 
 def ranked_pairs(
@@ -48,7 +48,7 @@ def ultrafeedback(row: Fields) -> Iterator[Record]:
         ratings = _ratings(item)
         if ratings:  # `overall_score` has known errors
             answers.append((sum(ratings) / len(ratings), item.text("response")))
-    prompt = (Message("user", row.text("instruction")),)
+    prompt = row.opened(row.prompt("instruction"))
     yield from ranked_pairs(prompt, answers, row.place, row.options, "best-random")
 
 
@@ -79,10 +79,10 @@ def ranked(row: Fields) -> Iterator[Record]:
     name = _answer_field(row.values)
     if not name:
         raise row.place.error(
-            f"no list of answers in any of `{'`, `'.join(_ANSWER_FIELDS)}` (fields: {', '.join(row.values)})"
+            f"no list of answers in any of `{'`, `'.join(ANSWER_LISTS)}` (fields: {', '.join(row.values)})"
         )
     answers = [_scored_answer(row, name, position) for position in range(len(row.value(name)))]
-    prompt = with_system(find_prompt(row), row.first_text("system"))
+    prompt = row.opened(find_prompt(row), history=prompt_field(row) != "history")
     yield from ranked_pairs(prompt, answers, row.place, row.options, "best-worst")
 
 
@@ -98,7 +98,7 @@ def is_ranked(values: Values) -> bool:
 
 
 def _answer_field(values: Values) -> str:
-    return next((n for n in _ANSWER_FIELDS if isinstance(values.get(n), list) and values[n]), "")
+    return next((n for n in ANSWER_LISTS if isinstance(values.get(n), list) and values[n]), "")
 
 
 def _scored_answer(row: Fields, name: str, position: int) -> Scored:

@@ -1,42 +1,36 @@
 """Rows of files: JSON, JSON Lines, CSV, Parquet and text, plain or gzipped."""
 
-import csv
+import codecs
 import gzip
-import io
-import json
 import re
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
 
-from finetune.errors import MalformedRow, MissingLibrary, SourceUnavailable
+from finetune.data.sources.csv_rows import DELIMITERS, csv_rows, delimiter_of
+from finetune.data.sources.json_rows import json_file, json_lines, json_list, left_out_splits
+from finetune.data.sources.row import Row, is_encodable
+from finetune.errors import MissingLibrary, SourceUnavailable
 from quire import require_extra
 
 SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".txt")
-
-
-class Row(NamedTuple):
-    """One row of a file, its number and first line (1-based); `error` is why a row has no values."""
-
-    number: int
-    line: int
-    values: dict[str, Any]
-    error: str = ""
-
-
-def data_files(folder: Path) -> list[Path]:
-    """Return the files of a folder that rows are read from, in order; subfolders are not searched."""
-    return [
-        file
-        for file in sorted(folder.iterdir())
-        if file.is_file() and any(suffix.lower() in SUFFIXES for suffix in file.suffixes)
-    ]
+_OTHER_FILES = (
+    (b"PK\x03\x04", "a zip archive or an Excel workbook", "export the sheet as CSV, or unpack the archive"),
+    (b"%PDF", "a PDF file", "`quire ingest` reads PDF files; training needs rows"),
+    (b"\x28\xb5\x2f\xfd", "compressed with zstd", "unpack it: zstd -d"),
+    (b"BZh", "compressed with bzip2", "unpack it: bunzip2"),
+    (b"\xfd7zXZ", "compressed with xz", "unpack it: unxz"),
+    (b"\x80\x04", "a pickle file, which can run code", "save the rows as JSON Lines or Parquet"),
+    (b"SQLite format 3", "a SQLite database", "export the table as CSV"),
+    (b"PAR1", "a Parquet file", "give it the ending .parquet"),
+    (b"ARROW1", "an Arrow file", "save the rows as Parquet"),
+)
 
 
 def read_rows(path: Path) -> Iterator[Row]:
     """Read the rows of one file in order; a row that cannot be parsed has an `error` and no values.
 
-    Raises SourceUnavailable for a missing or unreadable file, MalformedRow if no row after an error can be read.
+    Raises SourceUnavailable for a missing or unreadable file.
     """
     if not path.is_file():
         raise SourceUnavailable(
@@ -46,131 +40,68 @@ def read_rows(path: Path) -> Iterator[Row]:
     kind = next((s for s in reversed(suffixes) if s in SUFFIXES), "")
     if kind == ".parquet":
         return _parquet(path)
+    if path.suffix == ".arrow":
+        return _arrow(path)
     text = _text(path)
+    rows = _rows_of_text(text, kind)
+    return rows if text.isascii() or is_encodable(text) else _readable(rows)
+
+
+def file_notices(path: Path) -> list[str]:
+    """Return what was decided about a file: another delimiter than usual, or splits that are not read."""
+    if path.suffix.lower() in (".csv", ".tsv"):
+        usual = "," if path.suffix.lower() == ".csv" else "\t"
+        found = delimiter_of(_text(path), usual)
+        return [] if found == usual else [f"{path.name}: read with the delimiter {DELIMITERS[found]}"]
+    if path.suffix.lower() == ".json" and (splits := left_out_splits(_text(path))):
+        return [f"{path.name}: left out, as they are other splits: {', '.join(splits)}"]
+    return []
+
+
+def _rows_of_text(text: str, kind: str) -> Iterator[Row]:
     if kind in (".csv", ".tsv"):
-        return _csv(text, "\t" if kind == ".tsv" else ",")
+        return csv_rows(text, "\t" if kind == ".tsv" else ",")
     if kind == ".txt":
         return _paragraphs(text)
-    if kind in (".jsonl", ".ndjson") and text.lstrip()[:1] != "[":
-        return _lines(text)
     # a .jsonl file may be one list of rows, a .json file JSON Lines, and a file without a suffix either
-    return _array(text, path) if text.lstrip()[:1] == "[" else _json_or_lines(text)
+    if text.lstrip()[:1] == "[":
+        return json_list(text)
+    return json_lines(text) if kind in (".jsonl", ".ndjson") else json_file(text)
 
 
 def _text(path: Path) -> str:
+    """Return the text of a file; bytes that are not UTF-8 become surrogates, by which their rows are found."""
     try:
         raw = path.read_bytes()
         if raw[:2] == b"\x1f\x8b":
             raw = gzip.decompress(raw)
-        return raw.decode("utf-8-sig")
-    except (OSError, EOFError) as exc:
+    except (OSError, EOFError, zlib.error) as exc:
         raise SourceUnavailable(f"{path} cannot be read: {exc}", "check the file, or download it again") from exc
-    except UnicodeDecodeError as exc:
-        line = raw[: exc.start].count(b"\n") + 1
-        raise MalformedRow(str(path), line, "not UTF-8 text", "save the file as UTF-8") from exc
-
-
-def _reject_constant(value: str) -> float:
-    raise ValueError(f"{value} is not a JSON number")
-
-
-_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
-_DECODER = json.JSONDecoder(parse_constant=_reject_constant)
-
-
-def _as_row(number: int, line: int, value: object, source_text: str = "") -> Row:
-    if isinstance(value, dict):
-        if _SURROGATE.search(source_text) and not _is_encodable(value):
-            return Row(
-                number, line, {}, r"contains half of a surrogate pair (\ud800 to \udfff), which is not a character"
-            )
-        return Row(number, line, value)
-    return Row(number, line, {}, f"a row must be an object with named fields, found {type(value).__name__}")
-
-
-def _is_encodable(value: object) -> bool:
+    for magic, what, hint in _OTHER_FILES:
+        if raw.startswith(magic):
+            raise SourceUnavailable(f"{path} is {what}, not rows of text", hint)
     try:
-        json.dumps(value, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+        if raw[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+            return raw.decode("utf-16").lstrip("\ufeff")
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return raw.decode("utf-8-sig", "surrogateescape")
 
 
-def _parsed(number: int, line: int, text: str) -> Row:
-    try:
-        return _as_row(number, line, _DECODER.decode(text), text)
-    except json.JSONDecodeError as exc:
-        return Row(number, line, {}, f"not JSON: {exc.msg} at column {exc.colno}")
-    except (ValueError, RecursionError) as exc:
-        return Row(number, line, {}, f"not JSON: {exc}")
-
-
-def _lines(text: str) -> Iterator[Row]:
-    # not str.splitlines: U+2028 and others in a text do not end a line of JSON Lines
-    number = 0
-    for line, content in enumerate(text.split("\n"), start=1):
-        if content.strip():
-            number += 1
-            yield _parsed(number, line, content.rstrip("\r"))
-
-
-def _json_or_lines(text: str) -> Iterator[Row]:
-    try:
-        whole = _DECODER.decode(text)
-    except (ValueError, RecursionError):
-        return _lines(text)
-    lists = [v for v in whole.values() if isinstance(v, list)] if isinstance(whole, dict) else []
-    if len(lists) == 1 and lists[0] and all(isinstance(v, dict) for v in lists[0]) and len(whole) <= 3:
-        for key in ("data", "rows", "train"):
-            if whole.get(key) is lists[0]:
-                return (_as_row(n, 1, v) for n, v in enumerate(lists[0], start=1))
-    return iter([_as_row(1, 1, whole)])
-
-
-def _array(text: str, path: Path) -> Iterator[Row]:
-    position, line, counted, number = text.index("[") + 1, 1, 0, 0
-    while True:
-        while position < len(text) and text[position] in " \t\r\n,":
-            position += 1
-        line += text.count("\n", counted, position)
-        counted = position
-        if position >= len(text):
-            raise MalformedRow(str(path), line, "the list of rows is not closed by ']'", "the file may be incomplete")
-        if text[position] == "]":
-            return
-        number += 1
-        start = position
-        try:
-            value, position = _DECODER.raw_decode(text, position)
-        except (ValueError, RecursionError) as exc:
-            raise MalformedRow(
-                str(path), line, f"not JSON: {exc}", "correct the row; the rows after it cannot be read"
-            ) from exc
-        yield _as_row(number, line, value, text[start:position])
-
-
-def _csv(text: str, delimiter: str) -> Iterator[Row]:
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    number = 0
-    while True:
-        line = reader.line_num + 1
-        try:
-            values = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as exc:
-            yield Row(number + 1, line, {}, f"not CSV: {exc}")
-            return
-        number += 1
-        if None in values or None in values.values():
-            yield Row(number, line, {}, f"does not have the {len(reader.fieldnames or [])} fields of the header")
+def _readable(rows: Iterator[Row]) -> Iterator[Row]:
+    """Replace rows with bytes that are not UTF-8 by their error."""
+    for row in rows:
+        if row.error or is_encodable(row.values):
+            yield row
         else:
-            yield Row(number, line, dict(values))
+            yield Row(
+                row.number, row.line, {}, "not UTF-8 text: save the file as UTF-8 (it may be Windows-1252 or Latin-1)"
+            )
 
 
 def _paragraphs(text: str) -> Iterator[Row]:
     number, start, block = 0, 1, list[str]()
-    for line, content in enumerate([*text.split("\n"), ""], start=1):
+    for line, content in enumerate([*re.split(r"\r\n|\n|\r", text), ""], start=1):
         if content.strip():
             if not block:
                 start = line
@@ -195,3 +126,19 @@ def _parquet(path: Path) -> Iterator[Row]:
                     yield Row(number, number, values)
     except (ArrowException, OSError) as exc:
         raise SourceUnavailable(f"{path} cannot be read: {exc}", "check the file, or download it again") from exc
+
+
+def _arrow(path: Path) -> Iterator[Row]:
+    """Read a file of a data set that `save_to_disk` of the library `datasets` wrote."""
+    require_extra("finetune", "pyarrow", purpose=f"reading {path}", error=MissingLibrary)
+    from pyarrow import ArrowException, ipc
+
+    try:
+        with path.open("rb") as stream:
+            number = 0
+            for batch in ipc.open_stream(stream):
+                for values in batch.to_pylist():
+                    number += 1
+                    yield Row(number, number, values)
+    except (ArrowException, OSError) as exc:
+        raise SourceUnavailable(f"{path} cannot be read: {exc}", "check the file, or copy it again") from exc

@@ -27,7 +27,7 @@ def test_check_prints_one_json_object(rows, capsys):
 def test_check_counts_several_files_and_a_malformed_row(rows, tmp_path, capsys):
     other = tmp_path / "b.jsonl"
     other.write_text('{"text": "a"}\nbroken\n')
-    assert main(["data", "check", str(rows), str(other), "--json"]) == 0
+    assert main(["data", "check", str(rows), str(other), "--json"]) == 1
     out = json.loads(capsys.readouterr().out)
     assert (out["format"], out["rows"], out["kept"]) == ("preference + text", 4, 2)
     assert [(p["file"], p["line"]) for p in out["problems"] if p["kind"] == "malformed"] == [(str(other), 2)]
@@ -70,7 +70,7 @@ def test_counts_below_one_are_wrong_usage(rows, flags, capsys):
 def test_a_malformed_row_is_reported_with_file_and_line(tmp_path, capsys):
     path = tmp_path / "rows.jsonl"
     path.write_text('{"text": "a"}\n\n\n{"text" "b"}\n{"text": "half \\ud800 of a pair"}\n')
-    assert main(["data", "check", str(path)]) == 0
+    assert main(["data", "check", str(path)]) == 1
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == f"{path}, line 4, row 2: not JSON: Expecting ':' delimiter at column 9 (dropped)"
     assert lines[1].startswith(f"{path}, line 5, row 3: contains half of a surrogate pair")

@@ -92,3 +92,28 @@ def test_the_json_report_has_the_contracts_keys():
     assert plain["problems"] == [
         {"row": 2, "problem": "empty answer", "kind": "empty", "dropped": True, "file": "x", "line": 2}
     ]
+
+
+def test_labels_that_are_all_alike_are_named():
+    rows = [Label((U(f"Q{n}"),), (A("x"),), True, "k.jsonl", n) for n in (1, 2)]
+    ((row, kind, problem),) = findings(rows)
+    assert (row, kind) == (0, "one label")
+    assert problem.startswith("every answer is marked as wanted")
+    assert findings([*rows, Label((U("Q3"),), (A("y"),), False, "k.jsonl", 3)]) == []
+
+
+def test_pairs_whose_answers_repeat_the_prompt_are_named():
+    question = "What does the cow say?"
+    assert [f[:2] for f in findings([pair(1, f"{question}\nmoo", f"{question}\nwoof", question)])] == [
+        (1, "prompt repeated")
+    ]
+    assert findings([pair(1, f"{question} moo", "woof", question)]) == []
+
+
+def test_template_marks_in_texts_are_named():
+    rows = [
+        talk(1, "Cow?", "Moo.</s>"),
+        talk(2, "<|im_start|>user\nDog?<|im_end|>", "Woof."),
+        talk(3, "Is <|im_end|> a token?", "Yes."),
+    ]
+    assert [f[:2] for f in findings(rows)] == [(1, "template marks"), (2, "template marks")]

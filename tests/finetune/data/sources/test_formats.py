@@ -91,7 +91,14 @@ def test_preference_formats_are_detected_and_read(tmp_path, name, row, prompt):
 
 
 def test_every_format_is_covered_by_an_example():
-    assert {name for name, *_ in (*SFT, *PAIRS)} | {"text", "kto", "oasst", "helpsteer"} == set(FORMATS)
+    assert {name for name, *_ in (*SFT, *PAIRS)} | {
+        "text",
+        "kto",
+        "oasst",
+        "helpsteer",
+        "rendered",
+        "rejected-response",
+    } == set(FORMATS)
 
 
 @pytest.mark.parametrize("row", [
