@@ -1,4 +1,4 @@
-"""Rows that are nearly the same: MinHash proposes pairs, the similarity of their 3-word shingles decides."""
+"""Rows that are nearly the same: MinHash proposes pairs, and their 3-word shingles decide."""
 
 import heapq
 import re
