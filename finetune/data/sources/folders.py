@@ -1,4 +1,4 @@
-"""The files of a folder that are trained: those of one split, without held-out files, licenses and other notes."""
+"""The files of a folder that are trained: those of one split, without held-out files and notes."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Rows of JSON in the forms that tools write: lines, one list, objects one after the other, columns, splits."""
+"""Rows of JSON as tools write it: lines, one list, objects one after the other, columns, splits."""
 
 import json
 import re

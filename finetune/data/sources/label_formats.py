@@ -1,4 +1,4 @@
-"""Formats of labeled answers (KTO): a conversation of another format, and whether its last answer is wanted."""
+"""Formats of labeled answers (KTO): a conversation, and whether its last answer is wanted."""
 
 from collections.abc import Iterator
 

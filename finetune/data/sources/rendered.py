@@ -1,4 +1,4 @@
-"""Conversations that were rendered into one text (ChatML, [INST], Alpaca and others), read back into turns."""
+"""Conversations rendered into one text (ChatML, [INST], Alpaca and others), read back into turns."""
 
 import re
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""A format of rows: the fields by which it is detected, those that it reads, and how it makes records."""
+"""A format of rows: the fields by which it is detected, those that it reads, and its builder."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
