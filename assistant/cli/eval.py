@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from assistant.cli.flags import add_model_flags, read_configs
 from assistant.cli.opening import load_or_pull
@@ -14,6 +15,11 @@ from assistant.cli.terminal import print_count, print_notes, print_scores
 from ingest import add_library_flags, library_flags
 from ingest import load_config as load_ingest_config
 from quire import UsageError, add_json_flag, command_parser, pluralize, positive_int, print_json
+
+if TYPE_CHECKING:
+    from assistant.config import AssistantConfig
+    from assistant.llm.model import Model
+    from ingest import Library
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -94,7 +100,7 @@ def _retrieval(args: argparse.Namespace) -> int:
     config, _ = load_ingest_config(flags=library_flags(args))
     questions = read_questions(args.questions)
     progress = None if args.json else print_count
-    with open_corpus(config, Path(args.pdfs) if args.pdfs else None, progress) as library:
+    with open_corpus(config, Path(args.pdfs) if args.pdfs else None, progress, print_notes) as library:
         result = evaluate_retrieval(library, questions, scope=args.scope, store=config.store, progress=progress)
     if args.json:
         print_json(result)
@@ -124,13 +130,9 @@ def _answers(args: argparse.Namespace) -> int:
     model = load_or_pull(name, config, pull=args.pull)
     judge = load_or_pull(args.judge, config, pull=args.pull) if args.judge else None
     print_notes(notice)
-    folder = (
-        Path(args.out)
-        if args.out
-        else config.home / "evaluations" / _slug(f"{args.questions.stem}-{name}-{args.scope}")
-    )
     progress = None if args.json else print_count
-    with open_corpus(ingest_config, Path(args.pdfs) if args.pdfs else None, progress) as library:
+    with open_corpus(ingest_config, Path(args.pdfs) if args.pdfs else None, progress, print_notes) as library:
+        folder = Path(args.out) if args.out else _default_folder(args, library, model, config, judge)
         rows = run_answers(
             library,
             questions,
@@ -141,6 +143,7 @@ def _answers(args: argparse.Namespace) -> int:
             judge=judge,
             unanswerable=not args.no_unanswerable,
             progress=progress,
+            notify=print_notes,
         )
         result = summarize_run(rows) | {"out": str(folder)}
         write_report(folder / "report.html", result, rows, library.store)
@@ -180,6 +183,18 @@ def _compare(args: argparse.Namespace) -> int:
 
 def _answers_file(path: Path) -> Path:
     return path / "answers.jsonl" if path.is_dir() else path
+
+
+def _default_folder(
+    args: argparse.Namespace, library: Library, model: Model, config: AssistantConfig, judge: Model | None
+) -> Path:
+    """Return a folder of this configuration alone, so that another one never finds its rows there."""
+    from assistant.evaluation.identity import run_settings
+
+    settings = run_settings(library, model, config, scope=args.scope, judge=judge)
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
+    name = _slug(f"{args.questions.stem}-{model.name}-{args.scope}")
+    return config.home / "evaluations" / f"{name}-{digest}"
 
 
 def _slug(text: str) -> str:

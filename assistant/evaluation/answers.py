@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 from assistant.answering.agent import Agent
 from assistant.config import AssistantConfig
 from assistant.evaluation.answer_metrics import answer_metrics
-from assistant.evaluation.corpus import ReportProgress, document_ids
+from assistant.evaluation.corpus import Notify, ReportProgress, document_ids
+from assistant.evaluation.identity import question_hash, run_settings
 from assistant.evaluation.judge import judge_answer
 from assistant.evaluation.questions import Question
 from assistant.evaluation.runs import Row, resume_run, row_line
 from assistant.retrieval.search import search
 from ingest import Library
+from quire import pluralize
 
 if TYPE_CHECKING:
     from assistant.llm.model import Model
@@ -32,22 +34,26 @@ def run_answers(
     judge: Model | None = None,
     unanswerable: bool = True,
     progress: ReportProgress | None = None,
+    notify: Notify | None = None,
 ) -> list[Row]:
-    """Ask every question and append its row to `path`; rows that are there already are not asked again.
+    """Ask every question and append its row to `path`; rows of the same questions are not asked again.
 
     `scope` is "single" (ask only the question's document) or "shared" (ask all). With `unanswerable`, each question
     whose document is in the library is also asked of all other documents, where a refusal is right. Raises
-    AssistantError if `path` contains a run with other settings.
+    AssistantError if `path` contains a run of another configuration; `notify` is told how many rows are reused.
     """
     agent = Agent(config, model, library.store, library.embedder)
     jobs = list(_jobs(library, questions, scope=scope, unanswerable=unanswerable))
-    settings = {
-        "model": model.name,
-        "scope": scope,
-        "judge": judge.name if judge else "",
-        "threshold": config.threshold,
+    settings = run_settings(library, model, config, scope=scope, judge=judge)
+    rows = {
+        (row["id"], row["answerable"]): row
+        for row in resume_run(path, settings, {job.key: job.question_hash for job in jobs})
     }
-    rows = {(row["id"], row["answerable"]): row for row in resume_run(path, settings)}
+    reused = sum(job.key in rows for job in jobs)
+    if reused and notify:
+        notify(
+            f"{reused} of {pluralize(len(jobs), 'answer')} are those of {path}: same question, documents, settings and code"
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a", encoding="utf-8") as file:
         for done, job in enumerate(jobs, 1):
@@ -68,6 +74,10 @@ class _Job:
     answerable: bool
     documents: list[str] | None
     document_id: str | None  # of the question's own document, None if it names none
+
+    @property
+    def question_hash(self) -> str:
+        return question_hash(self.question, self.documents)
 
     @property
     def key(self) -> tuple[str, bool]:
@@ -92,6 +102,7 @@ def _answer(agent: Agent, library: Library, job: _Job, judge: Model | None) -> R
     return {
         "id": question.id,
         "answerable": job.answerable,
+        "question_hash": job.question_hash,
         "question": question.question,
         "expected": question.answer,
         "answer": answer.text,

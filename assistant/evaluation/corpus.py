@@ -2,33 +2,40 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from assistant.errors import QuestionsError
+from assistant.evaluation.identity import index_hash
 from assistant.evaluation.questions import Question
 from ingest import IngestConfig, Library, StoreError, open_library, open_store
 from quire import pluralize, sha256_of_file
 
 ReportProgress = Callable[[int, int, str], None]  # done, total, name of the current item
+Notify = Callable[[str], None]  # receives one sentence for the user
 
 
 @contextmanager
-def open_corpus(config: IngestConfig, pdfs: Path | None, progress: ReportProgress | None = None) -> Iterator[Library]:
+def open_corpus(
+    config: IngestConfig, pdfs: Path | None, progress: ReportProgress | None = None, notify: Notify | None = None
+) -> Iterator[Library]:
     """Open the library of a folder of PDFs, ingesting the folder first if needed; None opens the configured library.
 
-    Raises QuestionsError if there is no PDF or if one cannot be ingested.
+    An index is used again only for the same bytes, settings and reading code; `notify` is told so. Raises
+    QuestionsError if there is no PDF or if one cannot be ingested.
     """
     if pdfs is not None:
         files = sorted(path for path in pdfs.rglob("*") if path.suffix.lower() == ".pdf" and path.is_file())
         if not files:
             raise QuestionsError(f"{pdfs} has no PDFs", "give the folder of the questions' documents")
-        config = replace(config, library=_library_name(config, files))
-        if not _is_complete(config, len(files)):
+        config = replace(config, library=f"eval-{index_hash(config, files)}")
+        if not _is_complete(config, files):
             _ingest(pdfs, config, len(files), progress)
+        elif notify:
+            count = pluralize(len(files), "document")
+            notify(f"the index {config.library} of {count} is used again: same bytes, settings and code")
     with open_library(config) as library:
         yield library
 
@@ -48,20 +55,13 @@ def document_ids(library: Library, questions: Sequence[Question]) -> dict[str, s
     return {name: known[name] for name in named}
 
 
-def _library_name(config: IngestConfig, files: Sequence[Path]) -> str:
-    digest = hashlib.sha256(f"{config.embedder}/{config.chunk_size}/{config.chunk_overlap}".encode())
-    for path in files:
-        digest.update(path.name.encode() + bytes.fromhex(sha256_of_file(path)))
-    return f"eval-{digest.hexdigest()[:12]}"
-
-
-def _is_complete(config: IngestConfig, count: int) -> bool:
+def _is_complete(config: IngestConfig, files: Sequence[Path]) -> bool:
     try:
         store = open_store(config, create=False)
     except StoreError:
         return False
     try:
-        return len(store.documents()) == count
+        return {document.sha256 for document in store.documents()} == set(map(sha256_of_file, files))
     finally:
         store.close()
 

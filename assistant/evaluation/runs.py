@@ -10,6 +10,7 @@ from typing import Any
 from assistant.errors import AssistantError, QuestionsError
 from assistant.evaluation.answer_metrics import METRICS
 from assistant.evaluation.statistics import mean, paired_difference
+from quire import write_atomically
 
 Row = dict[str, Any]  # one line of answers.jsonl
 
@@ -34,22 +35,31 @@ def read_run(path: Path) -> list[Row]:
     return rows
 
 
-def resume_run(path: Path, settings: Mapping[str, Any]) -> list[Row]:
-    """Return the rows of the run that a file holds, [] for no file, and remove an incomplete last line from it.
+def resume_run(path: Path, settings: Mapping[str, Any], question_hashes: Mapping[tuple[str, bool], str]) -> list[Row]:
+    """Return the rows of the run that a file holds, [] for no file.
 
-    Raises AssistantError if the run has other settings.
+    An incomplete last line is removed from the file, and so are rows of questions that were asked differently:
+    `question_hashes` has the hash of each (id, answerable) now. Raises AssistantError if the run has other settings.
     """
     if not path.exists():
         return []
     rows = read_run(path)
     other = next((row for row in rows if any(row.get(name) != value for name, value in settings.items())), None)
     if other is not None:
+        changed = [
+            f"{name} {other.get(name)!r}, now {value!r}" for name, value in settings.items() if other.get(name) != value
+        ]
         raise AssistantError(
-            f"{path} contains a run with other settings: {', '.join(f'{name} {other.get(name)!r}' for name in settings)}",
+            f"{path} contains a run of another configuration: {'; '.join(changed)}",
             "choose another folder with --out, or remove this file",
         )
-    path.write_text("".join(map(row_line, rows)), encoding="utf-8")
-    return rows
+    same = [row for row in rows if row["question_hash"] == question_hashes.get(_key(row), row["question_hash"])]
+    write_atomically(path, "".join(map(row_line, same)))
+    return same
+
+
+def _key(row: Row) -> tuple[str, bool]:
+    return (row["id"], row["answerable"])
 
 
 def row_line(row: Row) -> str:
