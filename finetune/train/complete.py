@@ -6,7 +6,7 @@ from typing import Any
 from finetune.config import TrainConfig, build
 from finetune.data.sources.loader import require_source
 from finetune.runs.manifest import find_run, read_manifest, runs_folder
-from finetune.train.device import device_type, process_count, rows_per_pass
+from finetune.train.device import device_type, process_count
 from quire import UsageError
 
 
@@ -34,7 +34,7 @@ def require_data(config: TrainConfig) -> None:
 
 
 def complete(config: TrainConfig) -> TrainConfig:
-    """Return the settings with base model, method, template, name, and an optimizer and batch size for the device.
+    """Return the settings with base model, method, template, name, and an optimizer for the device.
 
     Raises UsageError when no model is given.
     """
@@ -49,7 +49,6 @@ def complete(config: TrainConfig) -> TrainConfig:
         values["reference"] = "base"
     if config.optimizer.startswith("paged") and device_type(config) == "cpu":
         values["optimizer"] = "adamw_torch"  # paged optimizers need a GPU
-    values["batch_size"], values["accumulation"] = rows_per_pass(config)
     if not config.name:
         if process_count() > 1:
             raise UsageError("a run with several processes needs a name", "give --name")

@@ -38,24 +38,6 @@ def compute_dtype(config: TrainConfig) -> Any:
     return torch.bfloat16 if torch.cuda.get_device_capability()[0] >= 8 else torch.float16
 
 
-def has_flash_attention() -> bool:
-    """Return whether a kernel can separate packed rows, instead of a mask."""
-    import importlib.util
-
-    return importlib.util.find_spec("flash_attn") is not None
-
-
-def rows_per_pass(config: TrainConfig) -> tuple[int, int]:
-    """Return the batch size and accumulation that train, which differ from the settings with packing.
-
-    Without a kernel that separates packed rows, several packed sequences in one pass are one long row, whose mask and cost
-    grow with its square: they are trained one by one.
-    """
-    if config.packing and config.batch_size > 1 and not has_flash_attention():
-        return 1, config.batch_size * config.accumulation
-    return config.batch_size, config.accumulation
-
-
 def return_large_blocks() -> None:
     """Make the C library give freed blocks of a megabyte and more back to the system, where it is glibc.
 

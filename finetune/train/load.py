@@ -19,7 +19,8 @@ from finetune.templates.chat_template import AnswerTemplate
 from finetune.templates.find import choose_template, load_template
 from finetune.templates.template import Template
 from finetune.train.architectures import shape_of, unknown_target
-from finetune.train.device import compute_dtype, device_type, has_flash_attention
+from finetune.train.attention import choose_attention
+from finetune.train.device import compute_dtype, device_type
 from finetune.train.libraries import quiet_libraries, require_libraries
 from quire import install_extra
 
@@ -82,10 +83,9 @@ def load_base(config: TrainConfig, *, for_training: bool = True, gguf_file: str 
 
     dtype = compute_dtype(config)
     on_gpu = device_type(config) == "cuda"
-    flash = config.packing and on_gpu and has_flash_attention()
     options: dict[str, Any] = {
         "dtype": torch.float32 if config.method == "full" and for_training else dtype,
-        "attn_implementation": "flash_attention_2" if flash else "sdpa",
+        "attn_implementation": choose_attention(config) if for_training else "sdpa",
         "revision": config.revision or None,
     }
     options |= {"gguf_file": gguf_file} if gguf_file else {"use_safetensors": True}

@@ -12,7 +12,6 @@ from typing import Any
 from finetune.config import TrainConfig
 from finetune.train.architectures import Shape, shape_of
 from finetune.train.cards import GB, Card
-from finetune.train.device import rows_per_pass
 from quire import UsageError
 
 STAGES = ("sft", "dpo", "orpo")  # orpo: every loss without a reference
@@ -117,12 +116,11 @@ class Plan:
 
 
 def as_trained(config: TrainConfig, card: Card) -> TrainConfig:
-    """Return the settings as a run on the card resolves them: data type, batch size with packing, optimizer on a CPU."""
+    """Return the settings as a run on the card resolves them: data type, optimizer on a CPU."""
     dtype = config.dtype
     if dtype == "auto":
         dtype = "fp32" if card.is_cpu else "bf16" if card.bf16 else "fp16"
-    batch, accumulation = rows_per_pass(config)
-    values: dict[str, Any] = {"dtype": dtype, "batch_size": batch, "accumulation": accumulation}
+    values: dict[str, Any] = {"dtype": dtype}
     if card.is_cpu:
         paged = config.optimizer.startswith("paged")
         values |= {"device": "cpu", "optimizer": "adamw_torch" if paged else config.optimizer}

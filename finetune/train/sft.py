@@ -2,13 +2,14 @@
 
 from typing import Any
 
+from finetune.train.attention import is_padding_free
 from finetune.train.context import Run
 from finetune.train.load import keep_adapters_in_fp32
 from finetune.train.rows import Rows, datasets_of
 
 
 def build_sft(run: Run, model: Any, rows: Rows, *, arguments: dict[str, Any], callbacks: list[Any]) -> Any:
-    """Return TRL's SFT trainer on rows with our labels; packed rows do not attend to one another."""
+    """Return TRL's SFT trainer on rows with our labels; rows of one sequence do not attend to one another."""
     from trl import SFTConfig
 
     from finetune.train.trainers import SFTTrainer
@@ -18,7 +19,8 @@ def build_sft(run: Run, model: Any, rows: Rows, *, arguments: dict[str, Any], ca
     skip = {} if config.packing else {"dataset_kwargs": {"skip_prepare_dataset": True}}
     args = SFTConfig(
         **arguments,
-        max_length=config.max_length,
+        max_length=config.max_length if config.packing else None,
+        padding_free=is_padding_free(config),
         packing=config.packing,
         packing_strategy="bfd",
         eval_packing=False,

@@ -11,11 +11,6 @@ from quire import UsageError
 CPU = {"model": "owner/Some-Model", "device": "cpu"}
 
 
-def test_packing_uses_one_sequence_per_pass_without_flash_attention(home: Path) -> None:
-    done = complete(build(CPU, {"packing": True, "batch_size": 4, "accumulation": 2}))
-    assert (done.batch_size, done.accumulation) == (1, 8)
-
-
 def test_paged_optimizers_become_adamw_on_a_cpu(home: Path) -> None:
     assert complete(build(CPU, {"optimizer": "paged_adamw_8bit"})).optimizer == "adamw_torch"
     assert complete(build(CPU, {"optimizer": "rmsprop"})).optimizer == "rmsprop"

@@ -15,7 +15,6 @@ from finetune.train.architectures import shape_names, shape_of
 from finetune.train.cards import GB, Card, host_card, named_card
 from finetune.train.complete import complete
 from finetune.train.context import Run
-from finetune.train.device import rows_per_pass
 from finetune.train.plan import (
     activation_bytes,
     head_bytes,
@@ -149,16 +148,6 @@ def test_the_data_type_is_the_one_that_the_card_trains_in(card: str, dtype: str)
     assert f"computed in {dtype}" in render(plan)
     fixed = make_plan(build({"model": "Qwen2.5-0.5B", "dtype": "bf16"}), card=named_card("t4"))
     assert fixed.changes == ["dtype = fp16: t4 has no bf16"]
-
-
-def test_packed_sequences_are_planned_one_by_one_as_they_train() -> None:
-    config = build({"model": "Qwen2.5-1.5B", "packing": True, "batch_size": 8, "accumulation": 2})
-    plan = make_plan(config, card=CARD)
-    assert (plan.config.batch_size, plan.config.accumulation) == rows_per_pass(config)
-    assert (
-        plan.stages["sft"].activations
-        < make_plan(build(config.to_dict(), {"packing": False}), card=CARD).stages["sft"].activations
-    )
 
 
 def test_a_cpu_holds_fp32_weights_and_libraries_and_no_paged_optimizer() -> None:
