@@ -62,7 +62,7 @@ class TrainConfig:
     max_rows: int = 0  # use only this many rows, from the first; 0: all
     max_length: int = 1024  # tokens per row; longer rows are truncated and counted
     packing: bool = False  # sft: put several rows into one sequence, without attention between them
-    group_by_length: bool = False  # put rows of similar length into one batch, which saves padding; not with packing
+    group_by_length: bool = False  # put rows of similar length into one batch, which saves padding; on for pairs
     # preference loss
     loss: str = "sigmoid"  # dpo: one loss, or a sum such as sigmoid+0.2*sft
     beta: float = 0.1  # how close to stay to the reference model, 0.01 to 0.5; higher is closer
@@ -86,7 +86,8 @@ class TrainConfig:
     max_grad_norm: float = 1.0  # gradients are clipped to this norm
     neftune_alpha: float = 0.0  # sft: noise on embeddings; 5 is usual, 0 is off
     gradient_checkpointing: bool = True  # recompute activations in the backward pass instead of keeping them
-    compile: bool = False  # compile the model with torch.compile
+    compile: bool = False  # compile each decoder layer with torch.compile; for GPUs, and packed rows of one length
+    use_kernels: bool = False  # norms and feed-forward layers from the hub's kernels; needs a GPU and the package kernels
     seed: int = 0  # seed of new adapters, row order and held-out rows; the same seed repeats the run
     # monitoring
     log_every: int = 10  # steps between lines of metrics.jsonl
@@ -227,7 +228,8 @@ def _conflicts(c: TrainConfig) -> list[str]:
             "save_every must be a multiple of eval_every, and a share equal to it, so that the best checkpoint has been "
             "evaluated",
         ),
-        (c.packing and c.group_by_length, "group_by_length has no effect with packing: packed sequences are full"),
+        (c.use_kernels and c.device == "cpu", "use_kernels needs a GPU: hub kernels are written for one"),
+        (c.packing and c.group_by_length and c.stage == "sft", "group_by_length has no effect with packing: packed sequences are full"),
         (c.device == "cpu" and c.dtype == "fp16", "dtype fp16 needs a GPU: use fp32 or bf16 on a CPU"),
     ]
     if c.stage == "sft":

@@ -6,6 +6,8 @@ They apply to settings that neither a recipe nor a flag sets.
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+from finetune.loss_names import UNPAIRED_LOSSES
+
 
 class Usual(NamedTuple):
     """Usual learning rates with adapters and in full training, and usual values of a loss's own settings."""
@@ -38,8 +40,10 @@ def usual_settings(stage: str, method: str, losses: Iterable[str]) -> dict[str, 
 
     In a sum of losses, the first one decides the rate. Other settings have the same default everywhere.
     """
-    rows = [_SFT] if stage == "sft" else [_LOSSES.get(loss, _DPO) for loss in losses] or [_DPO]
-    found: dict[str, Any] = {}
+    names = list(losses)
+    rows = [_SFT] if stage == "sft" else [_LOSSES.get(loss, _DPO) for loss in names] or [_DPO]
+    # pairs are padded; KTO's rows have an order of their own, and SFT's have no padding
+    found: dict[str, Any] = {"group_by_length": stage == "dpo" and not set(names) & set(UNPAIRED_LOSSES)}
     for row in reversed(rows):
         found.update(row.values)
     return {**found, "learning_rate": rows[0].full if method == "full" else rows[0].adapters}

@@ -31,7 +31,6 @@ def training_arguments(config: TrainConfig, folder: Path, *, evaluates: bool) ->
         "bf16": dtype == torch.bfloat16,
         "fp16": dtype == torch.float16,
         "gradient_checkpointing": config.gradient_checkpointing,
-        "torch_compile": config.compile,
         "seed": config.seed,
         "data_seed": config.seed,
         "logging_steps": config.log_every,

@@ -21,6 +21,14 @@ def require_trackers(trackers: tuple[str, ...]) -> None:
             raise MissingLibrary(f"the tracker {tracker} is not installed here", pip_install(tracker))
 
 
+def require_kernels() -> None:
+    """Raise MissingLibrary without a version of the package `kernels` that transformers can use."""
+    from transformers.utils import is_kernels_available
+
+    if not is_kernels_available():
+        raise MissingLibrary("use_kernels needs the package kernels, which is not installed here", pip_install("kernels"))
+
+
 def quiet_libraries() -> None:
     """Silence warnings that only developers can act on; without a terminal, progress bars too."""
     renamed = r"`(is_)?gradient_checkpointing(_enable|_disable)?` is deprecated"

@@ -21,7 +21,7 @@ from finetune.templates.template import Template
 from finetune.train.architectures import shape_of, unknown_target
 from finetune.train.attention import choose_attention
 from finetune.train.device import compute_dtype, device_type
-from finetune.train.libraries import quiet_libraries, require_libraries
+from finetune.train.libraries import quiet_libraries, require_kernels, require_libraries
 from quire import install_extra
 
 REFERENCE = "ref"  # the adapter name that TRL expects
@@ -88,6 +88,9 @@ def load_base(config: TrainConfig, *, for_training: bool = True, gguf_file: str 
         "attn_implementation": choose_attention(config) if for_training else "sdpa",
         "revision": config.revision or None,
     }
+    if config.use_kernels and for_training:
+        require_kernels()
+        options["use_kernels"] = True
     options |= {"gguf_file": gguf_file} if gguf_file else {"use_safetensors": True}
     if config.method == "qlora":
         options["quantization_config"] = _nf4(dtype)

@@ -35,6 +35,8 @@ CONTEXT_BYTES = 0.6 * GB  # CUDA context and allocator overhead
 # plans of a model of 136 M parameters are within 10 % of its peaks (lora: 2.00 GB, qlora: 1.88 GB).
 CPU_BYTES = 1.15 * GB
 USABLE_SHARE = 0.95  # of a card's memory; fragmentation and the display need the rest
+LARGE_CARD_GB = 75.0  # cards sold with 80 GB; from there on, settings that need more memory are recommended
+MAX_BATCH = 16  # recommended rows a pass; larger ones do not make a large card faster
 UTILIZATION = 0.35  # share of a card's bf16 peak that training reaches; an assumption, printed with the estimate
 
 
@@ -72,7 +74,8 @@ class Plan:
     tokens_per_second: float
     seconds: float
     tokens: float
-    changes: list[str]
+    changes: list[str]  # that make it fit
+    faster: list[str]  # that use what a large card has left
 
     @property
     def memory_gb(self) -> float:
@@ -112,6 +115,7 @@ class Plan:
             "tokens_per_second": round(self.tokens_per_second) or None,
             "seconds": round(self.seconds) or None,
             "changes": self.changes,
+            "faster": self.faster,
         }
 
 
@@ -239,7 +243,9 @@ def make_plan(config: TrainConfig, *, card: Card, stage: str = "", rows: int = 0
     changes = [] if stages[stage].total / GB <= card.memory_gb * USABLE_SHARE else _changes(shape, config, stage, card)
     if not card.bf16 and dtype == "bf16":
         changes.append(f"dtype = fp16: {card.name} has no bf16")
-    return Plan(shape, config, stage, trainable, stages, card, speed, tokens / speed if speed else 0.0, tokens, changes)
+    faster = [] if changes or card.memory_gb < LARGE_CARD_GB or card.is_cpu else _faster(shape, config, stage, card)
+    seconds = tokens / speed if speed else 0.0
+    return Plan(shape, config, stage, trainable, stages, card, speed, seconds, tokens, changes, faster)
 
 
 def _changes(shape: Shape, config: TrainConfig, stage: str, card: Card) -> list[str]:
@@ -273,6 +279,40 @@ def _changes(shape: Shape, config: TrainConfig, stage: str, card: Card) -> list[
     return [*found, f"then it needs {need:.1f} GB: still too much, use a smaller model or a larger card"]
 
 
+def _faster(shape: Shape, config: TrainConfig, stage: str, card: Card) -> list[str]:
+    """Return the changes of settings, in order, that make a run faster and still fit on a large card."""
+
+    def fits(candidate: TrainConfig) -> bool:
+        return stage_memory(shape, candidate, stage).total / GB <= card.memory_gb * USABLE_SHARE
+
+    in_16_bits = config.method == "qlora" and not config.parent  # a parent decides the method
+    steps: list[tuple[str, bool, dict[str, Any]]] = [
+        ("method = lora: no weight is unpacked at each pass", in_16_bits, {"method": "lora"}),
+        (
+            "optimizer = adamw_torch_fused",
+            config.optimizer != "adamw_torch_fused" and (config.method != "full"),
+            {"optimizer": "adamw_torch_fused"},
+        ),
+        (
+            "gradient_checkpointing = false: nothing is computed twice",
+            config.gradient_checkpointing,
+            {"gradient_checkpointing": False},
+        ),
+    ]
+    rows = config.batch_size * config.accumulation
+    for size in (2 * config.batch_size * 2**power for power in range(6)):
+        if size <= MAX_BATCH and rows % size == 0:
+            values = {"batch_size": size, "accumulation": rows // size}
+            steps.append((f"batch_size = {size}, accumulation = {rows // size}", True, values))
+    found: dict[str, str] = {}
+    for sentence, applies, values in steps:
+        if applies and fits(candidate := replace(config, **values)):
+            config = candidate
+            found[sentence.split(" = ")[0]] = sentence  # of several batch sizes, the largest
+    need = stage_memory(shape, config, stage).total / GB
+    return [*found.values(), f"then it needs {need:.1f} GB"] if found else []
+
+
 def render(plan: Plan) -> str:
     """Return a plan as text."""
     shape, config = plan.shape, plan.config
@@ -299,6 +339,7 @@ def render(plan: Plan) -> str:
         lines.append(f"{name:<8}{memory.models:>8}{row}{memory.total / GB:>9.2f}{mark}")
     lines += ["", f"{plan.card.name}, {plan.card.memory_gb:.0f} GB: {'fits' if plan.fits else 'does not fit'}"]
     lines += [f"  {'' if change.startswith('then') else 'set '}{change}" for change in plan.changes]
+    lines += [f"  {'' if change.startswith('then') else 'faster: '}{change}" for change in plan.faster]
     if plan.tokens_per_second:
         lines.append(f"about {plan.tokens_per_second:,.0f} tokens/s, estimated at {UTILIZATION:.0%} of the card's peak")
     if plan.seconds:

@@ -2,14 +2,21 @@
 
 import platform
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from finetune.config import TrainConfig
+from finetune.errors import ModelUnavailable
 from finetune.runs.manifest import RunManifest, hash_weights, library_versions
 from finetune.templates.find import save_template
 from finetune.templates.jinja_and_go import to_jinja
+from finetune.train.architectures import shape_of
+from finetune.train.attention import is_padding_free
+from finetune.train.cards import detect_card
 from finetune.train.context import Run
-from finetune.train.device import peak_memory_bytes, process_count
+from finetune.train.device import device_type, peak_memory_bytes, process_count
+from finetune.train.plan import flops_per_token
 from finetune.train.rows import Rows
 from quire import strict_json
 
@@ -64,6 +71,8 @@ def write_report(run: Run, trainer: Any, rows: Rows, *, trainable: int, seconds:
         "seconds": round(seconds, 3),
         "tokens": int(tokens),
         "tokens_per_second": round(tokens / seconds, 1) if tokens else None,
+        "mfu": _utilization(config, tokens / seconds),
+        "padding": _mean_over_steps(state.log_history, "padding", default=0.0 if is_padding_free(config) else None),
         "peak_memory_gb": round(peak_memory_bytes() / 2**30, 3),
         "trainable_parameters": trainable,
         "loss": {"first": losses[0] if losses else None, "last": losses[-1] if losses else None},
@@ -89,9 +98,27 @@ def _last_values(history: Sequence[dict[str, Any]]) -> dict[str, float]:
     transformers takes that mean over the steps since a resume.
     """
     found = {name: value for line in history for name, value in line.items() if isinstance(value, int | float)}
-    lines = [(line["step"], line["loss"]) for line in history if "loss" in line]
-    if "train_loss" in found and lines:
-        starts = [0, *(step for step, _ in lines)]
-        total = sum(loss * (step - start) for (step, loss), start in zip(lines, starts, strict=False))
-        found["train_loss"] = total / lines[-1][0]
+    if "train_loss" in found:
+        found["train_loss"] = _mean_over_steps(history, "loss", default=found["train_loss"])
     return found
+
+
+def _mean_over_steps(history: Sequence[dict[str, Any]], name: str, *, default: float | None) -> Any:
+    """Return the mean of a logged value, each line weighted by the steps since the last; `default` where none has it."""
+    lines = [(line["step"], line[name]) for line in history if name in line]
+    starts = [0, *(step for step, _ in lines)]
+    total = sum(value * (step - start) for (step, value), start in zip(lines, starts, strict=False))
+    return total / lines[-1][0] if lines else default
+
+
+def _utilization(config: TrainConfig, tokens_per_second: float) -> float | None:
+    """Return the share of the GPUs' 16-bit peak that training used (MFU); None on a CPU and where the peak is not known.
+
+    Counted is what the method has to compute: no recomputation for gradient checkpointing, and no attention scores.
+    """
+    peak = 0.0 if device_type(config) == "cpu" else detect_card().tflops * 1e12 * process_count()
+    try:
+        needed = flops_per_token(shape_of(config.model), replace(config, gradient_checkpointing=False), config.stage)
+    except ModelUnavailable:
+        return None
+    return round(tokens_per_second * needed / peak, 4) if peak else None

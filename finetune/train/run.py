@@ -142,11 +142,22 @@ def build_trainer(run: Run, model: Any, reference: Any, rows: Rows) -> tuple[Any
         trainer = build_sft(run, model, rows, arguments=arguments, callbacks=callbacks)
     else:
         trainer = build_preference(run, model, reference, rows, arguments=arguments, callbacks=callbacks)
+    if config.compile:
+        _compile_layers(model)
     trainer.remove_callback(PrinterCallback)  # it prints to stdout, which is for results
     if not sys.stderr.isatty():
         trainer.remove_callback(ProgressCallback)
         trainer.add_callback(ours.ProgressLines(run.progress))
     return trainer, metrics
+
+
+def _compile_layers(model: Any) -> None:
+    """Compile each decoder layer by itself: they share one compilation, and what lies between them is not compiled."""
+    from transformers.modeling_layers import GradientCheckpointingLayer
+
+    for module in model.modules():
+        if isinstance(module, GradientCheckpointingLayer):
+            module.compile()
 
 
 @contextmanager

@@ -53,11 +53,25 @@ class _GroupsByLength:
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         if LENGTH not in self.train_dataset.column_names:
             return super()._get_train_sampler(train_dataset)  # type: ignore[misc]
-        batch = self.args.train_batch_size * self.args.gradient_accumulation_steps
+        batch = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
         return _LengthGroups(batch, list(self.train_dataset[LENGTH]), self.args.data_seed)
 
 
-class SFTTrainer(_NoModelCard, _GroupsByLength, trl.SFTTrainer):  # type: ignore[misc]
+class _LogsPadding:
+    """Logs the share of padding in padded batches, as our DPO trainer does."""
+
+    model: Any
+    _metrics: dict[str, Any]
+
+    def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """Return TRL's loss."""
+        if "attention_mask" in inputs:
+            padding = float((inputs["attention_mask"] == 0).float().mean())
+            self._metrics["train" if self.model.training else "eval"]["padding"].append(padding)
+        return super().compute_loss(model, inputs, *args, **kwargs)  # type: ignore[misc]
+
+
+class SFTTrainer(_NoModelCard, _GroupsByLength, _LogsPadding, trl.SFTTrainer):  # type: ignore[misc]
     """TRL's SFT trainer on rows that contain their labels."""
 
 
@@ -148,7 +162,7 @@ class DPOTrainer(_NoModelCard, _GroupsByLength, trl.DPOTrainer):  # type: ignore
         self._metrics[mode]["num_tokens"] = [self._total_train_tokens]
 
 
-class KTOTrainer(_NoModelCard, trl.KTOTrainer):  # type: ignore[misc]
+class KTOTrainer(_NoModelCard, _LogsPadding, trl.KTOTrainer):  # type: ignore[misc]
     """TRL's KTO trainer on encoded answers; `data/encode.py` adds the mismatched answers of its KL estimate."""
 
     def _prepare_dataset(self, dataset: Any, *args: Any) -> Any:

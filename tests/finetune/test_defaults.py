@@ -52,3 +52,13 @@ def test_help_names_every_default() -> None:
     assert describe_default("beta") == "simpo 2"
     assert describe_default("label_smoothing") == "cdpo 0.1, robust 0.1, exo_pair 0.001"
     assert describe_default("rank") == ""
+
+
+@pytest.mark.parametrize(
+    ("settings", "grouped"),
+    [({"stage": "dpo"}, True), ({"stage": "dpo", "loss": "simpo"}, True), ({"stage": "dpo", "loss": "kto"}, False),
+     ({"stage": "sft"}, False), ({"stage": "dpo", "group_by_length": False}, False)],
+    ids=str,
+)  # fmt: skip
+def test_pairs_are_grouped_by_length(settings: dict[str, Any], grouped: bool) -> None:
+    assert build(settings).group_by_length is grouped

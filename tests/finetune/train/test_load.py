@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from finetune.config import build
-from finetune.errors import ModelUnavailable, UnknownTarget
+from finetune.errors import MissingLibrary, ModelUnavailable, SettingsError, UnknownTarget
 from finetune.train.device import compute_dtype
 from finetune.train.load import (
     add_adapter,
@@ -161,6 +161,18 @@ def test_full_training_trains_everything_in_fp32(models: dict[str, str]) -> None
 def test_a_cpu_computes_in_fp32_by_default(models: dict[str, str]) -> None:
     assert str(compute_dtype(config_for(models["phi"]))) == "torch.float32"
     assert str(compute_dtype(config_for(models["phi"], dtype="bf16"))) == "torch.bfloat16"
+
+
+def test_hub_kernels_without_their_package_are_refused_with_the_command_that_installs_it(
+    models: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers import utils
+
+    monkeypatch.setattr(utils, "is_kernels_available", lambda: False)
+    with pytest.raises(MissingLibrary, match="pip install kernels"):
+        load_base(build({"model": models["qwen2"], "method": "lora", "use_kernels": True}))
+    with pytest.raises(SettingsError, match="use_kernels needs a GPU"):
+        config_for(models["qwen2"], use_kernels=True)
 
 
 def test_a_missing_model_is_named(tmp_path: Any) -> None:

@@ -124,6 +124,22 @@ def test_a_run_that_does_not_fit_lists_the_settings_that_make_it_fit() -> None:
     assert "does not fit" in render(plan)
 
 
+def test_a_large_card_is_given_settings_that_use_it_and_still_fit() -> None:
+    config = build({"model": "Qwen2.5-1.5B", "max_length": 2048, "batch_size": 4, "accumulation": 4})
+    plan = make_plan(config, card=named_card("h100"))
+    assert [change.split(":")[0] for change in plan.faster[:4]] == [
+        "method = lora", "optimizer = adamw_torch_fused", "gradient_checkpointing = false", "batch_size = 8, accumulation = 2",
+    ]  # fmt: skip
+    assert plan.to_dict()["faster"] == plan.faster and "faster: method = lora" in render(plan)
+    changed = {"method": "lora", "optimizer": "adamw_torch_fused", "gradient_checkpointing": False, "batch_size": 8}
+    again = make_plan(build(config.to_dict(), changed, {"accumulation": 2}), card=named_card("h100"))
+    assert again.fits and again.faster == [] and plan.faster[-1] == f"then it needs {again.memory_gb:.1f} GB"
+    child = make_plan(build(config.to_dict(), {"stage": "dpo", "parent": "x"}), card=named_card("h100"))
+    assert not any(change.startswith("method") for change in child.faster)  # the parent decides it
+    assert make_plan(config, card=named_card("rtx4090")).faster == []
+    assert make_plan(config, card=Card("a machine", 500.0, is_cpu=True)).faster == []
+
+
 def test_a_second_model_is_counted_where_full_dpo_has_one() -> None:
     shape = shape_of("Qwen2.5-1.5B")
     adapters = build({"model": "Qwen2.5-1.5B", "stage": "dpo"})

@@ -112,6 +112,25 @@ def test_a_finished_run_has_all_its_files(sft: dict[str, Path]) -> None:
     assert (folder / "curves.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_the_report_has_the_shares_of_padding_and_of_the_peak(
+    sft: dict[str, Path], with_sft: dict[str, Path], preferences: list[Preference], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from finetune.train import results
+    from finetune.train.cards import Card
+
+    report = json.loads((sft["qwen2"] / "report.json").read_text())
+    assert (report["padding"], report["mfu"]) == (0.0, None)  # SFT's batches have no padding, and a CPU has no known peak
+    monkeypatch.setattr(results, "device_type", lambda config: "cuda")
+    monkeypatch.setattr(results, "detect_card", lambda: Card("a card", 80.0, tflops=1e-3))
+    config = build(COMMON, {"stage": "dpo", "parent": "phi-sft", "name": "shares", "max_steps": 2, "batch_size": 6})
+    report = json.loads((train(config, records=preferences, progress=quiet) / "report.json").read_text())
+    assert 0 < report["padding"] < 0.5
+    shape = results.shape_of(read_manifest("phi-sft").base)
+    weights = shape.linear_weights + shape.vocab * shape.hidden
+    # forward, gradients of activations, and the reference's forward: 2 operations per weight each
+    assert report["mfu"] == pytest.approx(report["tokens_per_second"] * 6 * weights / 1e9, rel=0.01)
+
+
 def test_stored_adapters_are_fp32(sft: dict[str, Path]) -> None:
     from safetensors.torch import load_file
 
@@ -330,6 +349,20 @@ def test_gradient_checkpointing_gives_the_same_losses(
         for name, on in (("with", True), ("without", False))
     ]  # fmt: skip
     assert found[0] == pytest.approx(found[1], abs=1e-6)
+
+
+@pytest.mark.slow  # compiles C++
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch, while it loads its compiler
+def test_compiled_layers_give_the_same_losses(
+    models: dict[str, str], conversations: list[Conversation], home: Path
+) -> None:
+    found = [
+        losses(train(build(COMMON, {"model": models["qwen2"], "max_steps": 3, "learning_rate": 1e-3, "name": name,
+                                    "compile": on, "gradient_checkpointing": True}),
+                     records=conversations, progress=quiet))
+        for name, on in (("compiled", True), ("plain", False))
+    ]  # fmt: skip
+    assert found[0] == pytest.approx(found[1], abs=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["qwen2", "phi"])
