@@ -1,7 +1,8 @@
-"""Training speed: tokens a second and peak memory of our SFT and DPO beside TRL's own defaults, each in a process of its own.
+"""Training speed: tokens per second and peak memory of our SFT and DPO beside TRL's defaults, each in its own process.
 
-`python -m benchmarks.train` runs a tiny model on a processor, and the Qwen2.5-1.5B shape with random weights where there
-is a CUDA device (sequence 2048 for SFT, 1024 for DPO). Model, data, batch, adapter and hardware are the same on both sides.
+`python -m benchmarks.train` runs a tiny model on a CPU, and the Qwen2.5-1.5B shape with random weights on a GPU (sequences of
+2048 tokens for SFT, 1024 for DPO). Model, data, batch, adapter and hardware are the same on all sides. On a GPU there is a
+third side: the settings that `quire finetune plan` recommends on a large card, with the base in 16 bits.
 """
 
 from __future__ import annotations
@@ -19,11 +20,13 @@ from typing import Any
 from benchmarks.table import show
 
 WARM = 2  # steps left out of the timing: kernels are chosen and memory is taken in them
+SIDES = {"ours": "quire", "large": "quire, 16 bits", "trl": "TRL defaults"}
+LARGE = {"method": "lora", "gradient_checkpointing": False, "optimizer": "adamw_torch_fused"}
 SENTENCE = "The cow says moo and the dog says woof while the cat says meow. "
 
 
 def settings(cuda: bool, stage: str) -> dict[str, Any]:
-    """Give what both sides share."""
+    """Return what all sides share."""
     if cuda:
         length = 2048 if stage == "sft" else 1024
         return {"length": length, "batch": 8 if stage == "sft" else 4, "steps": 12, "rows": 8 * 14, "method": "qlora"}
@@ -65,13 +68,22 @@ def texts(shared: dict[str, Any]) -> list[tuple[str, str, str]]:
     ]
 
 
-def ours(stage: str, base: str, folder: Path, shared: dict[str, Any]) -> dict[str, Any]:
-    """Train with this package and give its figures."""
+def large(stage: str, base: str, folder: Path, shared: dict[str, Any]) -> dict[str, Any]:
+    """Train with this package as on a large card, and return its figures."""
+    return ours(stage, base, folder, shared, LARGE)
+
+
+def ours(
+    stage: str, base: str, folder: Path, shared: dict[str, Any], changes: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """Train with this package and return its figures."""
     from finetune.config import build
     from finetune.data.records import Conversation, Preference
     from finetune.templates.messages import Message
+    from finetune.train.cards import detect_card
     from finetune.train.device import peak_memory_bytes
     from finetune.train.metrics import read_metrics
+    from finetune.train.plan import make_plan
     from finetune.train.run import train
 
     os.environ["QUIRE_HOME"] = str(folder / "home")
@@ -93,12 +105,9 @@ def ours(stage: str, base: str, folder: Path, shared: dict[str, Any]) -> dict[st
         "packing": stage == "sft", "precompute_reference": stage == "dpo", "log_every": 1,
         "learning_rate": 2e-4 if stage == "sft" else 5e-6, "epochs": 100.0,
         "gradient_checkpointing": shared["method"] == "qlora",
-    })  # fmt: skip
-    lines = [
-        line
-        for line in read_metrics(train(config, records=records, progress=lambda _: None))
-        if "tokens_per_second" in line
-    ]
+    }, changes or {})  # fmt: skip
+    run = train(config, records=records, progress=lambda _: None)
+    lines = [line for line in read_metrics(run) if "tokens_per_second" in line]
     counts = [line["num_tokens"] for line in lines]
     seconds = [
         (after - before) / line["tokens_per_second"]
@@ -107,11 +116,13 @@ def ours(stage: str, base: str, folder: Path, shared: dict[str, Any]) -> dict[st
     return {
         "tokens_per_second": (counts[-1] - counts[WARM - 1]) / sum(seconds[WARM - 1 :]),
         "peak": peak_memory_bytes(),
+        "planned": make_plan(config, card=detect_card()).stages[stage].total,
+        "padding": json.loads((run / "report.json").read_text())["padding"],
     }
 
 
 def theirs(stage: str, base: str, folder: Path, shared: dict[str, Any]) -> dict[str, Any]:
-    """Train with TRL as its documentation shows, everything else left at its defaults, and give the figures."""
+    """Train with TRL as its documentation shows, everything else left at its defaults, and return the figures."""
     import torch
     import trl
     from datasets import Dataset
@@ -171,12 +182,12 @@ def one(side: str, stage: str, base: str, cuda: bool) -> None:
 
     warnings.simplefilter("ignore")
     with tempfile.TemporaryDirectory() as folder:
-        found = {"ours": ours, "trl": theirs}[side](stage, base, Path(folder), settings(cuda, stage))
+        found = {"ours": ours, "large": large, "trl": theirs}[side](stage, base, Path(folder), settings(cuda, stage))
     print(json.dumps(found))
 
 
 def main(argv: list[str]) -> int:
-    """Measure all four and print the table."""
+    """Measure all sides of both stages and print the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.train", description=__doc__)
     parser.add_argument("--one", nargs=3, metavar=("SIDE", "STAGE", "BASE"), help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
@@ -188,12 +199,12 @@ def main(argv: list[str]) -> int:
         return 0
     card = torch.cuda.get_device_name() if cuda else None
     if not card:
-        print("no CUDA device: the tiny model is measured here, the Qwen2.5-1.5B shape is not measured")
+        print("no CUDA device: a tiny model is measured on the CPU, the Qwen2.5-1.5B shape is not measured")
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         base = make_base(Path(folder), cuda)
         for stage in ("sft", "dpo"):
-            for side in ("ours", "trl"):
+            for side in SIDES if cuda else ("ours", "trl"):
                 done = subprocess.run(
                     [sys.executable, "-m", "benchmarks.train", "--one", side, stage, base],
                     capture_output=True,
@@ -205,12 +216,14 @@ def main(argv: list[str]) -> int:
                     return 1
                 found = json.loads(done.stdout.strip().splitlines()[-1])
                 rows.append({
-                    "stage": stage, "side": "quire" if side == "ours" else "TRL defaults",
+                    "stage": stage, "side": SIDES[side],
                     "tokens/s": round(found["tokens_per_second"], 1), "peak GB": round(found["peak"] / 2**30, 3),
+                    "planned GB": round(found["planned"] / 2**30, 3) if "planned" in found else "",
+                    "padding": round(found["padding"], 3) if "padding" in found else "",
                     "length": settings(cuda, stage)["length"], "batch": settings(cuda, stage)["batch"],
                 })  # fmt: skip
     versions = ", ".join(f"{name} {__import__(name).__version__}" for name in ("torch", "transformers", "trl", "peft"))
-    where = card or f"processor, {torch.get_num_threads()} threads"
+    where = card or f"CPU, {torch.get_num_threads()} threads (no figure for a GPU)"
     show("train", f"Training speed, {'Qwen2.5-1.5B shape' if cuda else 'tiny Qwen2 shape'}: {where}; {versions}", rows)
     return 0
 

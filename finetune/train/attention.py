@@ -61,11 +61,20 @@ def row_attention(
         from torch.nn.attention.varlen import varlen_attn
 
         longest = int(kwargs["max_length_q"])
-        rows = [tensor[0].transpose(0, 1) for tensor in (query, key, value)]  # [tokens, heads, size]
-        found = varlen_attn(
-            *rows, places, places, longest, longest, scale=scaling, window_size=(window - 1, 0), enable_gqa=True
+        query, key, value = (tensor[0].transpose(0, 1) for tensor in (query, key, value))  # [tokens, heads, size]
+        rows: Any = varlen_attn(
+            query,
+            key,
+            value,
+            places,
+            places,
+            longest,
+            longest,
+            scale=scaling,
+            window_size=(window - 1, 0),
+            enable_gqa=True,
         )
-        return found[None], None
+        return rows[None], None
     parts = [
         _one_row(*row, scaling=scaling, window=window)
         for row in zip(*(tensor.split(places.diff().tolist(), dim=2) for tensor in (query, key, value)), strict=True)

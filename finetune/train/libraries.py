@@ -26,7 +26,9 @@ def require_kernels() -> None:
     from transformers.utils import is_kernels_available
 
     if not is_kernels_available():
-        raise MissingLibrary("use_kernels needs the package kernels, which is not installed here", pip_install("kernels"))
+        raise MissingLibrary(
+            "use_kernels needs the package kernels, which is not installed here", pip_install("kernels")
+        )
 
 
 def quiet_libraries() -> None:

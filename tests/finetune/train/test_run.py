@@ -119,7 +119,10 @@ def test_the_report_has_the_shares_of_padding_and_of_the_peak(
     from finetune.train.cards import Card
 
     report = json.loads((sft["qwen2"] / "report.json").read_text())
-    assert (report["padding"], report["mfu"]) == (0.0, None)  # SFT's batches have no padding, and a CPU has no known peak
+    assert (report["padding"], report["mfu"]) == (
+        0.0,
+        None,
+    )  # SFT's batches have no padding, and a CPU has no known peak
     monkeypatch.setattr(results, "device_type", lambda config: "cuda")
     monkeypatch.setattr(results, "detect_card", lambda: Card("a card", 80.0, tflops=1e-3))
     config = build(COMMON, {"stage": "dpo", "parent": "phi-sft", "name": "shares", "max_steps": 2, "batch_size": 6})

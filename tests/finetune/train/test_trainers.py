@@ -34,7 +34,11 @@ def batches(trainer: Any) -> list[list[int]]:
     """The lengths in each batch of the first epoch."""
     found = []
     for batch in trainer.get_train_dataloader():
-        rows = batch["cu_seq_lens_q"].diff().tolist() if "cu_seq_lens_q" in batch else batch["attention_mask"].sum(1).tolist()
+        rows = (
+            batch["cu_seq_lens_q"].diff().tolist()
+            if "cu_seq_lens_q" in batch
+            else batch["attention_mask"].sum(1).tolist()
+        )
         found.append(rows[: len(rows) // 2] if "completion_mask" in batch else rows)  # chosen answers come first
     return found
 
