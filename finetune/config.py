@@ -87,9 +87,7 @@ class TrainConfig:
     neftune_alpha: float = 0.0  # sft: noise on embeddings; 5 is usual, 0 is off
     gradient_checkpointing: bool = True  # recompute activations in the backward pass instead of keeping them
     compile: bool = False  # compile each decoder layer with torch.compile; for GPUs, and packed rows of one length
-    use_kernels: bool = (
-        False  # norms and feed-forward layers from the hub's kernels; needs a GPU and the package kernels
-    )
+    use_kernels: bool = False  # norms and feed-forward layers from the hub; needs a GPU and the package kernels
     seed: int = 0  # seed of new adapters, row order and held-out rows; the same seed repeats the run
     # monitoring
     log_every: int = 10  # steps between lines of metrics.jsonl

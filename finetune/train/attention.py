@@ -1,4 +1,4 @@
-"""The attention of a run: the fastest that this machine has for rows that lie one after the other without padding."""
+"""The attention that a run trains with: the fastest of this machine for rows without padding."""
 
 from typing import Any
 
