@@ -43,7 +43,7 @@ def answer_metrics(
     cited = {(citation.document_id, citation.page) for citation in answer.citations}
     prompted = {(passage.document_id, passage.page) for passage in answer.passages}
     return {
-        "numeric_match": numeric_match(question.answer, answer.text) if answerable else None,
+        "numeric_match": numeric_match(question.answer, answer.text, question.question) if answerable else None,
         "cited_page": bool(evidence & cited) if answerable and answered and evidence else None,
         "evidence_prompted": bool(evidence & prompted) if answerable and evidence else None,
         "citations_prompted": _share([_is_prompted(citation, answer) for citation in answer.citations]),
