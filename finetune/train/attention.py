@@ -12,9 +12,9 @@ def is_padding_free(config: TrainConfig) -> bool:
     """Return whether the rows of a batch are one long sequence, without padding and without attention between them.
 
     Pairs are padded on the right instead, where causal attention needs no mask. NEFTune scales its noise by the length of
-    the rows, so they stay apart.
+    the rows, so they stay apart. A batch of one has no padding.
     """
-    return config.kind == "sft" and (config.packing or not config.neftune_alpha)
+    return config.kind == "sft" and (config.packing or (config.batch_size > 1 and not config.neftune_alpha))
 
 
 def choose_attention(config: TrainConfig) -> str:

@@ -158,6 +158,17 @@ def test_equal_policy_and_reference_give_the_known_first_loss(
     assert loss_at(loss, 0.0, 0.0) == pytest.approx(expected, abs=2e-4 if expected > 2 else 2e-6)
 
 
+def test_the_logged_kl_is_k3_of_the_mean_log_ratio_a_token_on_the_data(
+    loss_at: Callable[..., float], pair_trainer: Any
+) -> None:
+    loss_at("sigmoid", 3.0, -2.0)
+    rows = [pair_trainer.train_dataset[i] for i in range(2)]
+    ratios = [3.0 / len(row["chosen_ids"]) for row in rows] + [-2.0 / len(row["rejected_ids"]) for row in rows]
+    logged = {name: values[-1] for name, values in pair_trainer._metrics["eval"].items()}
+    assert logged["kl"] == pytest.approx(sum(math.exp(-r) - 1 + r for r in ratios) / 4, abs=1e-6)
+    assert (logged["kl/chosen"], logged["kl/rejected"]) == pytest.approx((3.0, -2.0), abs=1e-4)  # nats an answer
+
+
 def test_ipo_of_the_mean_differs_from_ipo_of_the_sum(loss_at: Callable[..., float]) -> None:
     """Planted fault: the sum where the mean was asked. With more than one token the two differ by far."""
     mean, summed = loss_at("ipo", 3.0, -3.0), loss_at("ipo_sum", 3.0, -3.0)
