@@ -129,15 +129,21 @@ def remove_document(config: IngestConfig, store: Store, document: Document) -> i
     """Remove a document, its chunks and, if no other document uses it, its stored PDF; return the number of chunks."""
     removed = store.remove(document.id)
     PdfStore(config.home).release(library=library_key(config), document_id=document.id)
-    rename_documents(store, [d.source for d in store.documents()])
+    rename_documents(store)
     return removed
 
 
-def rename_documents(store: Store, sources: Sequence[str]) -> None:
-    """Give every document the shortest display name that is unique among `sources`."""
-    names = display_names(sources)
-    for document in store.documents():
-        if document.source in names and names[document.source] != document.name:
+def unique_names(documents: Sequence[Document]) -> dict[str, str]:
+    """Return for each source the shortest display name that no other of the documents has."""
+    return display_names({document.source: document.extra.get("file_name", "") for document in documents})
+
+
+def rename_documents(store: Store) -> None:
+    """Give every document the shortest display name that no other document of the library has."""
+    documents = store.documents()
+    names = unique_names(documents)
+    for document in documents:
+        if names[document.source] != document.name:
             store.rename(document.id, names[document.source])
 
 
@@ -169,7 +175,7 @@ def reindex(
             chunks = [chunk for chunk, _ in store.scan(document.id)]
             for start in range(0, len(chunks), CHUNKS_PER_SAVE):
                 part = chunks[start : start + CHUNKS_PER_SAVE]
-                texts = embedding_texts(part, document.source, document.title)
+                texts = embedding_texts(part, document.file_name, document.title)
                 vectors = embed_texts(embedder, texts, known)
                 cache.save(key, {text_key(t): v for t, v in zip(texts, vectors, strict=True)})
                 done += len(part)

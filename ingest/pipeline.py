@@ -17,11 +17,11 @@ from ingest.embed.cache import CHUNKS_PER_SAVE, EmbeddingCache, embed_texts, emb
 from ingest.embed.identity import Embedder, Vectors
 from ingest.embed.load import load_embedder
 from ingest.errors import EmbedderUnavailable, IngestError, PasswordRequired, StoreUnreachable
-from ingest.files.links import fetch_link
-from ingest.files.names import UPLOAD, display_names, file_name
+from ingest.files.links import Fetched, fetch_link
+from ingest.files.names import UPLOAD, file_name
 from ingest.files.pdf_store import PdfStore
 from ingest.files.sources import Candidate, Failed, collect
-from ingest.library import incomplete_documents, library_key, make_identity, rename_documents
+from ingest.library import incomplete_documents, library_key, make_identity, rename_documents, unique_names
 from ingest.parsing import Job, Parsed, parse_all
 from ingest.pdf.decrypt import decrypted_copy
 from ingest.report import IngestReport, Progress, ProgressMeter, Stored
@@ -117,6 +117,7 @@ class _Acquired:
     sha256: str
     size: int
     old: Document | None
+    file_name: str = ""  # as the server of a link gave it
 
 
 @contextlib.contextmanager
@@ -186,11 +187,14 @@ def acquire(run: _Run, candidate: Candidate, *, allow_private: bool) -> _Acquire
     run.check_cancel()
     source, path = candidate.source, candidate.path
     try:
-        path = path or _fetch(run, source, allow_private)
+        given = ""
+        if path is None:
+            fetched = _fetch(run, source, allow_private)
+            path, given = fetched.path, fetched.name
         old = run.documents.get(candidate.document_id)
         if old is None or old.id in run.incomplete or sha256_of_file(path) != old.sha256:
             copy, sha256, size = run.pdfs.take(path)
-            return _Acquired(candidate, copy, sha256, size, old)
+            return _Acquired(candidate, copy, sha256, size, old, given)
         run.report.unchanged.append(old.name)
         run.settled.add(source)
     except OSError as exc:
@@ -227,12 +231,12 @@ def embed(run: _Run, acquired: _Acquired, parsed: Parsed) -> Vectors:
     What a stopped run, the old version or a document of the same bytes has embedded is not embedded again.
     """
     source, document_id = acquired.candidate.source, acquired.candidate.document_id
-    texts = embedding_texts(parsed.chunks, source, parsed.pdf.title)
+    texts = embedding_texts(parsed.chunks, acquired.file_name or file_name(source), parsed.pdf.title)
     known = run.cache.load(document_id)
     for twin in run.documents.values():
         if (twin.id == document_id or twin.sha256 == acquired.sha256) and twin.id not in run.incomplete:
             for chunk, vector in run.store.scan(twin.id):
-                known[text_key(embedding_texts([chunk], twin.source, twin.title)[0])] = vector
+                known[text_key(embedding_texts([chunk], twin.file_name, twin.title)[0])] = vector
     order = sorted(range(len(texts)), key=lambda i: len(texts[i]))  # texts of like length need the least padding
     vectors = np.zeros((len(texts), run.embedder.identity().dimension), dtype=np.float32)
     for start in range(0, len(order), CHUNKS_PER_SAVE):
@@ -256,8 +260,9 @@ def store(run: _Run, acquired: _Acquired, parsed: Parsed, vectors: Vectors, pass
     if parsed.pdf.encrypted:
         decrypted_copy(acquired.copy, password, acquired.copy.with_suffix(".open"))
         acquired.copy.with_suffix(".open").replace(acquired.copy)
-    sources = [document.source for document in run.documents.values()] + [source]
-    document = _record(acquired, parsed, name=display_names(sources)[source], notices=notices)
+    document = _record(acquired, parsed, notices=notices)
+    others = [other for other in run.documents.values() if other.id != document_id]
+    document = replace(document, name=unique_names([*others, document])[source])
     library = library_key(run.config)
     run.pdfs.keep(acquired.copy, acquired.sha256, library=library, document_id=document_id)
     try:
@@ -267,7 +272,7 @@ def store(run: _Run, acquired: _Acquired, parsed: Parsed, vectors: Vectors, pass
         run.pdfs.release(library=library, document_id=document_id, keep_sha256=old_sha256)
         raise
     run.pdfs.release(library=library, document_id=document_id, keep_sha256=acquired.sha256)
-    rename_documents(run.store, sources)
+    rename_documents(run.store)
     run.documents[document_id] = document
     run.incomplete.discard(document_id)
     run.cache.forget([document_id])
@@ -276,7 +281,7 @@ def store(run: _Run, acquired: _Acquired, parsed: Parsed, vectors: Vectors, pass
     (run.report.replaced if acquired.old else run.report.added).append(stored)
 
 
-def _fetch(run: _Run, link: str, allow_private: bool) -> Path:
+def _fetch(run: _Run, link: str, allow_private: bool) -> Fetched:
     run.meter.show("reading", link, 0.0)
     return fetch_link(
         link,
@@ -287,11 +292,11 @@ def _fetch(run: _Run, link: str, allow_private: bool) -> Path:
     )
 
 
-def _record(acquired: _Acquired, parsed: Parsed, *, name: str, notices: list[str]) -> Document:
+def _record(acquired: _Acquired, parsed: Parsed, *, notices: list[str]) -> Document:
     return Document(
         id=acquired.candidate.document_id,
         source=acquired.candidate.source,
-        name=name,
+        name=acquired.file_name or file_name(acquired.candidate.source),
         sha256=acquired.sha256,
         title=parsed.pdf.title,
         pages=len(parsed.pdf.pages),
@@ -302,6 +307,7 @@ def _record(acquired: _Acquired, parsed: Parsed, *, name: str, notices: list[str
         scanned_pages=tuple(page.number for page in parsed.pdf.pages if page.kind in ("scanned", "garbled")),
         notices=tuple(notices),
         outline=parsed.pdf.outline,
+        extra={"file_name": acquired.file_name} if acquired.file_name else {},
     )
 
 

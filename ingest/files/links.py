@@ -11,10 +11,12 @@ import tempfile
 import threading
 import unicodedata
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from email.message import Message
+from email.utils import collapse_rfc2231_value
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import httpcore
 import httpx
@@ -22,11 +24,21 @@ import httpx
 from ingest.errors import IngestError, LinkRefused
 from ingest.files.addresses import Resolver, refusal_reason, system_addresses
 from ingest.files.transport import Deadline, clean, default_ssl_context, get, shown_url
+from quire import encodable, one_line
 
 _MAX_REDIRECTS = 5
 _HEADER_BYTES = 1024  # PDF readers look for "%PDF-" in the first kilobyte
 _TITLE_BYTES = 65_536  # of a body that is not a PDF, read to quote its title
+_NAME_LENGTH = 200  # characters
 _REDIRECTS = (301, 302, 303, 307, 308)
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """A downloaded file, and the name that its server gave it: one line for people, never part of a path."""
+
+    path: Path
+    name: str
 
 
 def fetch_link(
@@ -38,8 +50,8 @@ def fetch_link(
     seconds: float = 120.0,
     resolver: Resolver | None = None,
     ssl_context: ssl.SSLContext | None = None,
-) -> Path:
-    """Download the PDF at `url` to `target_folder` as `<sha256>.pdf`, readable by the owner only; return its path.
+) -> Fetched:
+    """Download the PDF at `url` to `target_folder` as `<sha256>.pdf`, readable by the owner only; return path and name.
 
     Each name is resolved once, all its addresses are checked, and the connection goes to a checked address; redirects
     are checked again. Proxies of the environment are not used, since a proxy would resolve the name again.
@@ -60,7 +72,7 @@ def fetch_link(
             headers = _headers(response)
             if response.status not in _REDIRECTS:
                 _check_answer(here, response.status, headers, fetch)
-                return _save(here, response, headers, target_folder, fetch)
+                return Fetched(_save(here, response, headers, target_folder, fetch), _given_name(headers))
             here = _next_hop(here, headers)
     raise LinkRefused(
         f"{shown_url(parse_link(url))} redirects more than {_MAX_REDIRECTS} times",
@@ -279,6 +291,22 @@ def _too_big(url: httpx.URL, fetch: _Fetch, size: str = "") -> LinkRefused:
 
 def _headers(response: httpcore.Response) -> dict[str, str]:
     return {key.decode("ascii").lower(): value.decode("latin-1") for key, value in response.headers}
+
+
+def _given_name(headers: Mapping[str, str]) -> str:
+    """Return the file name of Content-Disposition (RFC 6266), "" if there is none."""
+    message = Message()
+    message["Content-Disposition"] = headers.get("content-disposition", "")
+    try:
+        given: list[Any] = [value for key, value in message.get_params([], "content-disposition") if key == "filename"]
+        extended = [value for value in given if isinstance(value, tuple)]  # filename*=UTF-8''... goes before filename=
+        name = collapse_rfc2231_value((extended or given or [""])[0])
+        with suppress(UnicodeError):  # servers send UTF-8 where Latin-1 is meant
+            name = name.encode("latin-1").decode("utf-8")
+    except (LookupError, UnicodeError, ValueError):  # an unknown encoding, or a broken one
+        return ""
+    last = one_line(encodable(name.replace("\\", "/").rsplit("/", 1)[-1]), limit=_NAME_LENGTH)
+    return last if any(c.isalnum() for c in last) else ""
 
 
 def _port(url: httpx.URL) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from pathlib import PurePosixPath
 from urllib.parse import unquote, urlsplit
 
@@ -14,9 +14,12 @@ def file_name(source: str) -> str:
     return _parts(source)[-1]
 
 
-def display_names(sources: Iterable[str]) -> dict[str, str]:
-    """Return for each source the shortest end of its path that no other source has."""
-    parts = {source: _parts(source) for source in sources}
+def display_names(given: Mapping[str, str]) -> dict[str, str]:
+    """Return for each source the shortest end of its path that no other source has.
+
+    `given` maps each source to the file name that a server gave, which takes the place of the link's own, or to "".
+    """
+    parts = {source: (*_parts(source)[:-1], name or _parts(source)[-1]) for source, name in given.items()}
     names: dict[str, str] = {}
     for source, own in parts.items():
         others = [other for key, other in parts.items() if key != source and other[-1] == own[-1]]
@@ -32,10 +35,8 @@ def _parts(source: str) -> tuple[str, ...]:
         return (source[len(UPLOAD) :],)
     if source.startswith(("http://", "https://")):
         address = urlsplit(source)
-        path = [unquote(part) for part in address.path.split("/") if part]
-        # two links may differ only in their query
-        tail = f"{path[-1]}?{address.query}" if path and address.query else (path[-1] if path else address.netloc)
-        return (address.netloc, *path[:-1], tail) if path else (tail,)
+        # without the query: it may hold a key, and links that differ only in it are numbered
+        return (address.netloc, *(unquote(part) for part in address.path.split("/") if part))
     return tuple(part for part in PurePosixPath(source.replace("\\", "/")).parts if part != "/") or (source,)
 
 

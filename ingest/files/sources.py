@@ -55,7 +55,7 @@ def collect(arguments: Iterable[str]) -> tuple[list[Candidate], list[Failed], li
     for argument in arguments:
         try:
             if is_link(argument):
-                _add(candidates, failed, argument, None)
+                _add(candidates, failed, argument.partition("#")[0], None)  # "#page=3" is of the viewer, not the file
                 continue
             for file in _files_of(argument, failed, notices):
                 _add(candidates, failed, str(_absolute(file)), file)

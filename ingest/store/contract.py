@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from ingest.embed.identity import Vectors
+from ingest.files.names import file_name
 from ingest.text.chunks import Chunk
 
 
@@ -41,7 +42,12 @@ class Document:
     scanned_pages: tuple[int, ...] = ()
     notices: tuple[str, ...] = ()
     outline: tuple[tuple[int, str, int], ...] = ()
-    extra: dict[str, str] = field(default_factory=dict)
+    extra: dict[str, str] = field(default_factory=dict)  # "file_name": as the server of a link gave it
+
+    @property
+    def file_name(self) -> str:
+        """The bare file name: as the server gave it, or the last part of the source."""
+        return self.extra.get("file_name") or file_name(self.source)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -179,3 +180,31 @@ def test_chunks_longer_than_the_model_reads_give_a_notice(
     settings = dataclasses.replace(config, chunk_size=size, chunk_overlap=100)
     [whales] = ingest([str(folder / "whales.pdf")], settings).added
     assert any("MiniLM reads about the first" in notice for notice in whales.notices) is told
+
+
+def test_a_link_is_named_as_its_server_names_the_file(config: IngestConfig, folder: Path) -> None:
+    body = (folder / "whales.pdf").read_bytes()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Disposition", 'attachment; filename="Whales of the North.pdf"')
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    link = f"http://127.0.0.1:{server.server_port}/download?key=secret"
+    try:
+        report = ingest([link], config, allow_private=True)
+        again = ingest([f"{link}#page=2"], config, allow_private=True)
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert [stored.document for stored in report.added] == ["Whales of the North.pdf"]
+    assert again.unchanged == ["Whales of the North.pdf"]
+    assert find_document(opened(config), "Whales of the North.pdf").source == link

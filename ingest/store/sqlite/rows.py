@@ -88,7 +88,7 @@ def indexed_chunks(connection: sqlite3.Connection) -> Callable[[int], Iterator[t
         )
         for row in rows:
             chunk = to_chunk(row, document.id, document.name)
-            yield row[0], embedding_text(chunk, source=document.source, title=document.title)
+            yield row[0], embedding_text(chunk, source=document.file_name, title=document.title)
 
     return chunks
 

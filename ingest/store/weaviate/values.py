@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ingest.embed.identity import Vectors
-from ingest.files.names import file_name
 from ingest.store.contract import Document, Identity
 from ingest.store.records import chunk_record, document_from
 from ingest.text.chunks import Chunk, embedding_text
@@ -87,9 +86,9 @@ def passage_objects(document: Document, version: str, chunks: Sequence[Chunk], v
             uuid=object_uuid(version, chunk.id),
             properties={
                 "text": chunk.text,
-                "terms": " ".join(terms(embedding_text(chunk, source=document.source, title=document.title))),
+                "terms": " ".join(terms(embedding_text(chunk, source=document.file_name, title=document.title))),
                 "document_id": document.id,
-                "document": file_name(document.source),
+                "document": document.file_name,
                 "version": version,
                 "chunk_id": chunk.id,
                 "page": chunk.page,

@@ -145,7 +145,7 @@ def test_a_pdf_is_saved_under_its_hash_for_the_owner_only(tmp_path: Path) -> Non
     import hashlib
 
     with Server({"/report.pdf": reply()}) as server:
-        path = fetch_link(server.url("/report.pdf#page=3"), tmp_path, allow_private=True)
+        path = fetch_link(server.url("/report.pdf#page=3"), tmp_path, allow_private=True).path
     assert path == tmp_path / f"{hashlib.sha256(PDF).hexdigest()}.pdf"
     assert path.read_bytes() == PDF
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -167,7 +167,7 @@ def test_proxies_of_the_environment_are_not_used(tmp_path: Path, monkeypatch: py
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:9")
     with Server({"/a.pdf": reply()}) as server:
-        assert fetch_link(server.url("/a.pdf"), tmp_path, allow_private=True).read_bytes() == PDF
+        assert fetch_link(server.url("/a.pdf"), tmp_path, allow_private=True).path.read_bytes() == PDF
 
 
 @pytest.mark.usefixtures("only_this")
@@ -179,7 +179,7 @@ def test_a_name_is_resolved_once_so_that_rebinding_cannot_lead_elsewhere(tmp_pat
             tmp_path,
             resolver=lambda host, port: next(answers),
         )
-    assert link.read_bytes() == PDF
+    assert link.path.read_bytes() == PDF
     assert next(answers) == ["127.0.0.2"]
 
 
@@ -190,12 +190,12 @@ def test_the_next_address_of_a_name_is_tried_when_the_first_does_not_answer(
     with Server({"/a.pdf": reply()}) as server:
         names = table(papers_example=["127.0.0.9", "127.0.0.1"])
         url = server.url("/a.pdf", "papers.example")
-        assert fetch_link(url, tmp_path, resolver=names).read_bytes() == PDF
+        assert fetch_link(url, tmp_path, resolver=names).path.read_bytes() == PDF
 
 
 def test_a_pdf_header_within_the_first_kilobyte_is_accepted(tmp_path: Path) -> None:
     with Server({"/a": reply(b"junk\n" * 100 + PDF), "/b": reply(b"x" * 1024 + PDF)}) as server:
-        assert fetch_link(server.url("/a"), tmp_path, allow_private=True).read_bytes() == b"junk\n" * 100 + PDF
+        assert fetch_link(server.url("/a"), tmp_path, allow_private=True).path.read_bytes() == b"junk\n" * 100 + PDF
         with pytest.raises(LinkRefused, match="is not a PDF but application/pdf"):
             fetch_link(server.url("/b"), tmp_path, allow_private=True)
 
@@ -285,7 +285,7 @@ def test_a_resolver_that_hangs_ends_with_the_time_limit(tmp_path: Path) -> None:
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_a_redirect_is_followed(status: int, tmp_path: Path) -> None:
     with Server({"/a": redirect("b/paper.pdf", status), "/b/paper.pdf": reply()}) as server:
-        assert fetch_link(server.url("/a"), tmp_path, allow_private=True).read_bytes() == PDF
+        assert fetch_link(server.url("/a"), tmp_path, allow_private=True).path.read_bytes() == PDF
     assert [path for path, _ in server.requests] == ["/a", "/b/paper.pdf"]
 
 
@@ -320,7 +320,7 @@ def test_a_redirect_to_something_else_is_refused(location: str, says: str, tmp_p
 def test_five_redirects_are_followed_and_a_sixth_is_not(tmp_path: Path) -> None:
     answers = {f"/{n}": redirect(f"/{n - 1}") for n in range(1, 7)} | {"/0": reply()}
     with Server(answers) as server:
-        assert fetch_link(server.url("/5"), tmp_path, allow_private=True).read_bytes() == PDF
+        assert fetch_link(server.url("/5"), tmp_path, allow_private=True).path.read_bytes() == PDF
         with pytest.raises(LinkRefused, match="redirects more than 5 times"):
             fetch_link(server.url("/6"), tmp_path, allow_private=True)
 
@@ -443,8 +443,27 @@ def test_a_name_from_the_server_never_reaches_the_file_system(tmp_path: Path) ->
     folder = tmp_path / "inside"
     evil = 'attachment; filename="../outside.pdf"'
     with Server({"/a": reply(content_disposition=evil)}) as server:
-        link = fetch_link(server.url("/a"), folder, allow_private=True)
-    assert [p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*.pdf")] == [f"inside/{link.name}"]
+        fetched = fetch_link(server.url("/a"), folder, allow_private=True)
+    assert [p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*.pdf")] == [f"inside/{fetched.path.name}"]
+    assert fetched.name == "outside.pdf"
+
+
+@pytest.mark.parametrize(
+    ("header", "name"),
+    [
+        ('attachment; filename="Lease of the warehouse.pdf"', "Lease of the warehouse.pdf"),
+        ("inline; filename=report.pdf", "report.pdf"),
+        ("attachment; filename=\"x.pdf\"; filename*=UTF-8''Stra%C3%9Fe%20%E2%82%AC.pdf", "Straße €.pdf"),
+        ('attachment; filename="Stra\u00c3\u009fe.pdf"', "Straße.pdf"),  # UTF-8 where Latin-1 is meant
+        ('attachment; filename="C:\\\\files\\\\plan.pdf"', "plan.pdf"),
+        ('attachment; filename="a\tb\x1b[31m.pdf"', "a b [31m.pdf"),
+        ("attachment", ""),
+        ('attachment; filename="../"', ""),
+    ],
+)
+def test_the_name_of_the_server_is_one_printable_line(header: str, name: str, tmp_path: Path) -> None:
+    with Server({"/a": reply(content_disposition=header)}) as server:
+        assert fetch_link(server.url("/a"), tmp_path, allow_private=True).name == name
 
 
 # --- TLS --------------------------------------------------------------------------------------
@@ -498,7 +517,7 @@ def test_tls_asks_for_and_verifies_the_name_though_the_address_is_pinned(
     with _tls_server(authority) as (server, asked):
         url = f"https://papers.example:{server.port}/a.pdf"
         link = fetch_link(url, tmp_path, resolver=names, ssl_context=trust)
-        assert link.read_bytes() == PDF
+        assert link.path.read_bytes() == PDF
         assert asked == ["papers.example"]
         with pytest.raises(LinkRefused, match=r"certificate could not be verified for this name: Hostname mismatch"):
             url = f"https://other.example:{server.port}/a.pdf"

@@ -95,3 +95,8 @@ def test_a_detour_through_the_parent_folder_is_the_same_document(tmp_path: Path)
     (tmp_path / "sub").mkdir()
     (tmp_path / "a.pdf").write_bytes(b"x")
     assert len(collect([str(tmp_path / "a.pdf"), str(tmp_path / "sub" / ".." / "a.pdf")])[0]) == 1
+
+
+def test_a_link_with_and_without_a_place_in_the_file_is_one_candidate() -> None:
+    candidates, failed, _ = collect(["https://a.example/x.pdf#page=3", "https://a.example/x.pdf"])
+    assert [candidate.source for candidate in candidates] == ["https://a.example/x.pdf"] and not failed
