@@ -33,7 +33,7 @@ def test_what_still_collides_is_numbered() -> None:
 
 def test_the_name_that_a_server_gave_takes_the_place_of_the_last_part_of_its_link() -> None:
     names = display_names({"https://a.example/download?id=1": "Lease.pdf", "/home/Lease.pdf": "", "/home/b.pdf": ""})
-    assert list(names.values()) == ["a.example/Lease.pdf", "home/Lease.pdf", "b.pdf"]
+    assert sorted(names.values()) == ["a.example/Lease.pdf", "b.pdf", "home/Lease.pdf"]
 
 
 def test_links_that_differ_in_their_query_only_are_numbered() -> None:
