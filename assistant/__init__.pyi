@@ -48,10 +48,12 @@ from .conversations.log import log_turn as log_turn
 from .evaluation.questions import Question as Question
 from .evaluation.questions import read_questions as read_questions
 from .evaluation.corpus import open_corpus as open_corpus
-from .evaluation.retrieval_metrics import evaluate_retrieval as evaluate_retrieval
+from .evaluation.questions import read_question_files as read_question_files
+from .evaluation.rankings import rank_questions as rank_questions
+from .evaluation.retrieval_metrics import summarize_retrieval as summarize_retrieval
 from .evaluation.answers import run_answers as run_answers
 from .evaluation.runs import summarize_run as summarize_run
-from .evaluation.runs import compare_runs as compare_runs
+from .evaluation.comparison import compare_runs as compare_runs
 
 # what is installed and what is missing
 from .cli.doctor import Finding as Finding

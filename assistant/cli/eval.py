@@ -6,12 +6,15 @@ import argparse
 import hashlib
 import json
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from assistant.cli.evaluation_tables import print_differences, print_retrieval
 from assistant.cli.flags import add_model_flags, read_configs
 from assistant.cli.opening import load_or_pull
 from assistant.cli.terminal import print_count, print_notes, print_scores
+from assistant.evaluation.minimum import Condition, failed_conditions, parse_condition
 from ingest import add_library_flags, library_flags
 from ingest import load_config as load_ingest_config
 from quire import UsageError, add_json_flag, command_parser, pluralize, positive_int, print_json
@@ -39,6 +42,7 @@ def build_parser() -> argparse.ArgumentParser:
         description="Measure how often a page with the evidence is among the first k pages found.",
     )
     _add_question_set_flags(retrieval)
+    retrieval.add_argument("--trec", type=Path, metavar="DIR", help="write run.txt and qrels.txt for trec_eval to DIR")
     retrieval.set_defaults(run=_retrieval)
 
     answers = commands.add_parser(
@@ -67,20 +71,27 @@ def build_parser() -> argparse.ArgumentParser:
 
     compare = commands.add_parser(
         "compare",
-        help="the difference between two runs of `answers`",
+        help="the difference between two runs",
         description="Print every score of run B minus that of run A, over the questions in both.",
     )
-    compare.add_argument("first", type=Path, metavar="A", help="folder or answers.jsonl of a run")
-    compare.add_argument("second", type=Path, metavar="B", help="folder or answers.jsonl of another run")
+    compare.add_argument(
+        "first", type=Path, metavar="A", help="folder or answers.jsonl of a run, or the saved JSON of `retrieval`"
+    )
+    compare.add_argument("second", type=Path, metavar="B", help="another run of the same kind")
     add_json_flag(compare)
     compare.set_defaults(run=_compare)
     return parser
 
 
 def _add_question_set_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("questions", type=Path, metavar="QUESTIONS.jsonl", help="the question file")
+    parser.add_argument("questions", type=Path, nargs="+", metavar="QUESTIONS.jsonl", help="question files, as one set")
     parser.add_argument(
-        "--pdfs", metavar="DIR", help="folder of the documents; ingested on first use, and again when they change"
+        "--pdfs",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="folder of the documents, repeatable; ingested on first use, and again when they change",
     )
     parser.add_argument(
         "--scope",
@@ -88,50 +99,82 @@ def _add_question_set_flags(parser: argparse.ArgumentParser) -> None:
         default="single",
         help="search only the question's document, or all documents (default single)",
     )
+    parser.add_argument(
+        "--min",
+        type=parse_condition,
+        action="append",
+        default=[],
+        dest="conditions",
+        metavar="SCORE>=X",
+        help='exit with 1 if a mean is lower, such as "hit@5>=0.8"; also "false_refusal<=0.1"; repeatable',
+    )
     add_library_flags(parser)
     add_json_flag(parser)
 
 
 def _retrieval(args: argparse.Namespace) -> int:
     from assistant.evaluation.corpus import open_corpus
-    from assistant.evaluation.questions import read_questions
-    from assistant.evaluation.retrieval_metrics import evaluate_retrieval
+    from assistant.evaluation.questions import read_question_files
+    from assistant.evaluation.rankings import rank_questions
+    from assistant.evaluation.retrieval_metrics import METRICS, summarize_retrieval
+    from assistant.evaluation.trec import write_trec
 
+    _check_scores(args.conditions, METRICS)
     config, _ = load_ingest_config(flags=library_flags(args))
-    questions = read_questions(args.questions)
+    questions = read_question_files(args.questions)
     progress = None if args.json else print_count
-    with open_corpus(config, Path(args.pdfs) if args.pdfs else None, progress, print_notes) as library:
-        result = evaluate_retrieval(library, questions, scope=args.scope, store=config.store, progress=progress)
+    with open_corpus(config, args.pdfs, progress, print_notes) as library:
+        rankings = rank_questions(library, questions, scope=args.scope, progress=progress)
+        identity = library.store.identity()
+        embedder = identity.embedder if identity else ""
+        result = summarize_retrieval(rankings, scope=args.scope, store=config.store, embedder=embedder)
+        if args.trec:
+            names = {document.id: document.name for document in library.store.documents()}
+            write_trec(args.trec, rankings, names, f"quire-{args.scope}")
+    result["library"] = library.name
+    result["without_evidence"] = len(questions) - len(rankings)
     if args.json:
         print_json(result)
-        return 0
-    hits = "  ".join(f"hit@{k} {share:.3f}" for k, share in result["hit"].items())
-    times = f"p50 {result['milliseconds_p50']} ms, p95 {result['milliseconds_p95']} ms, {result['seconds']} s in total"
-    count = pluralize(result["questions"], "question")
-    print(f"{count}, scope {result['scope']}, {result['store']}, {result['embedder']}")
-    print(f"{hits}  mrr {result['mrr']:.3f}")
-    print(f"search {times}")
-    return 0
+    else:
+        print_retrieval(result)
+    return _condition_exit_code(args.conditions, result["scores"])
+
+
+def _check_scores(conditions: Sequence[Condition], metrics: Mapping[str, str]) -> None:
+    """Raise UsageError for a condition on a score that the command does not measure."""
+    unknown = next((condition.score for condition in conditions if condition.score not in metrics), None)
+    if unknown:
+        raise UsageError(f"--min names no score: {unknown}", f"use one of {', '.join(metrics)}")
+
+
+def _condition_exit_code(conditions: Sequence[Condition], scores: Mapping[str, Mapping[str, Any]]) -> int:
+    """Print the conditions that are not met, and return 1 if there is one, else 0."""
+    failed = failed_conditions(conditions, scores)
+    for sentence in failed:
+        print(sentence, file=sys.stderr)
+    return 1 if failed else 0
 
 
 def _answers(args: argparse.Namespace) -> int:
+    from assistant.evaluation.answer_metrics import METRICS
     from assistant.evaluation.answers import run_answers
     from assistant.evaluation.corpus import open_corpus
-    from assistant.evaluation.questions import read_questions
+    from assistant.evaluation.questions import read_question_files
     from assistant.evaluation.report import write_report
     from assistant.evaluation.runs import summarize_run
     from assistant.llm.available import choose_model
 
+    _check_scores(args.conditions, METRICS)
     if args.judge == "quotes":
         raise UsageError("quotes cannot judge answers: it is not a language model", "name one: --judge ollama:NAME")
     ingest_config, config = read_configs(args)
-    questions = read_questions(args.questions)[: args.limit]
+    questions = read_question_files(args.questions)[: args.limit]
     name, notice = choose_model(config)
     model = load_or_pull(name, config, pull=args.pull)
     judge = load_or_pull(args.judge, config, pull=args.pull) if args.judge else None
     print_notes(notice)
     progress = None if args.json else print_count
-    with open_corpus(ingest_config, Path(args.pdfs) if args.pdfs else None, progress, print_notes) as library:
+    with open_corpus(ingest_config, args.pdfs, progress, print_notes) as library:
         folder = Path(args.out) if args.out else _default_folder(args, library, model, config, judge)
         rows = run_answers(
             library,
@@ -152,7 +195,7 @@ def _answers(args: argparse.Namespace) -> int:
         print_json(result)
     else:
         _print_summary(result)
-    return 0
+    return _condition_exit_code(args.conditions, result["scores"])
 
 
 def _print_summary(result: dict[str, Any]) -> None:
@@ -169,20 +212,23 @@ def _print_summary(result: dict[str, Any]) -> None:
 
 
 def _compare(args: argparse.Namespace) -> int:
-    from assistant.evaluation.runs import compare_runs
+    from assistant.evaluation.comparison import compare_runs
 
-    result = compare_runs(_answers_file(args.first), _answers_file(args.second))
+    result = compare_runs(args.first, args.second)
     if args.json:
         print_json(result)
         return 0
     count = pluralize(result["questions"], "question")
     print(f"({result['second']}) minus ({result['first']}), {count} in both runs")
-    print_scores(result["differences"])
+    for name, text in (
+        ("changed_questions", "have another text"),
+        ("only_in_first", "only in A"),
+        ("only_in_second", "only in B"),
+    ):
+        if result[name]:
+            print(f"left out: {pluralize(result[name], 'question')}, {text}")
+    print_differences(result["differences"])
     return 0
-
-
-def _answers_file(path: Path) -> Path:
-    return path / "answers.jsonl" if path.is_dir() else path
 
 
 def _default_folder(
@@ -193,7 +239,7 @@ def _default_folder(
 
     settings = run_settings(library, model, config, scope=args.scope, judge=judge)
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
-    name = _slug(f"{args.questions.stem}-{model.name}-{args.scope}")
+    name = _slug(f"{args.questions[0].stem}-{model.name}-{args.scope}")
     return config.home / "evaluations" / f"{name}-{digest}"
 
 

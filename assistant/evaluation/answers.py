@@ -102,6 +102,7 @@ def _answer(agent: Agent, library: Library, job: _Job, judge: Model | None) -> R
     return {
         "id": question.id,
         "answerable": job.answerable,
+        "document": question.document,
         "question_hash": job.question_hash,
         "question": question.question,
         "expected": question.answer,

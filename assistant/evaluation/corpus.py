@@ -1,4 +1,4 @@
-"""The library that questions are asked of: a folder of PDFs, ingested once and named by its content."""
+"""The library that questions are asked of: folders of PDFs, ingested once and named by their content."""
 
 from __future__ import annotations
 
@@ -19,17 +19,15 @@ Notify = Callable[[str], None]  # receives one sentence for the user
 
 @contextmanager
 def open_corpus(
-    config: IngestConfig, pdfs: Path | None, progress: ReportProgress | None = None, notify: Notify | None = None
+    config: IngestConfig, pdfs: Sequence[Path], progress: ReportProgress | None = None, notify: Notify | None = None
 ) -> Iterator[Library]:
-    """Open the library of a folder of PDFs, ingesting the folder first if needed; None opens the configured library.
+    """Open the library of folders of PDFs, ingesting them first if needed; no folder opens the configured library.
 
     An index is used again only for the same bytes, settings and reading code; `notify` is told so. Raises
     QuestionsError if there is no PDF or if one cannot be ingested.
     """
-    if pdfs is not None:
-        files = sorted(path for path in pdfs.rglob("*") if path.suffix.lower() == ".pdf" and path.is_file())
-        if not files:
-            raise QuestionsError(f"{pdfs} has no PDFs", "give the folder of the questions' documents")
+    if pdfs:
+        files = [path for folder in pdfs for path in _pdf_files(folder)]
         config = replace(config, library=f"eval-{index_hash(config, files)}")
         if not _is_complete(config, files):
             _ingest(pdfs, config, len(files), progress)
@@ -55,6 +53,13 @@ def document_ids(library: Library, questions: Sequence[Question]) -> dict[str, s
     return {name: known[name] for name in named}
 
 
+def _pdf_files(folder: Path) -> list[Path]:
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() == ".pdf" and path.is_file())
+    if not files:
+        raise QuestionsError(f"{folder} has no PDFs", "give the folder of the questions' documents")
+    return files
+
+
 def _is_complete(config: IngestConfig, files: Sequence[Path]) -> bool:
     try:
         store = open_store(config, create=False)
@@ -66,14 +71,14 @@ def _is_complete(config: IngestConfig, files: Sequence[Path]) -> bool:
         store.close()
 
 
-def _ingest(pdfs: Path, config: IngestConfig, count: int, progress: ReportProgress | None) -> None:
+def _ingest(pdfs: Sequence[Path], config: IngestConfig, count: int, progress: ReportProgress | None) -> None:
     from ingest import Progress, ingest
 
     def report(state: Progress) -> None:
         if progress:
             progress(state.documents_done, state.documents_total, f"{state.stage} {state.document}")
 
-    failed = ingest([str(pdfs)], config, progress=report).failed
+    failed = ingest([str(folder) for folder in pdfs], config, progress=report).failed
     if failed:
         raise QuestionsError(
             f"{len(failed)} of {count} PDFs were not ingested, first {failed[0].document}: {failed[0].reason}",

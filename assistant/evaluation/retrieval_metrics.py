@@ -1,60 +1,121 @@
-"""Retrieval metrics: hit@k, mean reciprocal rank and search times over a question file."""
+"""Retrieval metrics: hit@k, reciprocal rank and recall@k, over a whole set, by kind and by document."""
 
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from assistant.errors import QuestionsError
-from assistant.evaluation.corpus import ReportProgress, document_ids
-from assistant.evaluation.questions import Question
-from assistant.retrieval.search import search
-from ingest import Library
+from assistant.evaluation.rankings import Ranking
+from assistant.evaluation.statistics import mean
 
-DEPTHS = (1, 3, 5, 10)  # k of hit@k
-_MAX_RANK = 50  # pages searched for each question; an evidence page beyond them counts as not found
+DEPTHS = (1, 3, 4, 5, 10)  # k of hit@k and recall@k
+METRICS = {
+    **{f"hit@{k}": f"questions with an evidence page among the first {k} pages" for k in DEPTHS},
+    "mrr": "reciprocal rank of the first evidence page, 0 for none",
+    **{f"recall@{k}": f"evidence pages that are among the first {k} pages" for k in DEPTHS},
+}
+FOLDS = 5  # groups of documents for anyone who fits a constant to the questions
+
+Row = dict[str, Any]  # one question: id, question, document, question_type, fold, ranks and every score of METRICS
 
 
-def evaluate_retrieval(
-    library: Library, questions: Sequence[Question], *, scope: str, store: str, progress: ReportProgress | None = None
-) -> dict[str, Any]:
-    """Return hit@k and the mean reciprocal rank of the first evidence page, and how long searches took.
-
-    `scope` is "single" (search only the question's document) or "shared" (search all). Questions without evidence
-    pages are skipped; raises QuestionsError if none has any.
-    """
-    started = time.monotonic()
-    questions = [question for question in questions if question.pages]
-    if not questions:
-        raise QuestionsError("no question names an evidence page", 'add "evidence": [{"page": 12}]')
-    ids = document_ids(library, questions)
-    ranks: list[int | None] = []
-    seconds: list[float] = []
-    for done, question in enumerate(questions, 1):
-        search_started = time.monotonic()
-        documents = [ids[question.document]] if scope == "single" else None
-        passages = search(library.store, library.embedder, question.question, k=_MAX_RANK, documents=documents)
-        seconds.append(time.monotonic() - search_started)
-        evidence = {(ids[question.document], page) for page in question.pages}
-        ranks.append(next((p.rank for p in passages if (p.document_id, p.page) in evidence), None))
-        if progress:
-            progress(done, len(questions), question.id)
-    identity = library.store.identity()
+def question_scores(ranks: Sequence[int | None]) -> dict[str, float]:
+    """Return the scores of one question from the rank of each of its evidence pages, None for one not found."""
     found = [rank for rank in ranks if rank is not None]
     return {
-        "questions": len(questions),
+        **{f"hit@{k}": float(any(rank <= k for rank in found)) for k in DEPTHS},
+        "mrr": 1 / min(found) if found else 0.0,
+        **{f"recall@{k}": sum(rank <= k for rank in found) / len(ranks) for k in DEPTHS},
+    }
+
+
+def retrieval_rows(rankings: Sequence[Ranking]) -> list[Row]:
+    """Return one row a question with its scores."""
+    folds = document_folds([ranking.question.document for ranking in rankings])
+    return [
+        {
+            "id": ranking.question.id,
+            "question": ranking.question.question,
+            "document": ranking.question.document,
+            "question_type": ranking.question.question_type,
+            "fold": folds[ranking.question.document],
+            "ranks": ranking.ranks,
+            **question_scores(ranking.ranks),
+        }
+        for ranking in rankings
+    ]
+
+
+def document_folds(documents: Sequence[str], count: int = FOLDS) -> dict[str, int]:
+    """Return the fold of each document, 0 to count - 1; all questions of a document are in one fold.
+
+    `documents` has the document of each question. The largest ones are placed first, each into the fold with the
+    fewest questions so far: fit on all folds but one, measure on that one.
+    """
+    sizes = {name: documents.count(name) for name in set(documents)}
+    filled = [0] * count
+    folds = {}
+    for name in sorted(sizes, key=lambda name: (-sizes[name], name)):
+        folds[name] = filled.index(min(filled))
+        filled[folds[name]] += sizes[name]
+    return folds
+
+
+def summarize_rows(rows: Sequence[Row]) -> dict[str, Any]:
+    """Return the scores of all rows, of each question_type and of each document."""
+    return {
+        **_summary(rows),
+        "by_type": {kind: _summary(group) for kind, group in _groups(rows, "question_type")},
+        "by_document": {name: _summary(group) for name, group in _groups(rows, "document")},
+    }
+
+
+def summarize_retrieval(rankings: Sequence[Ranking], *, scope: str, store: str, embedder: str) -> dict[str, Any]:
+    """Return what `quire eval retrieval --json` prints: every score, the times of searches, and one row a question."""
+    rows = retrieval_rows(rankings)
+    summary = summarize_rows(rows)
+    seconds = [ranking.seconds for ranking in rankings]
+    return {
+        **summary,
         "scope": scope,
         "store": store,
-        "embedder": identity.embedder if identity else "",
-        "hit": {str(k): round(sum(rank <= k for rank in found) / len(ranks), 4) for k in DEPTHS},
-        "mrr": round(sum(1 / rank for rank in found) / len(ranks), 4),
-        "seconds": round(time.monotonic() - started, 3),
+        "embedder": embedder,
+        "hit": {str(k): summary["scores"][f"hit@{k}"]["mean"] for k in DEPTHS},
+        "mrr": summary["scores"]["mrr"]["mean"],
+        "seconds": round(sum(seconds), 3),
         "milliseconds_p50": round(1000 * _percentile(seconds, 0.5), 2),
         "milliseconds_p95": round(1000 * _percentile(seconds, 0.95), 2),
-        "ranks": {question.id: rank for question, rank in zip(questions, ranks, strict=True)},
+        "ranks": {row["id"]: row["ranks"][0] for row in rows},
+        "rows": rows,
     }
+
+
+def _summary(rows: Sequence[Row]) -> dict[str, Any]:
+    documents = [row["document"] for row in rows]
+    scores = {}
+    for name in METRICS:
+        values = [row[name] for row in rows]
+        score = mean(values)
+        if score is not None:
+            scores[name] = {**score.as_dict(), "document_mean": round(document_mean(values, documents), 4)}
+    return {"questions": len(rows), "documents": len(set(documents)), "scores": scores}
+
+
+def document_mean(values: Sequence[float], documents: Sequence[str]) -> float:
+    """Return the mean over documents of the mean over the questions of each, so that none counts for more."""
+    by_document: dict[str, list[float]] = {}
+    for value, document in zip(values, documents, strict=True):
+        by_document.setdefault(document, []).append(value)
+    means = [sum(group) / len(group) for group in by_document.values()]
+    return sum(means) / len(means)
+
+
+def _groups(rows: Sequence[Row], key: str) -> Iterable[tuple[str, list[Row]]]:
+    groups: Mapping[str, list[Row]] = {name: [] for name in sorted({row[key] for row in rows})}
+    for row in rows:
+        groups[row[key]].append(row)
+    return groups.items()
 
 
 def _percentile(values: Sequence[float], share: float) -> float:

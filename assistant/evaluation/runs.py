@@ -1,4 +1,4 @@
-"""Runs of `quire eval answers`: their files, the summary of one, and the difference of two."""
+"""Runs of `quire eval answers`: their files and the summary of one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from assistant.errors import AssistantError, QuestionsError
 from assistant.evaluation.answer_metrics import METRICS
-from assistant.evaluation.statistics import mean, paired_difference
+from assistant.evaluation.statistics import mean
 from quire import write_atomically
 
 Row = dict[str, Any]  # one line of answers.jsonl
@@ -81,30 +81,6 @@ def summarize_run(rows: Sequence[Row]) -> dict[str, Any]:
         "threshold": _threshold_summary(rows),
         "scores": {name: score.as_dict() for name, score in scores.items() if score is not None},
         "judge_failures": sum(row["judge_failed"] for row in judged) / len(judged) if judged else None,
-    }
-
-
-def compare_runs(first: Path, second: Path) -> dict[str, Any]:
-    """Return the paired difference (second minus first) of every score, over the questions in both runs."""
-    a, b = ({(row["id"], row["answerable"]): row for row in read_run(path)} for path in (first, second))
-    shared = [key for key in a if key in b]
-    if not shared:
-        raise QuestionsError(
-            f"{first} and {second} have no question in common", "compare two runs with the same question file"
-        )
-    differences = {}
-    for name in METRICS:
-        keys = [key for key in shared if a[key].get(name) is not None and b[key].get(name) is not None]
-        score = paired_difference([a[key][name] for key in keys], [b[key][name] for key in keys])
-        if score is not None:
-            differences[name] = score.as_dict()
-    return {
-        "first": f"{a[shared[0]]['model']}, {a[shared[0]]['scope']}",
-        "second": f"{b[shared[0]]['model']}, {b[shared[0]]['scope']}",
-        "questions": len(shared),
-        "only_in_first": len(a) - len(shared),
-        "only_in_second": len(b) - len(shared),
-        "differences": differences,
     }
 
 

@@ -31,6 +31,7 @@ def test_an_evaluation_runs_over_a_folder_of_pdfs(home, capsys, tmp_path):
         assert main(["eval", "retrieval", str(questions), "--pdfs", str(folder), "--scope", scope, "--json"]) == 0
         shown = json.loads(capsys.readouterr().out)
         assert {"questions", "scope", "store", "embedder", "hit", "mrr", "seconds"} <= set(shown)
+        assert shown["library"].startswith("eval-")
         assert (shown["questions"], shown["scope"], shown["store"], shown["hit"]["1"]) == (2, scope, "sqlite", 1.0)
     assert (
         main(["eval", "answers", str(questions), "--pdfs", str(folder), "--json", "--out", str(tmp_path / "run")]) == 0
@@ -41,3 +42,38 @@ def test_an_evaluation_runs_over_a_folder_of_pdfs(home, capsys, tmp_path):
     assert (tmp_path / "run" / "report.html").read_text().startswith("<!doctype html>")
     assert main(["eval", "compare", str(tmp_path / "run"), str(tmp_path / "run"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["differences"]["cited_page"]["mean"] == 0
+
+    more = tmp_path / "more.jsonl"
+    more.write_text(
+        json.dumps(
+            {
+                "id": "c",
+                "document": "other.pdf",
+                "question_type": "fruit",
+                "question": "What color are bananas?",
+                "evidence": [{"page": 1}],
+            }
+        )
+        + '\n{"id": "d", "question": "Who wrote it?"}\n'
+    )
+    command = ["eval", "retrieval", str(questions), str(more), "--pdfs", str(folder)]
+    assert main([*command, "--scope", "shared", "--trec", str(tmp_path / "trec"), "--min", "hit@5>=0.9"]) == 0
+    shown = capsys.readouterr()
+    assert "3 questions of 2 documents" in shown.out
+    assert "left out: 1 question without evidence pages" in shown.out
+    assert "fruit" in shown.out
+    assert "is used again: same bytes, settings and code" in shown.err
+    assert len((tmp_path / "trec" / "qrels.txt").read_text().splitlines()) == 3
+    (tmp_path / "none.jsonl").write_text(
+        '{"id": "e", "document": "pump.pdf", "question": "bananas?", "evidence": [{"page": 99}]}\n'
+    )
+    command.insert(2, str(tmp_path / "none.jsonl"))
+    assert main([*command, "--min", "hit@5>=0.9", "--min", "mrr>=0.1", "--json"]) == 1
+    shown = capsys.readouterr()
+    assert "hit@5 is 0.7500, and must be at least 0.9\n" in shown.err
+    saved = tmp_path / "saved.json"
+    saved.write_text(shown.out)
+    assert main(["eval", "compare", str(saved), str(saved)]) == 0
+    assert "no pair differs  won 0 lost 0" in capsys.readouterr().out
+    assert main([*command, "--min", "hits>=0.9"]) == 2
+    assert "use one of hit@1" in capsys.readouterr().err

@@ -59,7 +59,7 @@ def test_an_index_is_used_again_for_the_same_bytes_only_and_it_is_said(tmp_path,
     for pages in (None, None, ["The warranty lasts 12 months."]):
         if pages:
             write_pdf(pdf, pages)
-        with open_corpus(IngestConfig(home=tmp_path), pdf.parent, notify=notes.append) as library:
+        with open_corpus(IngestConfig(home=tmp_path), [pdf.parent], notify=notes.append) as library:
             names.append(library.name)
     assert names[0] == names[1] != names[2]
     assert [note.split(" of 1 document")[0] for note in notes] == [f"the index {names[0]}"]
