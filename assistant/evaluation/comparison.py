@@ -78,7 +78,7 @@ def smallest_difference(differences: Sequence[float], documents: Sequence[str]) 
 def _difference(name: str, pairs: Sequence[tuple[Row, Row]]) -> dict[str, Any]:
     first, second = ([float(pair[side][name]) for pair in pairs] for side in (0, 1))
     documents = [_document(pair[0]) for pair in pairs]
-    score = paired_difference(first, second)
+    score = paired_difference(first, second, documents)
     assert score is not None  # noqa: S101 - there are pairs
     changes = [b - a for a, b in zip(first, second, strict=True)]
     smallest = smallest_difference(changes, documents)

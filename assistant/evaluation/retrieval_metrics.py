@@ -96,7 +96,7 @@ def _summary(rows: Sequence[Row]) -> dict[str, Any]:
     scores = {}
     for name in METRICS:
         values = [row[name] for row in rows]
-        score = mean(values)
+        score = mean(values, documents)
         if score is not None:
             scores[name] = {**score.as_dict(), "document_mean": round(document_mean(values, documents), 4)}
     return {"questions": len(rows), "documents": len(set(documents)), "scores": scores}

@@ -9,7 +9,7 @@ from typing import Any
 
 from assistant.errors import AssistantError, QuestionsError
 from assistant.evaluation.answer_metrics import METRICS
-from assistant.evaluation.statistics import mean
+from assistant.evaluation.statistics import Score, mean
 from quire import write_atomically
 
 Row = dict[str, Any]  # one line of answers.jsonl
@@ -69,7 +69,7 @@ def row_line(row: Row) -> str:
 
 def summarize_run(rows: Sequence[Row]) -> dict[str, Any]:
     """Return every score of a run with its interval; a score that applies to no row is left out."""
-    scores = {name: mean([row[name] for row in rows if row.get(name) is not None]) for name in METRICS}
+    scores = {name: _score(name, rows) for name in METRICS}
     answerable = [row for row in rows if row["answerable"]]
     judged = [row for row in rows if row["judged"]]
     return {
@@ -82,6 +82,11 @@ def summarize_run(rows: Sequence[Row]) -> dict[str, Any]:
         "scores": {name: score.as_dict() for name, score in scores.items() if score is not None},
         "judge_failures": sum(row["judge_failed"] for row in judged) / len(judged) if judged else None,
     }
+
+
+def _score(name: str, rows: Sequence[Row]) -> Score | None:
+    scored = [row for row in rows if row.get(name) is not None]
+    return mean([row[name] for row in scored], [row.get("document", "") for row in scored])
 
 
 def threshold_sentence(threshold: Mapping[str, Any]) -> str:

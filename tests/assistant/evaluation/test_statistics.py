@@ -1,6 +1,9 @@
+import tracemalloc
+
+import numpy as np
 import pytest
 
-from assistant.evaluation.statistics import mean, paired_difference
+from assistant.evaluation.statistics import _student, mean, paired_difference
 
 
 def test_a_mean_is_within_its_interval_and_more_values_narrow_it():
@@ -8,10 +11,90 @@ def test_a_mean_is_within_its_interval_and_more_values_narrow_it():
     assert few.mean == many.mean == 0.75
     assert few.low < many.low < 0.75 < many.high < few.high
     assert mean([]) is None
-    assert (mean([1, 1]).low, mean([1, 1]).high) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("hits", "n", "low", "high"),
+    [(0, 59, 0, 0.0611), (59, 59, 0.9389, 1), (7, 10, 0.3968, 0.8922), (50, 100, 0.4038, 0.5962)],
+)
+def test_a_share_of_independent_questions_has_the_interval_of_wilson(hits, n, low, high):
+    score = mean([1] * hits + [0] * (n - hits))
+    assert (score.low, score.high, score.method) == (
+        pytest.approx(low, abs=5e-5),
+        pytest.approx(high, abs=5e-5),
+        "wilson",
+    )
+
+
+def test_questions_that_agree_within_their_document_count_as_one_each():
+    values = [1, 1, 1, 1, 0, 0, 0, 0] * 5
+    documents = [f"{index // 4}.pdf" for index in range(40)]
+    together, alone = mean(values, documents), mean(values)
+    assert (together.documents, alone.documents) == (10, 40)
+    assert together.high - together.low > 1.9 * (alone.high - alone.low)
+    assert mean(values, [""] * 40) == alone
+
+
+def test_a_share_without_any_miss_is_limited_by_the_documents_and_not_the_questions():
+    documents = [f"{index // 17}.pdf" for index in range(12 * 17)]
+    assert mean([True] * 204).low == pytest.approx(0.9815, abs=5e-4)
+    assert mean([True] * 204, documents).low == pytest.approx(0.7124, abs=5e-3)
+
+
+def test_seconds_are_resampled_by_document_and_a_paired_difference_too():
+    documents = ["a", "a", "a", "b", "b", "b", "c", "c", "c"]
+    seconds = [1.5, 1.5, 1.5, 5, 5, 5, 9, 9, 9]
+    together, alone = mean(seconds, documents), mean(seconds)
+    assert together.method == "bootstrap"
+    assert together.high - together.low > 1.2 * (alone.high - alone.low)
+    assert paired_difference([0] * 9, seconds, documents) == together
 
 
 def test_a_paired_difference_is_second_minus_first():
     assert paired_difference([0, 0, 1], [1, 1, 1]).mean == pytest.approx(2 / 3)
+    assert paired_difference([], []) is None
     with pytest.raises(ValueError, match="3 values against 1"):
         paired_difference([1, 1, 1], [1])
+    with pytest.raises(ValueError, match="2 values of 1 documents"):
+        mean([1, 0], ["a"])
+
+
+@pytest.mark.parametrize(("freedom", "quantile"), [(1, 12.706), (2, 4.303), (3, 3.182), (11, 2.201), (26, 2.056)])
+def test_the_quantile_of_student_is_that_of_the_tables(freedom, quantile):
+    assert _student(freedom) == pytest.approx(quantile, abs=0.02)
+
+
+@pytest.mark.parametrize(("documents", "questions"), [(27, 3), (12, 17)])
+@pytest.mark.parametrize("share", [0.5, 0.8])
+def test_the_intervals_of_a_share_cover_it_in_93_to_97_percent(documents, questions, share):
+    agreement = 0.2  # correlation of two questions of one document
+    random = np.random.default_rng(7)
+    names = [str(document) for document in range(documents) for _ in range(questions)]
+    covered = []
+    for _ in range(1500):
+        chances = random.beta(share * (1 / agreement - 1), (1 - share) * (1 / agreement - 1), size=documents)
+        values = random.random((documents, questions)) < chances[:, None]
+        score = mean(values.ravel().astype(float).tolist(), names)
+        covered.append(score.low <= share <= score.high)
+    assert 0.93 <= np.mean(covered) <= 0.97
+
+
+@pytest.mark.parametrize(("documents", "questions"), [(27, 3), (12, 17)])
+def test_the_bootstrap_over_documents_covers_a_mean_in_93_to_97_percent(documents, questions):
+    random = np.random.default_rng(8)
+    names = [str(document) for document in range(documents) for _ in range(questions)]
+    covered = []
+    for _ in range(700):
+        values = random.normal(scale=0.5, size=(documents, 1)) + random.normal(size=(documents, questions))
+        score = mean(values.ravel().tolist(), names)
+        covered.append(score.low <= 0 <= score.high)
+    assert 0.93 <= np.mean(covered) <= 0.97
+
+
+def test_the_memory_of_an_interval_does_not_grow_with_the_samples_times_the_questions():
+    values = np.random.default_rng(9).random(15_000).tolist()
+    tracemalloc.start()
+    mean(values)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 60 << 20  # 2,000 samples of 15,000 numbers are 240 MB
