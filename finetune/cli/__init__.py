@@ -15,7 +15,7 @@ from typing import Any
 from quire import exit_code
 
 # In the order of --help.
-_MODULES = ("data", "plan", "stages", "sweep", "use", "chat", "export")
+_MODULES = ("data", "plan", "stages", "sweep", "use", "chat", "export", "imports")
 
 _EXAMPLES = """\
 examples:

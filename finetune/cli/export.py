@@ -304,7 +304,7 @@ def _remove(args: argparse.Namespace) -> int:
 
 def _list(args: argparse.Namespace) -> int:
     from finetune.export.ollama import Ollama
-    from finetune.export.ollama_tags import read_records
+    from finetune.export.ollama_tags import find_tag, read_records
 
     records = read_records()
     try:
@@ -313,7 +313,7 @@ def _list(args: argparse.Namespace) -> int:
         present = None
         print_progress(f"{exc.message}: models that it no longer has are not marked")
     for record in records:
-        record["in_ollama"] = None if present is None else record["tag"] in present
+        record["in_ollama"] = None if present is None else bool(find_tag(record["tag"], present))
     lines = [
         record.get("problem")
         or f"{record['tag']:<32} {record['quantization']:<7} {record['date']:<26} from {record['base']}"
@@ -325,16 +325,16 @@ def _list(args: argparse.Namespace) -> int:
 
 def _show(args: argparse.Namespace) -> int:
     from finetune.export.ollama import Ollama
-    from finetune.export.ollama_tags import full_tag, read_records, record_path
+    from finetune.export.ollama_tags import full_tag, read_records, record_path, same_tag
 
     tag = full_tag(args.show)
     if not record_path(tag).is_file():
         raise UsageError(f"quire did not create {tag}", "list its models with `quire finetune ollama --list`")
-    record = next(r for r in read_records() if full_tag(str(r["tag"])) == tag)
+    record = next(r for r in read_records() if same_tag(str(r["tag"]), tag))
     if "problem" in record:
         raise UsageError(record["problem"], "remove the file, and export the run again")
     server = Ollama(args.host)
-    digest = server.digests().get(tag)
+    digest = server.digest_of(tag)
     if digest is None:
         raise OllamaFailed(f"{tag} is no longer in Ollama at {server.address}", "export the run again")
     response = server.show(tag)

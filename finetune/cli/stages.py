@@ -87,10 +87,24 @@ def run_stage(args: argparse.Namespace) -> int:
     try:
         folder = train(config, command=command_line(), resume=args.resume, progress=print_progress)
     except KeyboardInterrupt:
-        print_progress("stopped; the same command with --resume continues from the last checkpoint")
+        print_progress(_describe_stop(config))
         return 130
     _print_result(folder, as_json=args.json)
     return 0
+
+
+def _describe_stop(config: TrainConfig) -> str:
+    """Return what a stopped run can continue from."""
+    from finetune.runs.manifest import runs_folder
+    from finetune.train.complete import complete
+    from finetune.train.run import last_checkpoint
+
+    checkpoint = last_checkpoint(runs_folder() / config.name) if config.name else None
+    if checkpoint:
+        return f"stopped; the same command with --resume continues from {Path(checkpoint).name}"
+    if not config.name and last_checkpoint(runs_folder() / complete(config).name):
+        return "stopped; the same command with --resume and --name continues from the last checkpoint"
+    return "stopped before the first checkpoint: the same command starts again; --save-every sets when one is written"
 
 
 def _print_result(folder: Path, *, as_json: bool = False) -> None:

@@ -179,7 +179,7 @@ def _tags(folder: Path, host: str, compare: Callable[[Ollama, str, str], Parity]
     for record in records:
         tag = str(record["tag"])
         try:
-            digest = server.digests().get(tag)
+            digest = server.digest_of(tag)
             if digest is None:
                 yield Check("ollama", "wrong", f"{tag} is no longer in Ollama: export it again")
             elif record.get("digest") and digest != record["digest"]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from finetune.errors import AlreadyExists, UnsupportedModel
 from finetune.export.rotary import LLAMA, ROPE_TYPES, frequency_factors, head_size, pair_rows, rope, rotated_heads
-from finetune.export.safetensors_io import Floats, Tensor, check_space, from_float, list_tensors
+from finetune.export.safetensors_io import Floats, Tensor, check_space, from_float, has_own_head, list_tensors
 from finetune.export.vocabulary import Vocabulary, read_vocabulary
 from finetune.templates.jinja_and_go import to_jinja
 from finetune.templates.template import Template
@@ -174,8 +174,10 @@ def gguf_tensors(model: Path, config: dict[str, Any]) -> dict[str, Tensor]:
     """
     table = NAMES[config["architectures"][0]]
     found: dict[str, Tensor] = {}
-    for name, tensor in list_tensors(model).items():
-        if name.endswith("rotary_emb.inv_freq") or (name.startswith("lm_head.") and config.get("tie_word_embeddings")):
+    tensors = list_tensors(model)
+    tied = bool(config.get("tie_word_embeddings")) and not has_own_head(tensors)
+    for name, tensor in tensors.items():
+        if name.endswith("rotary_emb.inv_freq") or (name.startswith("lm_head.") and tied):
             continue  # computed from the config, or a copy of token_embd
         stem, _, suffix = name.rpartition(".")
         block = ""
@@ -188,7 +190,7 @@ def gguf_tensors(model: Path, config: dict[str, Any]) -> dict[str, Tensor]:
                 "merge the adapter first (`quire finetune merge`)" if "lora" in name or "base_model" in name else "",
             )
         found[f"{block}{table[stem]}.{suffix}"] = tensor
-    needed = "token_embd.weight" if config.get("tie_word_embeddings") else "output.weight"
+    needed = "token_embd.weight" if tied else "output.weight"
     if needed not in found:
         raise UnsupportedModel(f"{model} has no tensor for {needed}", "pass the folder of a complete model")
     return found

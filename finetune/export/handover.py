@@ -17,7 +17,7 @@ from finetune.export.gguf_header import kind_of
 from finetune.export.merge import merge, read_merge_report
 from finetune.export.modelfile import CONTEXT, Modelfile, check_context, modelfile_for
 from finetune.export.ollama import Ollama
-from finetune.export.ollama_tags import TagRecord, check_quantization, full_tag, record_path, write_record
+from finetune.export.ollama_tags import TagRecord, check_quantization, find_tag, full_tag, record_path, write_record
 from finetune.export.parity import LIMITS, Parity, compare, compare_served, difference, require_parity
 from finetune.export.reference import CONVERSATIONS, Reference, checked_reference
 from finetune.runs.manifest import find_run, read_manifest
@@ -143,9 +143,10 @@ def to_ollama(
     check_context(num_ctx)
     server = Ollama(host)
     server.check_version(progress)
-    if tag in server.digests() and not record_path(tag).is_file() and not replace:
+    there = find_tag(tag, server.digests())
+    if there and not record_path(tag).is_file() and not replace:
         raise AlreadyExists(
-            f"Ollama at {server.address} has a model {tag} that quire did not create",
+            f"Ollama at {server.address} has a model {there} that quire did not create",
             "choose another --tag, or replace that model with --replace",
         )
     manifest = read_manifest(run)
@@ -201,11 +202,11 @@ def adopt(server: Ollama, trial: str, record: TagRecord) -> Path:
     path = record_path(record.tag)
     before = path.read_bytes() if path.is_file() else None
     old = trial + "-old"
-    replaced = record.tag in server.digests()
+    replaced = find_tag(record.tag, server.digests())
     try:
         write_record(record)
         if replaced:
-            server.copy(record.tag, old)
+            server.copy(replaced, old)
         server.copy(trial, record.tag)
         path.touch()  # a page that read the record between the two steps reads it again
     except BaseException:

@@ -13,7 +13,7 @@ from quire import QuireError
 
 _MODULE_PREFIX = "base_model.model."  # PEFT puts it before every module's name
 _UNSUPPORTED_OPTIONS = (
-    "use_dora", "modules_to_save", "rank_pattern", "alpha_pattern", "fan_in_fan_out", "trainable_token_indices",
+    "use_dora", "modules_to_save", "rank_pattern", "alpha_pattern", "fan_in_fan_out", "trainable_token_indices", "lora_bias",
 )  # fmt: skip
 _PLAIN_LORA_ONLY = "only plain LoRA adapters are supported"
 
@@ -65,7 +65,7 @@ def read_adapter(folder: Path) -> dict[str, LoraPair]:
             if other not in tensors:
                 raise UnsupportedModel(f"{tensor.path}: {name} has no matching {other}", "train the run again")
             pairs[stem.removeprefix(_MODULE_PREFIX) + ".weight"] = LoraPair(tensor, tensors[other], scale)
-        elif ".lora_B." not in name:
+        elif ".lora_B." not in name or not name.endswith(".weight"):
             raise UnsupportedModel(f"{tensor.path} contains {name}, which is not a LoRA matrix", _PLAIN_LORA_ONLY)
     return pairs
 

@@ -25,6 +25,7 @@ from finetune.export.safetensors_io import (
     Tensor,
     check_space,
     from_float,
+    has_own_head,
     list_tensors,
     plan_shards,
 )
@@ -108,7 +109,7 @@ def merge(
                     for piece in merged_pieces(tensor, pairs.get(tensor.name), nf4_from=nf4_from):
                         writer.write(from_float(piece, stored))
                     report.merged += tensor.name in pairs
-        _write_configuration(part, weights, adapter, stored)
+        _write_configuration(part, weights, adapter, stored, own_head=has_own_head(tensors))
         if measure:
             progress("measuring on held-out text")
             report.held_out = held_out_cost(run, manifest, part, base_folder=base_folder)
@@ -190,12 +191,14 @@ def _shards(
         yield number, len(shards), folder / name, shard
 
 
-def _write_configuration(out: Path, base: Path, adapter: Path, dtype: str) -> None:
+def _write_configuration(out: Path, base: Path, adapter: Path, dtype: str, *, own_head: bool) -> None:
     """Write config, tokenizer, chat template and end tokens beside the weights."""
     template = load_template(adapter)
     config = json.loads((base / "config.json").read_text(encoding="utf-8"))
     for key in ("quantization_config", "_name_or_path", "torch_dtype"):
         config.pop(key, None)
+    if own_head:
+        config["tie_word_embeddings"] = False  # other programs would answer with the embedding instead
     config["dtype"] = next(name for name, short in DTYPES.items() if short == dtype)
     for name in TOKENIZER_FILES:
         source = adapter / name if (adapter / name).is_file() else base / name

@@ -15,7 +15,7 @@ from typing import Any
 
 from finetune.errors import OllamaFailed, OllamaTooOld
 from finetune.export.modelfile import Modelfile
-from finetune.export.ollama_tags import check_quantization, full_tag
+from finetune.export.ollama_tags import check_quantization, find_tag, full_tag
 from quire import UsageError, sha256_of_file
 
 SAFE_FROM = (0, 17, 1)  # before it, an import could write outside Ollama's own folder (CVE-2026-7482)
@@ -143,6 +143,11 @@ class Ollama:
         """Return the digest of every model that Ollama has, by tag."""
         with ollama_errors(self.address, "listing"):
             return {str(model.model): str(model.digest) for model in self._client.list().models}
+
+    def digest_of(self, tag: str) -> str | None:
+        """Return the digest of a model in whatever spelling of its tag; None if Ollama does not have it."""
+        digests = self.digests()
+        return digests.get(find_tag(tag, digests))
 
     def remove(self, tag: str) -> None:
         """Remove a model if Ollama has it."""

@@ -3,6 +3,7 @@
 import json
 import re
 import urllib.parse
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,8 +36,31 @@ def models_folder() -> Path:
 
 
 def record_path(tag: str) -> Path:
-    """Return the file of a tag's record; characters that file systems do not allow are written as %XX."""
-    return models_folder() / (urllib.parse.quote(full_tag(tag), safe="") + ".json")
+    """Return the file of a tag's record, in whatever spelling it was written; %XX are characters that files cannot have."""
+    path = models_folder() / (urllib.parse.quote(full_tag(tag), safe="") + ".json")
+    if path.is_file() or not models_folder().is_dir():
+        return path
+    same = (
+        other for other in sorted(models_folder().glob("*.json")) if same_tag(urllib.parse.unquote(other.stem), tag)
+    )
+    return next(same, path)
+
+
+def same_tag(one: str, other: str) -> bool:
+    """Return whether two tags are one model to Ollama, which does not tell capitals from small letters."""
+    return _comparable(one) == _comparable(other)
+
+
+def find_tag(tag: str, tags: Iterable[str]) -> str:
+    """Return the tag of a list that is the same model to Ollama, in its spelling there; "" without one."""
+    return next((other for other in tags if same_tag(other, tag)), "")
+
+
+def _comparable(tag: str) -> str:
+    name = tag.casefold()
+    for prefix in ("https://", "http://", "registry.ollama.ai/", "library/"):
+        name = name.removeprefix(prefix)
+    return name if ":" in name.rsplit("/", 1)[-1] else name + ":latest"
 
 
 def full_tag(tag: str) -> str:

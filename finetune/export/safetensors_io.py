@@ -189,3 +189,14 @@ def plan_shards(tensors: Mapping[str, Tensor], dtype: str, shard_bytes: int = SH
         shards[-1].append(tensor)
         filled += nbytes
     return shards
+
+
+def has_own_head(tensors: dict[str, Tensor]) -> bool:
+    """Return whether a model stores an output head that differs from its embedding, whatever its config says."""
+    head, table = tensors.get("lm_head.weight"), tensors.get("model.embed_tokens.weight")
+    if head is None or table is None:
+        return head is not None
+    if head.shape != table.shape:
+        return True
+    pairs = zip(head.pieces(), table.pieces(), strict=True)
+    return any(not np.array_equal(one, other, equal_nan=True) for one, other in pairs)

@@ -55,7 +55,7 @@ def claimed_folder(config: TrainConfig) -> Path:
 
 def _remove(folder: Path) -> None:
     """Remove what a failed start wrote, and the folder if nothing else is in it."""
-    for name in ("config.toml", "samples.jsonl", LOCK):
+    for name in ("config.toml", "inputs.json", "samples.jsonl", LOCK):
         (folder / name).unlink(missing_ok=True)
     with suppress(OSError):
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)

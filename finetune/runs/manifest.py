@@ -113,7 +113,8 @@ def read_manifest(run: str | Path) -> RunManifest:
         if kind := kind_of(folder):
             raise RunError(
                 f"{folder} contains {NAMES[kind]}, not a run of quire",
-                "generate, chat and score take it as it is; this command needs a run",
+                "generate, chat and score take it as it is; this command needs a run"
+                + (f": `quire finetune import {folder}` makes one of it" if kind == "adapter" else ""),
             )
         raise UnfinishedRun(
             f"the run {folder.name} did not finish: it has no {MANIFEST_FILE}",

@@ -7,6 +7,7 @@ from typing import Any
 
 from finetune.errors import TemplateError
 from finetune.templates.builtin import TEMPLATE_NAMES, TEMPLATES, get_template
+from finetune.templates.own import like_own
 from finetune.templates.template import Template
 
 FILE_NAME = "template.json"
@@ -45,14 +46,18 @@ def choose_template(name: str, model: str, tokenizer: Any, *, system: str = "") 
     """Return the template of this name, or else of the model, with an end token that the tokenizer has.
 
     A template whose end token the tokenizer lacks, as Qwen2.5 and Phi-2 lack Alpaca's `</s>`, ends answers with the
-    tokenizer's own. Without a tokenizer (None), the end token stays. `system` replaces the template's default system
+    tokenizer's own. Without a tokenizer (None), the end token stays. A template that is not named takes over the default
+    system message of the tokenizer's chat template. `system` replaces the template's default system
     message. Raises TemplateError.
     """
     template = get_template(name) if name else find_template(model)
     own = getattr(tokenizer, "eos_token", None)
     if own and template.end_token not in tokenizer.get_added_vocab():
         template = template.with_end_token(str(own))
-    return template.with_system(system) if system else template
+    if system:
+        return template.with_system(system)
+    is_stored = (Path(model).expanduser() / FILE_NAME).is_file()
+    return template if name or is_stored else like_own(template, tokenizer)
 
 
 def describe_end(template: Template) -> str:

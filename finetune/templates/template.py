@@ -269,6 +269,10 @@ class Template:
         with_context = None if self.default_system_with_context is None else text
         return replace(self, default_system=text, default_system_with_context=with_context)
 
+    def without_default_system(self) -> "Template":
+        """Return the template without a system message where a conversation has none."""
+        return replace(self, default_system=None, default_system_with_context=None)
+
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as plain values for JSON."""
         return asdict(self)

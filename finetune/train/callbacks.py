@@ -3,6 +3,7 @@
 import json
 import math
 import time
+from pathlib import Path
 from typing import Any
 
 from transformers import IntervalStrategy, TrainerCallback
@@ -29,10 +30,12 @@ class StopWhenNotFinite(TrainerCallback):  # type: ignore[misc]
         for name in watched:
             value = (logs or {}).get(name, 0.0)
             if not math.isfinite(value):
+                resumable = any(Path(args.output_dir).glob("checkpoint-*"))
                 raise TrainingFailed(
                     f"{name.replace('_', ' ')} is not a number at step {state.global_step} ({value})",
                     "use --dtype bf16 or fp32 instead of fp16, or a lower --learning-rate; if it is the first step, check the "
-                    "base: `quire finetune generate` with it; --resume continues from the last checkpoint, which is sound",
+                    "base: `quire finetune generate` with it"
+                    + ("; --resume continues from the last checkpoint, which is sound" if resumable else ""),
                 )
 
 

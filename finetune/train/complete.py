@@ -1,5 +1,6 @@
 """Settings completed with what the parent run, the device and the runs folder decide."""
 
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ def complete(config: TrainConfig) -> TrainConfig:
     if not config.name:
         if process_count() > 1:
             raise UsageError("a run with several processes needs a name", "give --name")
-        values["name"] = _free_name(f"{Path(model).name.lower()}-{config.stage}")
+        values["name"] = free_name(f"{Path(model).name.lower()}-{config.stage}")
     return build(config.to_dict(), values)
 
 
@@ -82,8 +83,11 @@ def _resolve_path(name: str) -> str:
     return str(path.resolve()) if path.exists() else name
 
 
-def _free_name(stem: str) -> str:
-    stem = "".join(c if c.isalnum() or c in "._-" else "-" for c in stem).lstrip("._-") or "run"
+def free_name(stem: str) -> str:
+    """Return a name made of a text that no run has yet."""
+    # names of runs are ASCII: an umlaut loses its dots, a letter without an ASCII form becomes a hyphen
+    plain = "".join(c for c in unicodedata.normalize("NFKD", stem) if not unicodedata.combining(c))
+    stem = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in plain).lstrip("._-") or "run"
     name, count = stem, 1
     while (runs_folder() / name).exists():
         count += 1

@@ -13,7 +13,9 @@ from finetune.data.show import View, for_terminal
 from finetune.errors import ModelUnavailable
 from finetune.runs.manifest import require_free
 from finetune.templates.find import describe_end
+from finetune.templates.own import describe_difference
 from finetune.templates.template import Segment, Template
+from finetune.train.bases import export_notice, require_full_weights
 from finetune.train.cards import detect_card, host_card
 from finetune.train.complete import complete
 from finetune.train.context import Progress
@@ -69,10 +71,13 @@ def dry_run(
     Raises what `train` raises before it loads weights.
     """
     require_free(config.name, resume=resume)
+    base = require_full_weights(config)
     check_targets(config)
     tokenizer = load_tokenizer(config.model, config.revision)
     template = template_of(config, tokenizer)
     progress(describe_end(template))
+    for line in filter(None, (export_notice(base, config.model), describe_difference(template, tokenizer))):
+        progress(f"notice: {line}")
     rows = prepare(config, template, tokenizer, records, progress=progress)
     sequences = _packed(rows.training, config.max_length) if config.packing else len(rows.training)
     try:

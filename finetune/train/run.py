@@ -15,9 +15,12 @@ from finetune.data.records import Record
 from finetune.data.sources.fingerprint import fingerprints
 from finetune.errors import TrainingFailed
 from finetune.runs.claim import claim, claimed_folder
+from finetune.runs.inputs import keep_inputs
 from finetune.runs.manifest import read_manifest, weights_of, write_manifest
 from finetune.templates.find import describe_end
+from finetune.templates.own import describe_difference
 from finetune.train.arguments import training_arguments
+from finetune.train.bases import export_notice, require_full_weights
 from finetune.train.complete import complete, require_data
 from finetune.train.context import Progress, Run
 from finetune.train.curves import draw_curves
@@ -62,13 +65,18 @@ def train(
     config = complete(config)
     if device_type(config) == "cpu":
         return_large_blocks()
+    base = require_full_weights(config)
     check_targets(config)
     with claim(config, resume=resume) if is_main_process() else nullcontext(claimed_folder(config)) as folder:
         tokenizer = load_tokenizer(config.model, config.revision)
         run = Run(config, folder, template_of(config, tokenizer), tokenizer, progress)
         progress(describe_end(run.template))
+        for line in filter(None, (export_notice(base, config.model), describe_difference(run.template, tokenizer))):
+            run.notice(line)
         # before the rows are read: the files may change while the run trains
         data = fingerprints([*config.data, *config.eval_data]) if records is None and is_main_process() else {}
+        if is_main_process():
+            keep_inputs(config, folder, data)
         rows = prepare(config, run.template, tokenizer, records, progress=progress)
         for line in rows.sentences():
             progress(line)
@@ -77,7 +85,7 @@ def train(
         trainer, metrics = build_trainer(run, model, reference, rows)
         trainable = count_trainable(model)
         progress(f"training {trainable:,} of {count_parameters(model):,} parameters")
-        checkpoint = _last_checkpoint(folder) if resume else None
+        checkpoint = last_checkpoint(folder) if resume else None
         if resume:
             progress(f"continuing from {Path(checkpoint).name}" if checkpoint else "no checkpoint yet: starting again")
         with _translate_errors(folder):
@@ -184,7 +192,7 @@ def _translate_errors(folder: Path) -> Iterator[None]:
         ) from exc
 
 
-def _last_checkpoint(folder: Path) -> str | None:
+def last_checkpoint(folder: Path) -> str | None:
     """Return the last complete checkpoint of a run; one that a killed process left incomplete has no trainer state."""
     found = [
         path

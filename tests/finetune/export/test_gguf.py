@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from finetune.errors import AlreadyExists, UnsupportedModel
 from finetune.export import gguf
-from finetune.export.gguf import context_length, read_config, write_gguf
+from finetune.export.gguf import context_length, gguf_tensors, read_config, write_gguf
 from finetune.export.gguf_header import read_header
 from finetune.templates.jinja_and_go import to_jinja
 from tests.finetune.export_home import Tuned
@@ -215,3 +216,19 @@ def test_tensors_equal_those_of_llama_cpps_own_converter(tuned: Tuned, tmp_path:
     a, b = read_header(ours), read_header(theirs)
     for key in ("tokens", "token_type", "merges", "pre", "model"):
         assert a.get(f"tokenizer.ggml.{key}") == b.get(f"tokenizer.ggml.{key}"), key
+
+
+@pytest.mark.parametrize(("shift", "has_head"), [(0.0, False), (0.01, True)])
+def test_an_output_head_is_written_if_it_differs_from_the_embedding_whatever_the_flag_says(
+    tuned_models: dict[str, Tuned], tmp_path: Path, shift: float, has_head: bool
+) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(tuned_models["qwen2"].base, folder)
+    weights = load_file(folder / "model.safetensors")
+    save_file(
+        {**weights, "lm_head.weight": weights["model.embed_tokens.weight"] + np.float32(shift)},
+        folder / "model.safetensors",
+    )
+    config = read_config(folder)
+    assert config["tie_word_embeddings"]
+    assert ("output.weight" in gguf_tensors(folder, config)) is has_head

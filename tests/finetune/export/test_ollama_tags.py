@@ -5,7 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from finetune.export.ollama_tags import TagRecord, full_tag, read_records, record_path, write_record
+from finetune.export.ollama_tags import (
+    TagRecord,
+    find_tag,
+    full_tag,
+    read_records,
+    record_path,
+    same_tag,
+    write_record,
+)
 from quire import UsageError
 
 
@@ -33,3 +41,20 @@ def test_a_record_comes_back_and_its_file_stays_in_the_folder(home: Path) -> Non
     assert "cannot be read" in found["broken:latest"]["problem"]
     (home / "models" / "broken%3Alatest.json").write_text('{"tag": "broken:latest"}')
     assert "lacks base, run" in {r["tag"]: r for r in read_records()}["broken:latest"]["problem"]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("Lease-Helper", "lease-helper:latest", True), ("me/Model:Q4", "ME/model:q4", True),
+        ("registry.ollama.ai/library/tiny", "Tiny", True), ("tiny", "tiny:q8", False), ("me/tiny", "tiny", False),
+    ],
+)  # fmt: skip
+def test_tags_are_compared_as_ollama_does(one: str, other: str, same: bool) -> None:
+    assert same_tag(one, other) is same
+    assert find_tag(one, ["a", other]) == (other if same else "")
+
+
+def test_a_record_is_found_in_another_spelling(home: Path) -> None:
+    path = write_record(TagRecord("Lease-Helper:latest", "b", {}, "r", "F16", {}))
+    assert record_path("lease-helper") == path

@@ -38,3 +38,14 @@ def test_data_that_is_trained_on_is_not_held_out(home: Path, tmp_path: Path, mon
 def test_a_missing_model_is_refused(home: Path) -> None:
     with pytest.raises(UsageError, match="--parent RUN"):
         complete(build({"device": "cpu"}))
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [("Modell \u00e4", "modell-a-sft"), ("\u6a21\u578b-\u0968", "sft"), ("caf\u00e9.v2", "cafe.v2-sft")],
+)
+def test_a_name_made_from_a_folder_has_no_letter_that_a_name_cannot_have(
+    home: Path, tmp_path: Path, folder: str, name: str
+) -> None:
+    (tmp_path / folder).mkdir()
+    assert complete(build({"stage": "sft", "model": str(tmp_path / folder)})).name.endswith(name)
