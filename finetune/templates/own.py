@@ -19,7 +19,8 @@ def like_own(template: Template, tokenizer: Any) -> Template:
     """
     if not _is_comparable(template, tokenizer):
         return template
-    for candidate in (template, *(other for other in TEMPLATES.values() if other.end_token == template.end_token)):
+    tokens = tokenizer.get_added_vocab()
+    for candidate in (template, *(other for other in TEMPLATES.values() if other.end_token in tokens)):
         fitted = _with_own_system(candidate, tokenizer)
         if fitted is not None and _own(tokenizer, _TALK) == fitted.render(_TALK, add_generation_prompt=True):
             return fitted

@@ -1,5 +1,7 @@
 """The base's own chat template: its default system message is taken over, other differences are named."""
 
+from dataclasses import replace
+
 import pytest
 from transformers import AutoTokenizer
 
@@ -40,7 +42,7 @@ def test_a_phi_that_was_tuned_with_chatml_is_trained_with_it(models):
     "chat_template",
     [
         "{% for m in messages %}<|{{ m.role }}|> {{ m.content }}\n{% endfor %}",
-        to_jinja(TEMPLATES["chatml"]).replace("assistant\n", "assistant\n<think>\n"),
+        to_jinja(replace(TEMPLATES["chatml"], generation_prompt="<|im_start|>assistant\n<think>\n")),
     ],
 )
 def test_another_template_is_named_with_the_difference(models, chat_template):
