@@ -1,4 +1,4 @@
-"""Adapters of other tools: a PEFT LoRA adapter becomes a run, which every command that needs a run takes."""
+"""Adapters of other tools: a PEFT LoRA adapter becomes a run, for every command that needs one."""
 
 import json
 import shutil

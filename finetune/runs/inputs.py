@@ -1,4 +1,4 @@
-"""What a run is made of, by content: its data, its base and its parent, so that a resumed run continues with the same."""
+"""What a run is made of, by content: a resumed run continues with the same data, base and parent."""
 
 import hashlib
 import json

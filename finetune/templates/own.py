@@ -1,4 +1,4 @@
-"""A base's own chat template (Jinja) beside ours: a default system message is taken over, other differences are named."""
+"""A base's own chat template (Jinja): its system message is taken over, other differences are named."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What a base model is before its weights are read: how they are stored, and what can be exported of it."""
+"""A base model before its weights are read: how they are stored, and what can be exported of it."""
 
 import json
 import re
