@@ -81,6 +81,8 @@ def summarize_run(rows: Sequence[Row]) -> dict[str, Any]:
         "threshold": _threshold_summary(rows),
         "scores": {name: score.as_dict() for name, score in scores.items() if score is not None},
         "judge_failures": sum(row["judge_failed"] for row in judged) / len(judged) if judged else None,
+        "judge_malformed": sum(row["judge_malformed"] for row in judged),
+        "judge_errors": sum(len(row["judge_errors"]) for row in judged),
     }
 
 
