@@ -164,6 +164,7 @@ class Agent:
             asked=asked,
             messages=prompt.messages,
             sampling=request.sampling,
+            raw=written.raw,
         )
         yield Done(_cited(answer) if request.mode == "model" else answer)
 

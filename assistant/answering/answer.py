@@ -44,6 +44,7 @@ class Answer:
     asked: str = ""  # the question that was searched for: a follow-up is rewritten to stand alone
     messages: tuple[Message, ...] = ()  # as sent to the model
     sampling: Sampling | None = None
+    raw: str = ""  # what the model wrote, before marks, thoughts and links were removed; empty for quotes
 
     def as_dict(self) -> dict[str, Any]:
         """Return the object that `quire ask --json` prints."""

@@ -37,6 +37,7 @@ class Written:
     prompt_tokens: int = 0  # as the server counts; 0 if it reports none
     answer_tokens: int = 0
     first_token_at: float | None = None  # on the monotonic clock
+    raw: str = ""  # what the model wrote, before any of it was removed
 
 
 def write_answer(reply: Reply, passages: Sequence[Passage], cancel: threading.Event) -> Generator[Token, None, Written]:
@@ -47,10 +48,12 @@ def write_answer(reply: Reply, passages: Sequence[Passage], cancel: threading.Ev
     """
     answer_filter = AnswerFilter(len(passages))
     pieces: list[str] = []
+    raw: list[str] = []
     first_token_at = None
     interrupted = ""
     try:
         for text in reply.texts(cancel):
+            raw.append(text)
             answer_filter.prompted = len(passages)
             shown = answer_filter.feed(text)
             shown = shown if pieces else shown.lstrip()  # some chat templates leave a space before the answer
@@ -79,6 +82,7 @@ def write_answer(reply: Reply, passages: Sequence[Passage], cancel: threading.Ev
         prompt_tokens=reply.prompt_tokens,
         answer_tokens=reply.answer_tokens,
         first_token_at=first_token_at,
+        raw="".join(raw),
     )
 
 

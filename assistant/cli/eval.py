@@ -53,6 +53,12 @@ def build_parser() -> argparse.ArgumentParser:
     _add_question_set_flags(answers)
     add_model_flags(answers)
     answers.add_argument("--judge", metavar="M", help="model that judges whether answers are correct and supported")
+    answers.add_argument(
+        "--document", default="", metavar="NAME", help="document of which unanswerable questions that name none are asked"
+    )
+    answers.add_argument(
+        "--workers", type=positive_int, default=1, metavar="N", help="questions that are asked at the same time (default 1)"
+    )
     answers.add_argument("--limit", type=positive_int, metavar="N", help="only the first N questions")
     answers.add_argument(
         "--threshold", type=float, metavar="X", help="lowest score at which a passage counts as evidence"
@@ -185,6 +191,8 @@ def _answers(args: argparse.Namespace) -> int:
             scope=args.scope,
             judge=judge,
             unanswerable=not args.no_unanswerable,
+            document=args.document,
+            workers=args.workers,
             progress=progress,
             notify=print_notes,
         )
@@ -195,7 +203,8 @@ def _answers(args: argparse.Namespace) -> int:
         print_json(result)
     else:
         _print_summary(result)
-    return _condition_exit_code(args.conditions, result["scores"])
+    everything_failed = result["failed"] == len(rows)
+    return 1 if everything_failed else _condition_exit_code(args.conditions, result["scores"])
 
 
 def _print_summary(result: dict[str, Any]) -> None:
@@ -204,10 +213,16 @@ def _print_summary(result: dict[str, Any]) -> None:
     questions = pluralize(result["questions"], "question")
     unanswerable = pluralize(result["unanswerable"], "unanswerable one")
     print(f"{result['model']}: {questions} and {unanswerable}, scope {result['scope']}")
+    if result["failed"]:
+        failed = pluralize(result["failed"], "question")
+        print_notes(f"{failed} failed and will be asked again by the same command, first {result['first_error']}")
     print_scores(result["scores"])
     print(threshold_sentence(result["threshold"]))
     if result["judge_failures"] is not None:
-        print(f"the judge {result['judge']} gave no verdict on {result['judge_failures']:.1%} of the answers")
+        print(
+            f"the judge {result['judge']} gave no verdict on {result['judge_failures']:.1%} of the answers: "
+            f"{result['judge_malformed']} malformed, {pluralize(result['judge_errors'], 'error')}"
+        )
     print(f"answers.jsonl, summary.json and report.html are in {result['out']}", file=sys.stderr)
 
 

@@ -9,11 +9,13 @@ from assistant.answering.answer import Answer
 from assistant.answering.citations import Citation
 from assistant.evaluation.amounts import numeric_match
 from assistant.evaluation.questions import Question
+from assistant.evaluation.token_overlap import token_f1
 from assistant.retrieval.search import whole_page
 from ingest import Store
 
 METRICS = {
     "numeric_match": "answers that state the expected number, of answerable questions with a number",
+    "token_f1": "F1 of the words of the answer and of the expected one, of answerable questions; a refusal is 0",
     "judged_correct": "answers that the judge finds correct, of answerable questions",
     "judged_faithful": "answers that the judge finds supported by their passages, of answers given",
     "cited_page": "answers that cite an evidence page, of answerable questions that were answered",
@@ -26,6 +28,7 @@ METRICS = {
     "unsupported": "answers with a sentence that no passage supports, of answers given",
     "prompt_tokens": "tokens of the prompt",
     "answer_tokens": "tokens of the answer",
+    "first_token_seconds": "seconds from the question to the first word shown",
     "seconds": "seconds from the question to the end of the answer",
     "own_seconds": "seconds before the model was called (search and prompt)",
 }
@@ -44,6 +47,7 @@ def answer_metrics(
     prompted = {(passage.document_id, passage.page) for passage in answer.passages}
     return {
         "numeric_match": numeric_match(question.answer, answer.text, question.question) if answerable else None,
+        "token_f1": _token_f1(question, answer) if answerable else None,
         "cited_page": bool(evidence & cited) if answerable and answered and evidence else None,
         "evidence_prompted": bool(evidence & prompted) if answerable and evidence else None,
         "citations_prompted": _share([_is_prompted(citation, answer) for citation in answer.citations]),
@@ -54,9 +58,14 @@ def answer_metrics(
         "unsupported": bool(answer.unsupported) if answered else None,
         "prompt_tokens": answer.usage.prompt_tokens if answered else None,
         "answer_tokens": answer.usage.answer_tokens if answered else None,
+        "first_token_seconds": answer.usage.first_token_seconds,
         "seconds": answer.usage.seconds,
         "own_seconds": answer.usage.own_seconds,
     }
+
+
+def _token_f1(question: Question, answer: Answer) -> float | None:
+    return 0.0 if answer.refused and question.answer else token_f1(question.answer, answer.text)
 
 
 def _share(checks: Sequence[bool]) -> float | None:

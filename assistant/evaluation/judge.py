@@ -36,6 +36,18 @@ _SAMPLING = Sampling(temperature=0.0, top_k=1, max_tokens=256, repetition_penalt
 _INSTRUCTION_TOKENS = 300  # reserved for the instructions and the chat template
 
 
+# the fields of a row whose answer was not judged
+NO_VERDICT: dict[str, Any] = {
+    "judged_correct": None,
+    "judged_faithful": None,
+    "judged": False,
+    "judge_failed": False,
+    "judge_malformed": 0,
+    "judge_errors": [],
+    "judge_replies": {},
+}
+
+
 @dataclass(frozen=True)
 class Verdict:
     """What a judge said: `value` is None if the reply has no verdict or the judge failed with `error`."""
@@ -50,14 +62,13 @@ def judge_answer(judge: Model | None, question: Question, answer: Answer, *, ans
 
     `judge_malformed` and `judge_errors` count the replies without a verdict and the calls that failed.
     """
-    verdicts = {}
-    if judge is not None and not answer.refused:
-        if answerable:
-            verdicts["judged_correct"] = is_correct(judge, question, answer.text)
-        verdicts["judged_faithful"] = is_faithful(judge, answer)
-    return {
-        **{name: verdicts[name].value if name in verdicts else None for name in ("judged_correct", "judged_faithful")},
-        "judged": bool(verdicts),
+    if judge is None or answer.refused:
+        return dict(NO_VERDICT)
+    verdicts = {"judged_correct": is_correct(judge, question, answer.text)} if answerable else {}
+    verdicts["judged_faithful"] = is_faithful(judge, answer)
+    return NO_VERDICT | {
+        **{name: verdict.value for name, verdict in verdicts.items()},
+        "judged": True,
         "judge_failed": any(verdict.value is None for verdict in verdicts.values()),
         "judge_malformed": sum(verdict.value is None and not verdict.error for verdict in verdicts.values()),
         "judge_errors": [verdict.error for verdict in verdicts.values() if verdict.error],

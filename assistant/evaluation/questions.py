@@ -21,6 +21,11 @@ class Question:
     pages: tuple[int, ...]
     question_type: str = ""
 
+    @property
+    def unanswerable(self) -> bool:
+        """Whether it has neither evidence nor an answer: a refusal is right."""
+        return not self.pages and not self.answer
+
 
 def read_question_files(paths: Sequence[Path]) -> list[Question]:
     """Return the questions of several files as one set; raises QuestionsError as `read_questions` does."""

@@ -15,6 +15,9 @@ from quire import pluralize
 if TYPE_CHECKING:
     from ingest import Store
 
+MAX_SHOWN = 200  # failures that report.html shows; answers.jsonl has all rows
+_MAX_CHARACTERS = 4000  # of one page, quote or answer
+
 PageText = Callable[[str, int], str]  # (document, page) -> text of the page, "" if it is not in the store
 
 _STYLE = """body{font:16px/1.5 system-ui,sans-serif;max-width:72rem;margin:2rem auto;padding:0 1rem;color:#222}
@@ -27,6 +30,8 @@ h3{grid-column:1/3;margin:0}@media(max-width:40rem){.failure{display:block}}"""
 def failures(row: Row) -> list[str]:
     """Return what is wrong with one row of a run, in words; [] for a good one."""
     found = []
+    if row["error"]:
+        found.append(f"failed: {row['error']}")
     if row["false_refusal"]:
         found.append("refused, although the documents have the answer")
     if row["right_refusal"] is False:
@@ -47,15 +52,20 @@ def failures(row: Row) -> list[str]:
 
 
 def html_report(summary: dict[str, Any], rows: Sequence[Row], page_text: PageText) -> str:
-    """Return the page; all text in it is escaped, and it loads nothing from the network."""
+    """Return the page, the worst failures first; all text in it is escaped, and it loads nothing from the network.
+
+    It shows at most MAX_SHOWN failures, with evidence pages and quotes folded, and says how many it leaves out.
+    """
     failed = [(row, wrong) for row in rows if (wrong := failures(row))]
+    failed.sort(key=lambda pair: (not pair[0]["error"], -len(pair[1])))
     parts = [
         "<!doctype html><html lang=en><meta charset=utf-8>",
         f"<title>{escape(summary['model'])}</title><style>{_STYLE}</style>",
         f"<h1>{escape(summary['model'])} on {pluralize(summary['questions'], 'question')}, scope {escape(summary['scope'])}</h1>",
         _scores(summary),
         f"<h2>{len(failed)} of {pluralize(len(rows), 'answer')} with a failure</h2>",
-        *(_failure(row, wrong, page_text) for row, wrong in failed),
+        *(_failure(row, wrong, page_text) for row, wrong in failed[:MAX_SHOWN]),
+        f"<p>{len(failed) - MAX_SHOWN} more are in answers.jsonl" if len(failed) > MAX_SHOWN else "",
         "</html>",
     ]
     return "\n".join(parts)
@@ -86,16 +96,24 @@ def _scores(summary: dict[str, Any]) -> str:
 def _failure(row: Row, wrong: Sequence[str], page_text: PageText) -> str:
     evidence = row["evidence"] if row["answerable"] else []
     pages = "".join(
-        f"<p>evidence: {escape(e['document'])}, page {e['page']}</p><pre>{escape(page_text(e['document'], e['page']))}</pre>"
-        for e in evidence
+        _folded(f"evidence: {e['document']}, page {e['page']}", page_text(e["document"], e["page"])) for e in evidence
     )
     quotes = "".join(
-        f"<p>[{c['number']}] {escape(c['document'])}, page {c['page']}</p><pre>{escape(c['quote'])}</pre>"
-        for c in row["citations"]
+        _folded(f"[{c['number']}] {c['document']}, page {c['page']}", c["quote"]) for c in row["citations"]
     )
+    raw = _folded("as the model wrote it", row["raw"]) if row["raw"] != row["answer"] else ""
     kind = "" if row["answerable"] else " (asked of documents that do not have the answer)"
     return (
         f"<div class=failure><h3>{escape(row['id'])}: {escape('; '.join(wrong))}{kind}</h3>"
         f"<div><p><b>{escape(row['question'])}</b></p><p>expected: {escape(row['expected'])}</p>"
-        f"<pre>{escape(row['answer'])}</pre>{quotes}</div><div>{pages}</div></div>"
+        f"<pre>{_shortened(row['answer'])}</pre>{raw}{quotes}</div><div>{pages}</div></div>"
     )
+
+
+def _folded(title: str, text: str) -> str:
+    return f"<details><summary>{escape(title)}</summary><pre>{_shortened(text)}</pre></details>" if text else ""
+
+
+def _shortened(text: str) -> str:
+    rest = len(text) - _MAX_CHARACTERS
+    return escape(text[:_MAX_CHARACTERS]) + (f" ... ({rest} more characters)" if rest > 0 else "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ def read_run(path: Path) -> list[Row]:
 def resume_run(path: Path, settings: Mapping[str, Any], question_hashes: Mapping[tuple[str, bool], str]) -> list[Row]:
     """Return the rows of the run that a file holds, [] for no file.
 
-    An incomplete last line is removed from the file, and so are rows of questions that were asked differently:
+    An incomplete last line is removed from the file, and so are rows of questions that failed or were asked differently:
     `question_hashes` has the hash of each (id, answerable) now. Raises AssistantError if the run has other settings.
     """
     if not path.exists():
@@ -53,7 +54,11 @@ def resume_run(path: Path, settings: Mapping[str, Any], question_hashes: Mapping
             f"{path} contains a run of another configuration: {'; '.join(changed)}",
             "choose another folder with --out, or remove this file",
         )
-    same = [row for row in rows if row["question_hash"] == question_hashes.get(_key(row), row["question_hash"])]
+    same = [
+        row
+        for row in rows
+        if not row["error"] and row["question_hash"] == question_hashes.get(_key(row), row["question_hash"])
+    ]
     write_atomically(path, "".join(map(row_line, same)))
     return same
 
@@ -71,10 +76,13 @@ def summarize_run(rows: Sequence[Row]) -> dict[str, Any]:
     """Return every score of a run with its interval; a score that applies to no row is left out."""
     scores = {name: _score(name, rows) for name in METRICS}
     answerable = [row for row in rows if row["answerable"]]
+    failed = [row for row in rows if row["error"]]
     judged = [row for row in rows if row["judged"]]
     return {
         "questions": len(answerable),
         "unanswerable": len(rows) - len(answerable),
+        "failed": len(failed),
+        "first_error": failed[0]["error"] if failed else "",
         "model": rows[0]["model"],
         "scope": rows[0]["scope"],
         "judge": rows[0]["judge"],
@@ -100,14 +108,23 @@ def threshold_sentence(threshold: Mapping[str, Any]) -> str:
     return (
         f"Threshold {threshold['value']}: {answerable} of the answerable questions score below it, "
         f"and {unanswerable} of the unanswerable ones."
+        + ("" if threshold["auroc"] is None else f" AUROC of the score: {threshold['auroc']:.3f}.")
     )
+
+
+def _auroc(answerable: Sequence[float], unanswerable: Sequence[float]) -> float | None:
+    """Return the share of pairs in which the answerable question scores higher, ties as half; None for no pair."""
+    pairs = len(answerable) * len(unanswerable)
+    below = sum(bisect_left(unanswerable, score) + bisect_right(unanswerable, score) for score in answerable)
+    return round(below / 2 / pairs, 4) if pairs else None
 
 
 def _threshold_summary(rows: Sequence[Row]) -> dict[str, Any]:
     """Return the threshold with the share of questions whose best passage scores below it."""
     value = rows[0]["threshold"]
     answerable, unanswerable = (
-        sorted(row["best_score"] for row in rows if row["answerable"] is kind) for kind in (True, False)
+        sorted(row["best_score"] for row in rows if row["answerable"] is kind and row["best_score"] is not None)
+        for kind in (True, False)
     )
 
     def refused(scores: Sequence[float]) -> float | None:
@@ -117,6 +134,7 @@ def _threshold_summary(rows: Sequence[Row]) -> dict[str, Any]:
         "value": value,
         "false_refusals": refused(answerable),
         "right_refusals": refused(unanswerable),
+        "auroc": _auroc(answerable, unanswerable),
         "best_scores_answerable": answerable,
         "best_scores_unanswerable": unanswerable,
     }
