@@ -54,10 +54,17 @@ def build_parser() -> argparse.ArgumentParser:
     add_model_flags(answers)
     answers.add_argument("--judge", metavar="M", help="model that judges whether answers are correct and supported")
     answers.add_argument(
-        "--document", default="", metavar="NAME", help="document of which unanswerable questions that name none are asked"
+        "--document",
+        default="",
+        metavar="NAME",
+        help="document of which unanswerable questions that name none are asked",
     )
     answers.add_argument(
-        "--workers", type=positive_int, default=1, metavar="N", help="questions that are asked at the same time (default 1)"
+        "--workers",
+        type=positive_int,
+        default=1,
+        metavar="N",
+        help="questions that are asked at the same time (default 1)",
     )
     answers.add_argument("--limit", type=positive_int, metavar="N", help="only the first N questions")
     answers.add_argument(
