@@ -14,6 +14,7 @@ from assistant.cli.evaluation_tables import print_differences, print_retrieval
 from assistant.cli.flags import add_model_flags, read_configs
 from assistant.cli.opening import load_or_pull
 from assistant.cli.terminal import print_count, print_notes, print_scores
+from assistant.evaluation.import_formats import READERS
 from assistant.evaluation.minimum import Condition, failed_conditions, parse_condition
 from ingest import add_library_flags, library_flags
 from ingest import load_config as load_ingest_config
@@ -33,8 +34,9 @@ def build_parser() -> argparse.ArgumentParser:
         "quire eval retrieval questions.jsonl --pdfs reports --scope shared",
         "quire eval answers questions.jsonl --pdfs reports --model quotes",
         "quire eval compare first/answers.jsonl second/answers.jsonl",
+        "quire eval convert financebench.jsonl questions.jsonl --from financebench",
     )
-    commands = parser.add_subparsers(metavar="retrieval|answers|compare", required=True)
+    commands = parser.add_subparsers(metavar="retrieval|answers|compare|convert", required=True)
 
     retrieval = commands.add_parser(
         "retrieval",
@@ -93,19 +95,34 @@ def build_parser() -> argparse.ArgumentParser:
     compare.add_argument("second", type=Path, metavar="B", help="another run of the same kind")
     add_json_flag(compare)
     compare.set_defaults(run=_compare)
+    _add_convert(commands)
     return parser
+
+
+def _add_convert(commands: Any) -> None:
+    convert = commands.add_parser(
+        "convert",
+        help="question sets and runs in the formats of other tools",
+        description="Convert a question set or a run between our format and those of other tools.",
+    )
+    convert.add_argument("source", type=Path, metavar="IN", help="a file, or a folder for beir and ragtruth")
+    convert.add_argument("target", type=Path, metavar="OUT", help="the file to write, or the folder for beir")
+    convert.add_argument("--from", choices=tuple(READERS), default="questions", dest="reader", help="format of IN")
+    convert.add_argument(
+        "--to",
+        choices=("questions", "beir", "ragas", "deepeval"),
+        default="questions",
+        dest="writer",
+        help="format of OUT",
+    )
+    _add_pdfs_flag(convert)
+    add_library_flags(convert)
+    convert.set_defaults(run=_convert)
 
 
 def _add_question_set_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("questions", type=Path, nargs="+", metavar="QUESTIONS.jsonl", help="question files, as one set")
-    parser.add_argument(
-        "--pdfs",
-        type=Path,
-        action="append",
-        default=[],
-        metavar="DIR",
-        help="folder of the documents, repeatable; ingested on first use, and again when they change",
-    )
+    _add_pdfs_flag(parser)
     parser.add_argument(
         "--scope",
         choices=("single", "shared"),
@@ -123,6 +140,17 @@ def _add_question_set_flags(parser: argparse.ArgumentParser) -> None:
     )
     add_library_flags(parser)
     add_json_flag(parser)
+
+
+def _add_pdfs_flag(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--pdfs",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="folder of the documents, repeatable; ingested on first use, and again when they change",
+    )
 
 
 def _retrieval(args: argparse.Namespace) -> int:
@@ -250,6 +278,28 @@ def _compare(args: argparse.Namespace) -> int:
         if result[name]:
             print(f"left out: {pluralize(result[name], 'question')}, {text}")
     print_differences(result["differences"])
+    return 0
+
+
+def _convert(args: argparse.Namespace) -> int:
+    from assistant.evaluation import export_formats
+    from assistant.evaluation.corpus import open_corpus
+    from assistant.evaluation.import_formats import read_samples
+
+    samples = read_samples(args.source, args.reader)
+    if args.writer == "beir":
+        config, _ = load_ingest_config(flags=library_flags(args))
+        with open_corpus(config, args.pdfs, print_count, print_notes) as library:
+            notes = export_formats.write_beir(args.target, samples, library)
+    else:
+        write = {
+            "questions": export_formats.write_questions,
+            "ragas": export_formats.write_ragas,
+            "deepeval": export_formats.write_deepeval,
+        }[args.writer]
+        notes = write(args.target, samples)
+    print_notes(*notes)
+    print(f"{pluralize(len(samples), 'question')} written to {args.target}")
     return 0
 
 

@@ -161,6 +161,7 @@ def _answer(agent: Agent, library: Library, job: _Job, judge: Model | None) -> R
         "answer": answer.text,
         "raw": answer.raw,
         "best_score": round(max((passage.score for passage in found), default=0.0), 4),
+        "passages": [{"document": p.document, "page": p.page, "text": p.text} for p in answer.passages],
         "citations": [citation.as_dict() for citation in answer.citations],
         "notices": list(answer.notices),
         **judge_answer(judge, question, answer, answerable=job.answerable),

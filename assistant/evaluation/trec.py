@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from urllib.parse import quote
 
-from assistant.evaluation.rankings import PageKey, Ranking
+from assistant.evaluation.page_ids import encoded, page_id
+from assistant.evaluation.rankings import Ranking
 from quire import write_atomically
 
 
@@ -18,18 +18,10 @@ def write_trec(folder: Path, rankings: Sequence[Ranking], names: Mapping[str, st
     """
     run, qrels = [], []
     for ranking in rankings:
-        query = _encoded(ranking.question.id)
-        for rank, page in enumerate(ranking.pages, 1):
-            run.append(f"{query} Q0 {page_id(page, names)} {rank} {len(ranking.pages) - rank + 1} {_encoded(tag)}\n")
-        qrels += [f"{query} 0 {page_id(page, names)} 1\n" for page in sorted(ranking.evidence)]
+        query = encoded(ranking.question.id)
+        for rank, (document, page) in enumerate(ranking.pages, 1):
+            score = len(ranking.pages) - rank + 1
+            run.append(f"{query} Q0 {page_id(names[document], page)} {rank} {score} {encoded(tag)}\n")
+        qrels += [f"{query} 0 {page_id(names[document], page)} 1\n" for document, page in sorted(ranking.evidence)]
     write_atomically(folder / "run.txt", "".join(run))
     write_atomically(folder / "qrels.txt", "".join(qrels))
-
-
-def page_id(page: PageKey, names: Mapping[str, str]) -> str:
-    """Return `report.pdf#p12`, percent-encoded."""
-    return f"{_encoded(names[page[0]])}#p{page[1]}"
-
-
-def _encoded(text: str) -> str:
-    return quote(text, safe="/:") or "-"

@@ -77,3 +77,14 @@ def test_an_evaluation_runs_over_a_folder_of_pdfs(home, capsys, tmp_path):
     assert "no pair differs  won 0 lost 0" in capsys.readouterr().out
     assert main([*command, "--min", "hits>=0.9"]) == 2
     assert "use one of hit@1" in capsys.readouterr().err
+
+
+def test_a_question_set_is_converted_and_what_was_lost_is_said(home, capsys, tmp_path):
+    (tmp_path / "q.jsonl").write_text('{"id": "a", "question": "?"}\n')
+    assert main(["eval", "convert", str(tmp_path / "q.jsonl"), str(tmp_path / "r.jsonl"), "--to", "ragas"]) == 0
+    shown = capsys.readouterr()
+    assert shown.out == f"1 question written to {tmp_path / 'r.jsonl'}\n"
+    assert "1 question without an answer of a model" in shown.err
+    assert json.loads((tmp_path / "r.jsonl").read_text())["user_input"] == "?"
+    assert main(["eval", "convert", str(tmp_path / "q.jsonl"), str(tmp_path / "x"), "--from", "beir"]) == 1
+    assert "check the path and the format given with --from" in capsys.readouterr().err
