@@ -87,7 +87,7 @@ def _in_parallel(ask: Callable[[_Job], Row], jobs: Sequence[_Job], workers: int)
 
 
 # the fields of a row that no score is in, for a question that failed
-_NO_RESULT = {"answer": "", "raw": "", "best_score": None, "citations": [], "notices": [], **NO_VERDICT}
+_NO_RESULT = {"answer": "", "raw": "", "best_score": None, "passages": [], "citations": [], "notices": [], **NO_VERDICT}
 
 
 @dataclass(frozen=True)
