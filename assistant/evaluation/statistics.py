@@ -15,6 +15,7 @@ _SEED = 20  # the same values give the same interval in every run
 _BLOCK_NUMBERS = 1_000_000  # 8 MB: samples are drawn in blocks, so that memory does not grow with the documents
 _NORMAL = NormalDist()
 _UPPER = 0.975
+_MIN_RESAMPLED = 8  # resamples of fewer documents stay between the smallest and the largest of them
 
 _Floats: TypeAlias = "np.ndarray[tuple[int, ...], np.dtype[np.float64]]"
 
@@ -28,7 +29,7 @@ class Score:
     high: float
     n: int
     documents: int  # groups of values that depend on each other; n if each value stands alone
-    method: str  # "wilson" for shares, "bootstrap" for other values
+    method: str  # "wilson" for shares, "bootstrap" for other values, "t" for other values of few documents
 
     def as_dict(self) -> dict[str, float | int | str]:
         """Return the score rounded to four decimals."""
@@ -42,7 +43,8 @@ def mean(values: Sequence[float | bool], documents: Sequence[str] | None = None)
     `documents` names the document of each value; a value without one ("") stands alone, as all do by default.
     Questions of one document share its difficulty, so the documents are what was sampled. Values that are all 0 or 1
     get Wilson's interval for the number of independent questions that they amount to, with Student's t for few
-    documents. Others get the percentile bootstrap over documents, widened by the same t.
+    documents. Others get the percentile bootstrap over documents, widened by the same t, or Student's t itself for
+    fewer than 8 documents.
     """
     if not values:
         return None
@@ -51,22 +53,24 @@ def mean(values: Sequence[float | bool], documents: Sequence[str] | None = None)
     if np.isin(data, (0.0, 1.0)).all():
         low, high, method = *_wilson(float(data.mean()), sums, counts), "wilson"
     else:
-        low, high, method = *_bootstrap(sums, counts), "bootstrap"
+        low, high, method = _of_values(sums, counts)
+        if data.min() >= 0 and data.max() <= 1:  # reciprocal ranks, recall and the like
+            low, high = max(low, 0.0), min(high, 1.0)
     return Score(float(data.mean()), low, high, len(data), len(counts), method)
 
 
 def paired_difference(
     first: Sequence[float | bool], second: Sequence[float | bool], documents: Sequence[str] | None = None
 ) -> Score | None:
-    """Return the mean of second minus first, pair by pair, with its bootstrap interval over documents."""
+    """Return the mean of second minus first, pair by pair, with its interval over documents."""
     if len(first) != len(second):
         raise ValueError(f"{len(first)} values against {len(second)}")
     if not first:
         return None
     data = np.asarray(second, dtype=np.float64) - np.asarray(first, dtype=np.float64)
     sums, counts = _by_document(data, documents)
-    low, high = _bootstrap(sums, counts)
-    return Score(float(data.mean()), low, high, len(data), len(counts), "bootstrap")
+    low, high, method = _of_values(sums, counts)
+    return Score(float(data.mean()), low, high, len(data), len(counts), method)
 
 
 def _by_document(data: _Floats, documents: Sequence[str] | None) -> tuple[_Floats, _Floats]:
@@ -97,6 +101,17 @@ def _wilson(share: float, sums: _Floats, counts: _Floats) -> tuple[float, float]
     half = quantile * math.sqrt(share * (1 - share) / effective + quantile**2 / (4 * effective**2))
     below = 1 + quantile**2 / effective
     return max(0.0, (middle - half) / below), min(1.0, (middle + half) / below)
+
+
+def _of_values(sums: _Floats, counts: _Floats) -> tuple[float, float, str]:
+    """Return the interval of values that are not all 0 or 1, and its method."""
+    groups = len(counts)
+    if not 1 < groups < _MIN_RESAMPLED:
+        return *_bootstrap(sums, counts), "bootstrap"
+    middle = float(sums.sum() / counts.sum())
+    variance = groups / (groups - 1) * float(((sums - middle * counts) ** 2).sum()) / float(counts.sum()) ** 2
+    half = _student(groups - 1) * math.sqrt(variance)
+    return middle - half, middle + half, "t"
 
 
 def _bootstrap(sums: _Floats, counts: _Floats) -> tuple[float, float]:

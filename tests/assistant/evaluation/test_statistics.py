@@ -45,9 +45,18 @@ def test_seconds_are_resampled_by_document_and_a_paired_difference_too():
     documents = ["a", "a", "a", "b", "b", "b", "c", "c", "c"]
     seconds = [1.5, 1.5, 1.5, 5, 5, 5, 9, 9, 9]
     together, alone = mean(seconds, documents), mean(seconds)
-    assert together.method == "bootstrap"
+    assert (together.method, alone.method) == ("t", "bootstrap")
     assert together.high - together.low > 1.2 * (alone.high - alone.low)
     assert paired_difference([0] * 9, seconds, documents) == together
+    many = [f"{index // 2}.pdf" for index in range(18)]
+    assert mean(seconds * 2, many).method == "bootstrap"
+
+
+def test_two_documents_say_little_about_others_also_where_they_agree_within_themselves():
+    few = mean([0.4, 0.4, 0.6, 0.6], ["a", "a", "b", "b"])
+    assert (few.method, few.low, few.high) == ("t", 0.0, 1.0)  # 0.5 +- 12.7 * 0.1
+    seconds = mean([4.0, 4.0, 6.0, 6.0], ["a", "a", "b", "b"])
+    assert (seconds.low, seconds.high) == (pytest.approx(-7.706, abs=1e-3), pytest.approx(17.706, abs=1e-3))
 
 
 def test_a_paired_difference_is_second_minus_first():
@@ -79,8 +88,8 @@ def test_the_intervals_of_a_share_cover_it_in_93_to_97_percent(documents, questi
     assert 0.93 <= np.mean(covered) <= 0.97
 
 
-@pytest.mark.parametrize(("documents", "questions"), [(27, 3), (12, 17)])
-def test_the_bootstrap_over_documents_covers_a_mean_in_93_to_97_percent(documents, questions):
+@pytest.mark.parametrize(("documents", "questions"), [(27, 3), (12, 17), (4, 10)])
+def test_the_interval_over_documents_covers_a_mean_in_93_to_97_percent(documents, questions):
     random = np.random.default_rng(8)
     names = [str(document) for document in range(documents) for _ in range(questions)]
     covered = []
