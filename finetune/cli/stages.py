@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import time
 import tomllib
 from collections import Counter
 from collections.abc import Sequence
@@ -84,26 +85,26 @@ def run_stage(args: argparse.Namespace) -> int:
     if args.dry_run:
         require_data(config)
         return print_dry_runs([complete(config)], resume=args.resume, as_json=args.json)
+    started = time.time()
     try:
         folder = train(config, command=command_line(), resume=args.resume, progress=print_progress)
     except KeyboardInterrupt:
-        print_progress(_describe_stop(config))
+        print_progress(_describe_stop(config.name, started))
         return 130
     _print_result(folder, as_json=args.json)
     return 0
 
 
-def _describe_stop(config: TrainConfig) -> str:
-    """Return what a stopped run can continue from."""
+def _describe_stop(name: str, started: float) -> str:
+    """Return what a run that was stopped can continue from; without a name, it is the one written to since it started."""
     from finetune.runs.manifest import runs_folder
-    from finetune.train.complete import complete
     from finetune.train.run import last_checkpoint
 
-    checkpoint = last_checkpoint(runs_folder() / config.name) if config.name else None
-    if checkpoint:
-        return f"stopped; the same command with --resume continues from {Path(checkpoint).name}"
-    if not config.name and last_checkpoint(runs_folder() / complete(config).name):
-        return "stopped; the same command with --resume and --name continues from the last checkpoint"
+    for folder in [runs_folder() / name] if name else sorted(runs_folder().glob("*")):
+        checkpoint = last_checkpoint(folder)
+        if checkpoint and (name or folder.stat().st_mtime >= started):
+            named = "" if name else f" --name {folder.name}"
+            return f"stopped; the same command with --resume{named} continues from {Path(checkpoint).name}"
     return "stopped before the first checkpoint: the same command starts again; --save-every sets when one is written"
 
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from quire import UsageError, home_folder, write_atomically
+from quire import UsageError, home_folder, strict_json, write_atomically
 
 QUANTIZATIONS = ("F16", "Q8_0", "Q4_K_S", "Q4_K_M")
 _TAG = re.compile(r"^(?:[A-Za-z0-9][A-Za-z0-9._-]*/){0,2}[A-Za-z0-9][A-Za-z0-9._-]{0,79}(?::[A-Za-z0-9_.-]{1,80})?$")
@@ -80,7 +80,7 @@ def check_quantization(name: str) -> str:
 def write_record(record: TagRecord) -> Path:
     """Write a record and return its path."""
     path = record_path(record.tag)
-    write_atomically(path, json.dumps(asdict(record), indent=2, ensure_ascii=False) + "\n")
+    write_atomically(path, strict_json(asdict(record), indent=2) + "\n")
     return path
 
 

@@ -71,8 +71,8 @@ def dry_run(
     Raises what `train` raises before it loads weights.
     """
     require_free(config.name, resume=resume)
-    base = require_full_weights(config)
     check_targets(config)
+    base = require_full_weights(config)
     tokenizer = load_tokenizer(config.model, config.revision)
     template = template_of(config, tokenizer)
     progress(describe_end(template))

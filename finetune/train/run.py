@@ -65,8 +65,8 @@ def train(
     config = complete(config)
     if device_type(config) == "cpu":
         return_large_blocks()
-    base = require_full_weights(config)
     check_targets(config)
+    base = require_full_weights(config)
     with claim(config, resume=resume) if is_main_process() else nullcontext(claimed_folder(config)) as folder:
         tokenizer = load_tokenizer(config.model, config.revision)
         run = Run(config, folder, template_of(config, tokenizer), tokenizer, progress)

@@ -41,3 +41,16 @@ def test_a_short_run_shows_the_loss_of_its_checkpoint_and_its_last_one(
     assert loss["last"] < loss["first"]
     steps = [line["step"] for line in read_metrics(world["home"] / "runs" / "short") if "loss" in line]
     assert steps == [1, 3, 5]  # log_every is 10: the first, the checkpoint's and the last
+
+
+def test_a_stopped_run_says_what_it_continues_from(home: Path) -> None:
+    from finetune.cli.stages import _describe_stop
+
+    assert "stopped before the first checkpoint" in _describe_stop("a", 0.0)
+    checkpoint = home / "runs" / "a" / "checkpoints" / "checkpoint-4"
+    checkpoint.mkdir(parents=True)
+    assert "stopped before the first checkpoint" in _describe_stop("a", 0.0)  # not complete
+    (checkpoint / "trainer_state.json").write_text("{}")
+    assert _describe_stop("a", 0.0).endswith("with --resume continues from checkpoint-4")
+    assert _describe_stop("", 0.0).endswith("with --resume --name a continues from checkpoint-4")
+    assert "stopped before the first checkpoint" in _describe_stop("", 1e12)
