@@ -4,7 +4,7 @@ import json
 import math
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from transformers import IntervalStrategy, TrainerCallback
 
@@ -21,22 +21,54 @@ PROGRESS_SECONDS = 10.0
 
 
 class StopWhenNotFinite(TrainerCallback):  # type: ignore[misc]
-    """Ends a run at the first logged loss or gradient norm that is not a finite number; nothing can be learned from then."""
+    """Ends a run at the first logged loss or gradient norm that is not a finite number, and an SFT run that diverged.
 
-    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
+    A diverged run has a loss above that of guessing and three times the first one, or twice no gradient at all.
+    """
+
+    def __init__(self, *, sft: bool = False) -> None:
+        self._sft = sft
+        self._first: float | None = None
+        self._flat = 0
+
+    def on_log(
+        self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, model: Any = None, **_: Any
+    ) -> None:
         """Check what was just logged."""
+        logs = logs or {}
         # with fp16, gradients overflow now and then: the loss scale falls, and that step is not taken
         watched = ("loss", "eval_loss") if args.fp16 else ("loss", "eval_loss", "grad_norm")
         for name in watched:
-            value = (logs or {}).get(name, 0.0)
+            value = logs.get(name, 0.0)
             if not math.isfinite(value):
-                resumable = any(Path(args.output_dir).glob("checkpoint-*"))
-                raise TrainingFailed(
-                    f"{name.replace('_', ' ')} is not a number at step {state.global_step} ({value})",
-                    "use --dtype bf16 or fp32 instead of fp16, or a lower --learning-rate; if it is the first step, check the "
-                    "base: `quire finetune generate` with it"
-                    + ("; --resume continues from the last checkpoint, which is sound" if resumable else ""),
-                )
+                self._fail(args, f"{name.replace('_', ' ')} is not a number at step {state.global_step} ({value})")
+        if self._sft and "loss" in logs:
+            self._check_divergence(args, state.global_step, logs, model)
+
+    def _check_divergence(self, args: Any, step: int, logs: dict[str, float], model: Any) -> None:
+        loss = logs["loss"]
+        self._first = loss if self._first is None else self._first
+        guessing = math.log(getattr(getattr(model, "config", None), "vocab_size", 0) or 2**20)
+        if loss > max(3 * self._first, guessing + 1):
+            self._fail(
+                args, f"the run diverges: the loss is {loss:.4g} at step {step}, at first it was {self._first:.4g}"
+            )
+        self._flat = self._flat + 1 if logs.get("grad_norm") == 0.0 and loss > self._first / 2 else 0
+        if self._flat == 2:
+            self._fail(args, f"the gradient is 0 at step {step}, with a loss of {loss:.4g}: the run diverged")
+
+    def _fail(self, args: Any, problem: str) -> NoReturn:
+        resumable = any(Path(args.output_dir).glob("checkpoint-*"))
+        raise TrainingFailed(
+            problem,
+            "use --dtype bf16 or fp32 instead of fp16, or a lower --learning-rate; if it is the first step, check the "
+            "base: `quire finetune generate` with it"
+            + (
+                "; --resume continues from the last checkpoint, which is sound"
+                if resumable and "diverge" not in problem
+                else ""
+            ),
+        )
 
 
 class MetricsWriter(TrainerCallback):  # type: ignore[misc]

@@ -138,7 +138,7 @@ def build_trainer(run: Run, model: Any, reference: Any, rows: Rows) -> tuple[Any
     mean = rows.report.trained_tokens / max(rows.report.rows, 1)
     rails = GuardRails(run.notice, stage=config.stage, answer_tokens=mean)
     metrics = ours.MetricsWriter(run, rails)
-    callbacks: list[Any] = [ours.StopWhenNotFinite(), metrics, ours.LogWithCheckpoint()]
+    callbacks: list[Any] = [ours.StopWhenNotFinite(sft=config.stage == "sft"), metrics, ours.LogWithCheckpoint()]
     if config.prompts:
         callbacks.append(ours.Sampler(run, rails))
     if config.stop_loss:
