@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from assistant.answering.citations import Citation, Span
@@ -44,7 +44,7 @@ class Answer:
     asked: str = ""  # the question that was searched for: a follow-up is rewritten to stand alone
     messages: tuple[Message, ...] = ()  # as sent to the model
     sampling: Sampling | None = None
-    raw: str = ""  # what the model wrote, before marks, thoughts and links were removed; empty for quotes
+    raw: str = field(default="", compare=False)  # as the model wrote it, before the filter; not stored
 
     def as_dict(self) -> dict[str, Any]:
         """Return the object that `quire ask --json` prints."""

@@ -8,7 +8,7 @@ import sqlite3
 import threading
 import uuid
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -262,8 +262,8 @@ class History:
 
 
 def answer_to_json(answer: Answer) -> str:
-    """Return an answer as JSON text, with all of its fields."""
-    return json.dumps(asdict(answer), ensure_ascii=False)
+    """Return an answer as JSON text, with all of its fields but the model's raw text, which only evaluation keeps."""
+    return json.dumps(asdict(replace(answer, raw="")), ensure_ascii=False)
 
 
 def answer_from_json(text: str) -> Answer:

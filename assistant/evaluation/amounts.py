@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -87,7 +87,12 @@ def numeric_match(expected: str, answer: str, question: str = "") -> bool | None
             _with_unit_of(low, high) for low, high in pairwise(stated) if _RANGE.fullmatch(answer, low.end, high.start)
         ]
         return any(_equal(wanted[0], low) and _equal(wanted[1], high) for low, high in ends)
-    return all(any(_equal(amount, other) for other in stated if not other.span) for amount in wanted)
+    return all(states_amount(amount, [other for other in stated if not other.span]) for amount in wanted)
+
+
+def states_amount(wanted: Amount, stated: Sequence[Amount]) -> bool:
+    """Return whether one of the stated amounts is the wanted one, at its rounding."""
+    return any(_equal(wanted, amount) for amount in stated)
 
 
 def read_amounts(text: str) -> list[Amount]:

@@ -165,5 +165,5 @@ def _answer(agent: Agent, library: Library, job: _Job, judge: Model | None) -> R
         "citations": [citation.as_dict() for citation in answer.citations],
         "notices": list(answer.notices),
         **judge_answer(judge, question, answer, answerable=job.answerable),
-        **answer_metrics(library.store, question, answer, answerable=job.answerable, document_id=job.document_id),
+        **answer_metrics(question, answer, answerable=job.answerable, document_id=job.document_id),
     }

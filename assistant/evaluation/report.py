@@ -44,8 +44,8 @@ def failures(row: Row) -> list[str]:
         found.append("the judge finds it unsupported")
     if row["cited_page"] is False:
         found.append("no evidence page is cited")
-    if row["quotes_verbatim"] is not None and row["quotes_verbatim"] < 1:
-        found.append("a quote is not verbatim")
+    if row["citation_recall"] is not None and row["citation_recall"] < 1:
+        found.append("a sentence is not supported by what it cites")
     if row["citations_true"] is not None and row["citations_true"] < 1:
         found.append("a citation was invented")
     return found

@@ -37,7 +37,7 @@ def test_an_evaluation_runs_over_a_folder_of_pdfs(home, capsys, tmp_path):
         main(["eval", "answers", str(questions), "--pdfs", str(folder), "--json", "--out", str(tmp_path / "run")]) == 0
     )
     shown = json.loads(capsys.readouterr().out)
-    assert shown["scores"]["citations_prompted"]["mean"] == shown["scores"]["quotes_verbatim"]["mean"] == 1.0
+    assert shown["scores"]["cited_page"]["mean"] == shown["scores"]["numeric_match"]["mean"] == 1.0
     assert shown["threshold"]["right_refusals"] == 1.0
     assert (tmp_path / "run" / "report.html").read_text().startswith("<!doctype html>")
     assert main(["eval", "compare", str(tmp_path / "run"), str(tmp_path / "run"), "--json"]) == 0

@@ -9,10 +9,11 @@ from tests.assistant.evaluation.helpers import QUESTIONS, run
 from tests.assistant.helpers import scripted
 
 
-def test_quotes_are_verbatim_from_the_evidence_page_and_other_questions_are_refused(tmp_path):
+def test_quotes_cite_the_evidence_page_and_other_questions_are_refused(tmp_path):
     result = summarize_run(run(tmp_path / "answers.jsonl"))
     scores = {name: score["mean"] for name, score in result["scores"].items()}
-    assert scores["cited_page"] == scores["citations_prompted"] == scores["quotes_verbatim"] == 1.0
+    assert scores["cited_page"] == scores["evidence_prompted"] == 1.0
+    assert not {"citation_recall", "citation_precision", "citations_true"} & scores.keys()  # of quotes: no measurement
     assert scores["false_refusal"] == 0
     assert scores["right_refusal"] == 1.0
     assert scores["numeric_match"] == 1.0
@@ -84,6 +85,7 @@ def test_a_row_keeps_what_the_model_wrote_and_how_long_it_took_to_the_first_word
     assert rows[0]["raw"] == written
     assert rows[0]["answer"] == "It is 3,474 kilometres [1]."
     assert 0 < rows[0]["first_token_seconds"] <= rows[0]["seconds"]
+    assert (rows[0]["citation_recall"], rows[0]["citation_precision"], rows[0]["citations_true"]) == (1, 1, 0.5)
     assert rows[0]["token_f1"] == pytest.approx(2 * 2 / (2 + 4))
 
 
