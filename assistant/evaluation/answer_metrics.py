@@ -19,6 +19,8 @@ METRICS = {
     "evidence_prompted": "answerable questions with an evidence page among the passages of the prompt",
     "citation_recall": "sentences that the passages they cite support, of a model's answers",
     "citation_precision": "citations that support their sentence and are needed, of a model's answers",
+    "judged_citation_recall": "citation_recall with the judge in place of the rule",
+    "judged_citation_precision": "citation_precision with the judge in place of the rule",
     "citations_true": "cited numbers that exist in the prompt, shown or not, of a model's answers",
     "false_refusal": "refusals, of answerable questions",
     "right_refusal": "refusals, of unanswerable questions",

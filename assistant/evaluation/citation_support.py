@@ -1,4 +1,4 @@
-"""Whether the cited passages support the sentences of an answer: citation recall and precision, as in ALCE."""
+"""Whether cited passages support the sentences of an answer: citation recall and precision of ALCE."""
 
 from __future__ import annotations
 
@@ -47,9 +47,8 @@ def citation_scores(
         recalled.append(together)
         for index, passage in enumerate(cited):
             rest = cited[:index] + cited[index + 1 :]
-            needed.append(
-                bool(together and (not rest or supports(sentence, [passage]) or not supports(sentence, rest)))
-            )
+            alone = together and (not rest or supports(sentence, [passage]))
+            needed.append(bool(together and (alone or supports(sentence, rest) is False)))
     return _share(recalled), _share(needed)
 
 

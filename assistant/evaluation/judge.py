@@ -11,7 +11,9 @@ from assistant.answering.answer import Answer
 from assistant.answering.control_marks import disarm
 from assistant.answering.prompt import Message, passage_text
 from assistant.config import Sampling
+from assistant.evaluation.citation_support import citation_scores
 from assistant.evaluation.questions import Question
+from assistant.retrieval.search import Passage
 
 if TYPE_CHECKING:
     from assistant.llm.model import Model
@@ -40,6 +42,8 @@ _INSTRUCTION_TOKENS = 300  # reserved for the instructions and the chat template
 NO_VERDICT: dict[str, Any] = {
     "judged_correct": None,
     "judged_faithful": None,
+    "judged_citation_recall": None,
+    "judged_citation_precision": None,
     "judged": False,
     "judge_failed": False,
     "judge_malformed": 0,
@@ -60,18 +64,23 @@ class Verdict:
 def judge_answer(judge: Model | None, question: Question, answer: Answer, *, answerable: bool) -> dict[str, Any]:
     """Return the judge's verdicts on an answer with its replies, None for none; refusals are not judged.
 
+    A model's citations are judged sentence by sentence, which takes a call for each, and more where it cites several.
     `judge_malformed` and `judge_errors` count the replies without a verdict and the calls that failed.
     """
     if judge is None or answer.refused:
         return dict(NO_VERDICT)
-    verdicts = {"judged_correct": is_correct(judge, question, answer.text)} if answerable else {}
-    verdicts["judged_faithful"] = is_faithful(judge, answer)
+    verdicts = {"judged_correct": is_correct(judge, question, answer.text)} if answerable and question.answer else {}
+    verdicts["judged_faithful"] = is_faithful(judge, answer.text, answer.passages)
+    recall, precision, on_citations = _judge_citations(judge, answer)
+    every = [*verdicts.values(), *on_citations]
     return NO_VERDICT | {
         **{name: verdict.value for name, verdict in verdicts.items()},
+        "judged_citation_recall": recall,
+        "judged_citation_precision": precision,
         "judged": True,
-        "judge_failed": any(verdict.value is None for verdict in verdicts.values()),
-        "judge_malformed": sum(verdict.value is None and not verdict.error for verdict in verdicts.values()),
-        "judge_errors": [verdict.error for verdict in verdicts.values() if verdict.error],
+        "judge_failed": any(verdict.value is None for verdict in every),
+        "judge_malformed": sum(verdict.value is None and not verdict.error for verdict in every),
+        "judge_errors": [verdict.error for verdict in every if verdict.error],
         "judge_replies": {name: verdict.reply for name, verdict in verdicts.items()},
     }
 
@@ -85,9 +94,10 @@ def is_correct(judge: Model, question: Question, answer: str) -> Verdict:
     return ask_judge(judge, [Message("system", _CORRECT), Message("user", text)])
 
 
-def is_faithful(judge: Model, answer: Answer) -> Verdict:
-    """Return whether the judge finds that the passages support an answer."""
-    text = f"<passages>\n{_fitting_passages(judge, answer)}\n</passages>\n\nAnswer: {disarm(answer.text)}\n\nSupported?"
+def is_faithful(judge: Model, answer: str, passages: Sequence[Passage]) -> Verdict:
+    """Return whether the judge finds that passages support an answer, or one sentence of it."""
+    fitting = _fitting_passages(judge, answer, passages)
+    text = f"<passages>\n{fitting}\n</passages>\n\nAnswer: {disarm(answer)}\n\nSupported?"
     return ask_judge(judge, [Message("system", _FAITHFUL), Message("user", text)])
 
 
@@ -113,11 +123,24 @@ def ask_judge(judge: Model, messages: Sequence[Message]) -> Verdict:
     return Verdict(parse_verdict(reply), reply)
 
 
-def _fitting_passages(judge: Model, answer: Answer) -> str:
+def _judge_citations(judge: Model, answer: Answer) -> tuple[float | None, float | None, list[Verdict]]:
+    """Return citation recall and precision by the judge, and its verdicts; None for quotes, which are copied."""
+    verdicts: list[Verdict] = []
+
+    def supports(sentence: str, cited: Sequence[Passage]) -> bool | None:
+        verdicts.append(is_faithful(judge, sentence, cited))
+        return verdicts[-1].value
+
+    if answer.mode != "model":
+        return None, None, verdicts
+    return *citation_scores(answer.text, answer.passages, supports), verdicts
+
+
+def _fitting_passages(judge: Model, answer: str, passages: Sequence[Passage]) -> str:
     """Return the first passages that fit the judge's context window."""
-    free_tokens = judge.window - _SAMPLING.max_tokens - judge.count(answer.text) - _INSTRUCTION_TOKENS
+    free_tokens = judge.window - _SAMPLING.max_tokens - judge.count(answer) - _INSTRUCTION_TOKENS
     parts: list[str] = []
-    for number, passage in enumerate(answer.passages, 1):
+    for number, passage in enumerate(passages, 1):
         text = passage_text(number, passage)
         free_tokens -= judge.count(text) + 2
         if free_tokens < 0:

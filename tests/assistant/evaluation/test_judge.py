@@ -9,12 +9,14 @@ from tests.assistant.helpers import scripted
 
 def test_a_reply_without_a_verdict_is_counted_as_a_failure_of_the_judge(tmp_path):
     model = wrap_chat_model(scripted(*["Its diameter is 3,474 kilometres [1]."] * 6), name="model")
-    judge = wrap_chat_model(scripted("YES", "Maybe.", "<think>no</think> Yes.", "no"), name="judge")
+    judge = wrap_chat_model(scripted("YES", "Maybe.", "yes", "<think>no</think> Yes.", "no", "no"), name="judge")
     rows = run(tmp_path / "a.jsonl", model, QUESTIONS[:2], judge=judge, unanswerable=False)
     assert [(row["judged_correct"], row["judged_faithful"], row["judge_failed"]) for row in rows] == [
         (True, None, True),
         (True, False, False),
     ]
+    assert [row["judged_citation_recall"] for row in rows] == [1, 0]
+    assert [row["judged_citation_precision"] for row in rows] == [1, 0]
     assert summarize_run(rows)["judge_failures"] == 0.5
 
 
@@ -48,11 +50,13 @@ def test_a_verdict_leads_stands_alone_or_ends_the_reply(text, expected):
 def test_errors_of_the_judge_are_counted_and_do_not_end_the_run(tmp_path):
     model = wrap_chat_model(scripted(*["Its diameter is 3,474 kilometres [1]."] * 6), name="model")
     judge = wrap_chat_model(
-        scripted(RuntimeError("CUDA out of memory"), "yes", KeyError("x"), "There is no fault."), name="judge"
+        scripted(RuntimeError("CUDA out of memory"), "yes", "yes", KeyError("x"), "There is no fault.", "Fine."),
+        name="judge",
     )
     rows = run(tmp_path / "a.jsonl", model, QUESTIONS[:2], judge=judge, unanswerable=False)
     assert [(row["judged_correct"], row["judged_faithful"]) for row in rows] == [(None, True), (None, None)]
     assert [row["judge_errors"] for row in rows] == [["RuntimeError: CUDA out of memory"], ["KeyError: 'x'"]]
     assert rows[1]["judge_replies"]["judged_faithful"] == "There is no fault."
     summary = summarize_run(rows)
-    assert (summary["judge_failures"], summary["judge_malformed"], summary["judge_errors"]) == (1.0, 1, 2)
+    assert (summary["judge_failures"], summary["judge_malformed"], summary["judge_errors"]) == (1.0, 2, 2)
+    assert rows[1]["judged_citation_recall"] is None
