@@ -1,6 +1,7 @@
 """One training run from settings to manifest; `train` is the order of its steps."""
 
 import errno
+import json
 import logging
 import shutil
 import sys
@@ -193,10 +194,20 @@ def _translate_errors(folder: Path) -> Iterator[None]:
 
 
 def last_checkpoint(folder: Path) -> str | None:
-    """Return the last complete checkpoint of a run; one that a killed process left incomplete has no trainer state."""
+    """Return the last complete checkpoint of a run.
+
+    One that a killed process left incomplete has no trainer state, which is written last, or only its beginning.
+    """
     found = [
         path
         for path in (folder / "checkpoints").glob("checkpoint-*")
-        if (path / "trainer_state.json").is_file() and path.name.rsplit("-", 1)[1].isdigit()
+        if _is_complete(path / "trainer_state.json") and path.name.rsplit("-", 1)[1].isdigit()
     ]
     return str(max(found, key=lambda path: int(path.name.rsplit("-", 1)[1]))) if found else None
+
+
+def _is_complete(state: Path) -> bool:
+    try:
+        return isinstance(json.loads(state.read_bytes()), dict)
+    except (OSError, ValueError):
+        return False

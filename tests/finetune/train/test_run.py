@@ -24,7 +24,7 @@ from finetune.recipes import read_recipe
 from finetune.runs.manifest import MANIFEST_FILE, read_manifest
 from finetune.templates.messages import Message
 from finetune.train.metrics import read_metrics
-from finetune.train.run import train
+from finetune.train.run import last_checkpoint, train
 from quire import UsageError
 from tests.finetune.hosts import contacted
 
@@ -302,6 +302,14 @@ def test_no_checkpoint_is_written_after_the_loss_stopped_being_a_number(
     assert all(bool(tensor.isfinite().all()) for path in found for tensor in load_file(path).values())
     text = (home / "runs" / "diverged" / "metrics.jsonl").read_text()
     assert "NaN" not in text and "Infinity" not in text
+
+
+def test_a_checkpoint_that_a_killed_process_left_half_written_is_not_resumed_from(tmp_path: Path) -> None:
+    for step, state in ((10, '{"global_step": 10}'), (20, ""), (30, '{"global_step": 3')):
+        folder = tmp_path / "checkpoints" / f"checkpoint-{step}"
+        folder.mkdir(parents=True)
+        (folder / "trainer_state.json").write_text(state)
+    assert last_checkpoint(tmp_path) == str(tmp_path / "checkpoints" / "checkpoint-10")
 
 
 def test_training_contacts_no_host(
