@@ -29,7 +29,7 @@ from finetune.export.safetensors_io import (
     list_tensors,
     plan_shards,
 )
-from finetune.runs.manifest import RunManifest, find_run, read_manifest
+from finetune.runs.manifest import find_run, read_manifest, trained_dtype
 from finetune.templates.find import load_template, save_template
 from finetune.templates.jinja_and_go import to_jinja
 from finetune.templates.template import Template
@@ -95,7 +95,7 @@ def merge(
     tensors = list_tensors(weights)
     check_base(pairs, tensors, adapter, weights)
     stored = DTYPES[dtype] if dtype else next(iter(tensors.values())).dtype
-    nf4_from = _trained_dtype(folder, manifest) if manifest.method == "qlora" and base == "dequantized" else None
+    nf4_from = trained_dtype(folder, manifest) if manifest.method == "qlora" and base == "dequantized" else None
     report = MergeReport(str(folder), str(weights), base if manifest.method == "qlora" else "full-precision", stored)
     part = out.with_name(out.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
@@ -160,18 +160,6 @@ def nf4_rounded(weight: Floats, dtype: str) -> Floats:
     packed, state = quantize_4bit(given, blocksize=64, compress_statistics=True, quant_type="nf4")
     rounded: Floats = dequantize_4bit(packed, state).float().numpy()
     return rounded
-
-
-def _trained_dtype(folder: Path, manifest: RunManifest) -> str:
-    """Return the type in which the run loaded its base: 4-bit rounding starts from it."""
-    names = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
-    dtype = str(manifest.config.get("dtype", "auto"))
-    if dtype in names:
-        return names[dtype]
-    report = folder / "report.json"
-    hardware = json.loads(report.read_text(encoding="utf-8")).get("hardware", "") if report.is_file() else ""
-    on_gpu = any(word in json.dumps(hardware).lower() for word in ("nvidia", "cuda", "geforce", "tesla"))
-    return "bfloat16" if on_gpu else "float32"
 
 
 def _shards(

@@ -14,7 +14,7 @@ import numpy as np
 from finetune.errors import UnsupportedModel
 from finetune.export.lora import find_base
 from finetune.export.safetensors_io import Tensor, list_tensors
-from finetune.runs.manifest import find_run, read_manifest
+from finetune.runs.manifest import find_run, read_manifest, trained_dtype
 from finetune.train.device import return_large_blocks
 
 MAX_TOKENS = 4096  # of a batch, padding included
@@ -79,8 +79,23 @@ def open_trained(run: str | Path, *, full_precision: bool = False, base_folder: 
     if manifest.method == "full":
         return open_streamed(adapter)
     if manifest.method == "qlora" and not full_precision:
-        return load_run(run, device="cpu", base=base_folder).model
+        # rounded to NF4 from the type in which it was trained; fp32 holds every fp16 value, and CPUs do not compute in fp16
+        dtype = "bf16" if trained_dtype(folder, manifest) == "bfloat16" else "fp32"
+        return _computing_in_fp32(load_run(run, device="cpu", base=base_folder, dtype=dtype).model)
     return open_streamed(find_base(manifest, base_folder), adapter=adapter)
+
+
+def _computing_in_fp32(model: Any) -> Any:
+    """Return a model with 4-bit weights, which stay as they are; all else becomes fp32."""
+    import torch
+
+    for module in model.modules():
+        if type(module).__name__ == "Linear4bit":
+            module.compute_dtype, module.weight.quant_state.dtype = torch.float32, torch.float32
+    for value in (*model.parameters(), *model.buffers()):
+        if value.is_floating_point():
+            value.data = value.data.float()
+    return model
 
 
 def _units(model: Any) -> Iterator[Any]:

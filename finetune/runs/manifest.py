@@ -39,6 +39,26 @@ class RunManifest:
     created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     adapter: str = "adapter"  # folder with the weights, tokenizer and template, relative to the run
     parent_sha256: str = ""  # of the parent's weights; empty without a parent
+    dtype: str = ""  # in which the run computed: bfloat16, float16 or float32; empty in runs of older versions
+    device: str = ""  # on which: cuda or cpu
+    attention: str = ""  # its implementation, by the name under which transformers has it
+
+
+def trained_dtype(folder: Path, manifest: RunManifest) -> str:
+    """Return the type in which a run computed and loaded its base: 4-bit rounding starts from it.
+
+    Runs of older versions did not record it; where theirs was `auto`, whether report.json has a GPU decides.
+    """
+    if manifest.dtype:
+        return manifest.dtype
+    names = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
+    if named := names.get(str(manifest.config.get("dtype", "auto"))):
+        return named
+    if manifest.config.get("device") == "cpu":
+        return "float32"
+    report = folder / "report.json"
+    hardware = json.loads(report.read_text(encoding="utf-8")).get("hardware", "") if report.is_file() else ""
+    return "bfloat16" if any(w in json.dumps(hardware).lower() for w in ("nvidia", "cuda", "geforce")) else "float32"
 
 
 def library_versions() -> dict[str, str]:

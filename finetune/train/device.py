@@ -5,6 +5,7 @@ import sys
 from typing import Any
 
 from finetune.config import TrainConfig
+from quire import UsageError
 
 _M_MMAP_THRESHOLD = -3  # of glibc's malloc.h
 
@@ -24,6 +25,29 @@ def device_type(config: TrainConfig) -> str:
     import torch
 
     return "cuda" if config.device == "auto" and torch.cuda.is_available() else "cpu"
+
+
+def check_processes(config: TrainConfig) -> None:
+    """Raise UsageError for FSDP and DeepSpeed, and for a single process that sees several GPUs.
+
+    transformers would split each batch over those GPUs (DataParallel), which TRL refuses after the model is loaded.
+    """
+    for variable, name in (("ACCELERATE_USE_FSDP", "FSDP"), ("ACCELERATE_USE_DEEPSPEED", "DeepSpeed")):
+        if os.environ.get(variable, "").lower() in ("1", "true"):
+            raise UsageError(
+                f"{name} is asked for by {variable}, and quire has never run with it: a run could hang when it saves",
+                "use torchrun: every GPU then holds the whole model, which QLoRA makes small",
+            )
+    if device_type(config) == "cpu" or "LOCAL_RANK" in os.environ:
+        return
+    import torch
+
+    if (count := torch.cuda.device_count()) > 1:
+        raise UsageError(
+            f"{count} GPUs are visible to one process",
+            "set CUDA_VISIBLE_DEVICES=0 to train on one, or start with `torchrun --nproc_per_node "
+            f"{count} -m quire finetune ...` to train on all",
+        )
 
 
 def compute_dtype(config: TrainConfig) -> Any:

@@ -94,14 +94,17 @@ def load_base(config: TrainConfig, *, for_training: bool = True, gguf_file: str 
     options |= {"gguf_file": gguf_file} if gguf_file else {"use_safetensors": True}
     if config.method == "qlora":
         options["quantization_config"] = _nf4(dtype)
-    if on_gpu:
-        # torchrun starts one process a GPU, and nothing has selected the GPU yet when the model is loaded
-        options["device_map"] = {"": int(os.environ.get("LOCAL_RANK", torch.cuda.current_device()))}
+    # torchrun starts one process a GPU, and nothing has selected the GPU yet when the model is loaded; without a map,
+    # transformers puts a 4-bit base on a GPU although the run asked for the CPU
+    place = int(os.environ.get("LOCAL_RANK", torch.cuda.current_device())) if on_gpu else "cpu"
+    options["device_map"] = {"": place}
     try:
         with hub_or_cache(config.model):
             model = AutoModelForCausalLM.from_pretrained(config.model, **options)
     except (OSError, ValueError, ImportError) as exc:
         raise _unavailable(config.model, exc) from exc
+    if not on_gpu and hasattr(model, "hf_device_map"):
+        del model.hf_device_map  # PEFT takes one with "cpu" for offloading, and spreads the model over GPUs again
     never_repack(model)
     model.config.use_cache = not for_training
     return model
@@ -252,17 +255,20 @@ def template_of(config: TrainConfig, tokenizer: Any) -> Template:
     return choose_template(config.template, config.model, tokenizer, system=config.system)
 
 
-def load_run(run: str | Path, *, device: str = "auto", method: str = "", base: str = "") -> LoadedModel:
+def load_run(
+    run: str | Path, *, device: str = "auto", method: str = "", base: str = "", dtype: str = ""
+) -> LoadedModel:
     """Return the model of a finished run: its base as it was trained, its adapter, tokenizer and template.
 
-    `base` is the base model's new location when it has moved. Raises NoSuchRun or UnfinishedRun.
+    `base` is the base model's new location when it has moved; `dtype` replaces the type that suits the device. Raises
+    NoSuchRun or UnfinishedRun.
     """
     require_libraries()
     quiet_libraries()
     folder, manifest = find_run(run), read_manifest(run)
     manifest = replace(manifest, base=base or manifest.base)
     adapter = folder / manifest.adapter
-    config = run_config(manifest, device=device, method=method)
+    config = run_config(manifest, device=device, method=method, dtype=dtype)
     texts = texts_of(run)
     tokenizer, template = load_tokenizer(str(texts)), load_template(texts)
     if manifest.method == "full":
@@ -272,10 +278,10 @@ def load_run(run: str | Path, *, device: str = "auto", method: str = "", base: s
     return LoadedModel(model.eval(), tokenizer, template, manifest.base)
 
 
-def run_config(manifest: RunManifest, *, device: str = "auto", method: str = "") -> TrainConfig:
+def run_config(manifest: RunManifest, *, device: str = "auto", method: str = "", dtype: str = "") -> TrainConfig:
     """Return the settings of a finished run for loading its model on this machine."""
     kept = {**manifest.config, "model": manifest.base, "device": device}
-    return build(kept, {"method": method or None, "dtype": None if device == "auto" else "fp32"})
+    return build(kept, {"method": method or None, "dtype": dtype or (None if device == "auto" else "fp32")})
 
 
 def load_plain(model: str, *, device: str = "auto", method: str = "lora") -> LoadedModel:

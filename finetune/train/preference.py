@@ -7,6 +7,7 @@ reference start equal, so the first sigmoid loss is ln 2. Precomputed log-probab
 import hashlib
 import io
 import json
+from pathlib import Path
 from typing import Any
 
 from finetune.config import TrainConfig
@@ -14,10 +15,11 @@ from finetune.data.encode import TokenRow, hash_rows
 from finetune.errors import TrainingFailed
 from finetune.runs.manifest import hash_weights
 from finetune.train.context import Run
+from finetune.train.device import compute_dtype, device_type
 from finetune.train.load import REFERENCE, keep_adapters_in_fp32
 from finetune.train.losses import LossSettings
 from finetune.train.rows import Rows, datasets_of
-from quire import home_folder, write_atomically
+from quire import home_folder, sha256_of_file, write_atomically
 
 
 def build_preference(
@@ -118,8 +120,18 @@ def _with_reference(trainer: Any, data: Any, rows: list[TokenRow], config: Train
 def _reference_identity(config: TrainConfig) -> str:
     """Return a hash of what the reference is made of: the base, its precision, and the parent's adapter."""
     parent = hash_weights(config.parent) if config.parent and config.reference == "parent" else ""
-    base = [config.model, config.revision, config.method, config.dtype, config.device]
+    base = [_base_identity(config), config.method, str(compute_dtype(config)), device_type(config)]
     return hashlib.sha256(json.dumps([*base, parent]).encode()).hexdigest()
+
+
+def _base_identity(config: TrainConfig) -> list[str]:
+    """Return what identifies a base model: of a folder, its config and the sizes and times of its weights."""
+    folder = Path(config.model)
+    if not folder.is_dir():
+        return [config.model, config.revision]
+    weights = [(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in sorted(folder.glob("*.safetensors"))]
+    texts = [sha256_of_file(path) for path in sorted(folder.glob("*.json"))]
+    return [*map(str, weights), *texts]
 
 
 def _score(trainer: Any, data: Any) -> tuple[Any, Any]:

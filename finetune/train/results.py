@@ -12,10 +12,10 @@ from finetune.runs.manifest import RunManifest, hash_weights, library_versions
 from finetune.templates.find import save_template
 from finetune.templates.jinja_and_go import to_jinja
 from finetune.train.architectures import shape_of
-from finetune.train.attention import is_padding_free
+from finetune.train.attention import choose_attention, is_padding_free
 from finetune.train.cards import detect_card
 from finetune.train.context import Run
-from finetune.train.device import device_type, peak_memory_bytes, process_count
+from finetune.train.device import compute_dtype, device_type, peak_memory_bytes, process_count
 from finetune.train.plan import flops_per_token
 from finetune.train.rows import Rows
 from quire import strict_json
@@ -49,6 +49,9 @@ def manifest_of(run: Run, command: Sequence[str], data: dict[str, str]) -> RunMa
         parent=config.parent,
         parent_sha256=hash_weights(config.parent) if config.parent else "",
         reference=config.reference if config.kind in ("paired", "unpaired") else "",
+        dtype=str(compute_dtype(config)).removeprefix("torch."),
+        device=device_type(config),
+        attention=choose_attention(config),
     )
 
 

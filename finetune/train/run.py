@@ -25,7 +25,7 @@ from finetune.train.bases import export_notice, require_full_weights
 from finetune.train.complete import complete, require_data
 from finetune.train.context import Progress, Run
 from finetune.train.curves import draw_curves
-from finetune.train.device import device_type, is_main_process, return_large_blocks
+from finetune.train.device import check_processes, device_type, is_main_process, return_large_blocks
 from finetune.train.guardrails import GuardRails, settings_warnings
 from finetune.train.libraries import quiet_libraries, require_libraries, require_trackers
 from finetune.train.load import (
@@ -64,6 +64,7 @@ def train(
     require_trackers(config.trackers)
     quiet_libraries()
     config = complete(config)
+    check_processes(config)
     if device_type(config) == "cpu":
         return_large_blocks()
     check_targets(config)
@@ -81,9 +82,10 @@ def train(
         rows = prepare(config, run.template, tokenizer, records, progress=progress)
         for line in rows.sentences():
             progress(line)
-        model, reference = load_models(config)
-        _check_vocabulary(run, model)
-        trainer, metrics = build_trainer(run, model, reference, rows)
+        with _translate_errors(folder):  # the reference's pass is in it, which needs as much memory as an evaluation
+            model, reference = load_models(config)
+            _check_vocabulary(run, model)
+            trainer, metrics = build_trainer(run, model, reference, rows)
         trainable = count_trainable(model)
         progress(f"training {trainable:,} of {count_parameters(model):,} parameters")
         checkpoint = last_checkpoint(folder) if resume else None

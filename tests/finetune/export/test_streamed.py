@@ -85,3 +85,30 @@ def test_batches_hold_every_row_once_within_the_limit_and_rows_of_like_lengths()
     assert sorted(number for batch in batches for number in batch) == list(range(6))
     assert batches[0] == [2, 5, 0]  # the short ones
     assert all(len(batch) == 1 or len(batch) * max(lengths[n] for n in batch) <= MAX_TOKENS for batch in batches)
+
+
+def test_the_trained_side_of_a_run_in_bf16_is_rounded_to_4_bits_from_bf16(tuned: Tuned, tmp_path: Path) -> None:
+    """Planted fault: on a CPU it was rounded from fp32, which is another model than the one that a GPU trained."""
+    import json
+    import shutil
+
+    import torch
+
+    from finetune.export.merge import nf4_rounded
+
+    run = tmp_path / "run"
+    shutil.copytree(tuned.run, run, ignore=shutil.ignore_patterns("checkpoints"))
+    manifest = json.loads((run / "manifest.json").read_text())
+    assert (manifest["dtype"], manifest["device"], manifest["attention"]) == ("float32", "cpu", "quire_rows")
+    (run / "manifest.json").write_text(json.dumps({**manifest, "dtype": "bfloat16"}))
+    weights = list_tensors(tuned.base)
+    for place, dtype in ((tuned.run, "float32"), (run, "bfloat16")):
+        found = open_trained(place).get_base_model().model.layers[0].self_attn.q_proj
+        layer = getattr(found, "base_layer", found)
+        from bitsandbytes.functional import dequantize_4bit
+
+        actual = dequantize_4bit(layer.weight.data, layer.weight.quant_state)
+        assert actual.dtype == torch.float32
+        expected = nf4_rounded(weights["model.layers.0.self_attn.q_proj.weight"].read(), dtype)
+        # a layer in bf16 was dequantized to bf16 in `expected`, to fp32 here
+        assert torch.allclose(actual, torch.from_numpy(expected), rtol=2**-8, atol=0)

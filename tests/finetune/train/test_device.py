@@ -6,6 +6,10 @@ import sys
 
 import pytest
 
+from finetune.config import TrainConfig, build
+from finetune.train.device import check_processes
+from quire import UsageError
+
 _PROGRAM = """
 import ctypes, re, sys
 from finetune.train.device import return_large_blocks
@@ -40,3 +44,28 @@ def test_freed_blocks_go_back_to_the_system() -> None:
 
     assert freed_kb("without") < 20 * 1024  # the reason for the setting
     assert freed_kb("with") > 150 * 1024
+
+
+def _settings(**values: object) -> TrainConfig:
+    return build({"model": "m", "method": "lora", **values})
+
+
+def test_two_visible_gpus_in_one_process_are_refused_with_both_ways_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    with pytest.raises(UsageError, match="2 GPUs are visible") as caught:
+        check_processes(_settings())
+    assert "CUDA_VISIBLE_DEVICES=0" in caught.value.hint and "torchrun --nproc_per_node 2" in caught.value.hint
+    check_processes(_settings(device="cpu"))
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    check_processes(_settings())
+
+
+@pytest.mark.parametrize("name", ["FSDP", "DEEPSPEED"])
+def test_sharded_training_is_refused_with_the_reason(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"ACCELERATE_USE_{name}", "true")
+    with pytest.raises(UsageError, match="has never run with it"):
+        check_processes(_settings())

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from finetune.config import build
 from finetune.errors import MissingLibrary, ModelUnavailable, SettingsError, UnknownTarget
@@ -222,3 +223,23 @@ def test_a_llama_tokenizer_is_saved_so_that_it_reads_text_as_before(
     make_llama("llama-2", 704).config.save_pretrained(saved)
     found = [find_leading_blank(one, "</s>").after_special for one in (first, load_tokenizer(str(saved)))]
     assert found == [after_special, after_special]
+
+
+@pytest.fixture
+def a_gpu_is_visible(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every question about GPUs be answered as on a machine with one; nothing can be put there."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+
+
+def test_a_4_bit_base_for_the_cpu_is_on_the_cpu_where_a_gpu_is_visible(
+    models: dict[str, str], a_gpu_is_visible: None
+) -> None:
+    """Planted fault: without a device map, transformers puts a 4-bit base on the GPU, and PEFT moves an adapter's."""
+    from peft import PeftModel
+
+    model = load_base(config_for(models["qwen2"], method="qlora"), for_training=False)
+    assert {p.device.type for p in model.parameters()} == {"cpu"}
+    # what PEFT asks before it spreads a model over the devices of the machine
+    assert getattr(model, "hf_device_map", None) is None
+    assert isinstance(add_adapter(model, config_for(models["qwen2"], method="qlora")), PeftModel)

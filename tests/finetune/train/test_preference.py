@@ -1,0 +1,35 @@
+"""The cached reference values belong to one base, one type and one kind of device."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from finetune.config import build
+from finetune.errors import TrainingFailed
+from finetune.train.preference import _reference_identity
+from finetune.train.run import _translate_errors
+
+
+def test_another_model_at_the_same_path_and_another_device_have_values_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "model.safetensors").write_bytes(b"12345678")
+    config = build({"model": str(tmp_path), "stage": "dpo", "method": "lora"})
+    first = _reference_identity(config)
+    assert _reference_identity(config) == first
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (9, 0))
+    assert _reference_identity(config) != first
+    monkeypatch.undo()
+    (tmp_path / "config.json").write_text('{"rope_theta": 1}')
+    second = _reference_identity(config)
+    (tmp_path / "model.safetensors").write_bytes(b"123456789")
+    assert len({first, second, _reference_identity(config)}) == 3
+
+
+def test_too_little_gpu_memory_is_reported_with_the_way_out(tmp_path: Path) -> None:
+    with pytest.raises(TrainingFailed, match="out of GPU memory") as caught, _translate_errors(tmp_path):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+    assert "plan" in caught.value.hint
