@@ -117,6 +117,7 @@ def _add_convert(commands: Any) -> None:
     )
     _add_pdfs_flag(convert)
     add_library_flags(convert)
+    add_json_flag(convert)
     convert.set_defaults(run=_convert)
 
 
@@ -298,6 +299,9 @@ def _convert(args: argparse.Namespace) -> int:
             "deepeval": export_formats.write_deepeval,
         }[args.writer]
         notes = write(args.target, samples)
+    if args.json:
+        print_json({"questions": len(samples), "out": str(args.target), "notices": list(notes)})
+        return 0
     print_notes(*notes)
     print(f"{pluralize(len(samples), 'question')} written to {args.target}")
     return 0

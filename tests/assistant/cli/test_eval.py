@@ -86,5 +86,9 @@ def test_a_question_set_is_converted_and_what_was_lost_is_said(home, capsys, tmp
     assert shown.out == f"1 question written to {tmp_path / 'r.jsonl'}\n"
     assert "1 question without an answer of a model" in shown.err
     assert json.loads((tmp_path / "r.jsonl").read_text())["user_input"] == "?"
+    command = ["eval", "convert", str(tmp_path / "q.jsonl"), str(tmp_path / "d.jsonl"), "--to", "deepeval", "--json"]
+    assert main(command) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert (result["questions"], result["out"]) == (1, str(tmp_path / "d.jsonl")) and result["notices"]
     assert main(["eval", "convert", str(tmp_path / "q.jsonl"), str(tmp_path / "x"), "--from", "beir"]) == 1
     assert "check the path and the format given with --from" in capsys.readouterr().err
