@@ -6,9 +6,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from finetune.cli.parsing import add_command, print_progress
-from finetune.errors import OllamaFailed
-from quire import UsageError, add_json_flag, print_json
+from finetune.cli.parsing import add_command, print_progress, print_result
+from finetune.cli.tags import describe_parity, list_tags, remove_tag, show_tag
+from quire import UsageError, add_json_flag
 
 _EXAMPLES = {
     "merge": "quire finetune merge my-run --out my-model",
@@ -19,7 +19,6 @@ _EXAMPLES = {
     "pull": "quire finetune pull me/my-model --out my-model",
     "doctor": "quire finetune doctor my-run",
 }
-_BASES = {"dequantised": "dequantized", "original": "full-precision"}  # what --onto means to `merge`
 
 
 def register(subparsers: Any) -> None:
@@ -39,7 +38,11 @@ def register(subparsers: Any) -> None:
         default="",
         help="type of the weights (default: the base's)",
     )
-    merge.add_argument("--no-measure", action="store_true", help="do not measure the cost on held-out text")
+    merge.add_argument(
+        "--no-measure",
+        action="store_true",
+        help="measure nothing on held-out rows; without --onto, merge into the dequantised base",
+    )
 
     gguf = add_command(
         subparsers,
@@ -123,9 +126,9 @@ def _source(parser: argparse.ArgumentParser, *, optional: bool = False) -> None:
     )
     parser.add_argument(
         "--onto",
-        choices=tuple(_BASES),
-        default="dequantised",
-        help="what a QLoRA adapter is merged into: dequantised, the 4-bit base it was trained on (default), or original, the base in full precision",
+        choices=("dequantised", "original"),
+        default="",
+        help="what a QLoRA adapter is merged into: dequantised, the 4-bit base it was trained on, or original, the base in full precision (default: the one with the lower loss on held-out rows)",
     )
     _base_folder(parser)
     add_json_flag(parser)
@@ -148,6 +151,13 @@ def _settings(parser: argparse.ArgumentParser) -> None:
         help="context in tokens (default 4096, at most the model's own)",
     )
     parser.add_argument("--system", default="", metavar="TEXT", help="system prompt stored with the model")
+    parser.add_argument(
+        "--limit",
+        action="append",
+        default=[],
+        metavar="TYPE.NAME=VALUE",
+        help="replace a limit of the parity check, such as F16.mean_kl=0.001, with a warning; may be repeated",
+    )
 
 
 def _quiet_libraries() -> None:
@@ -167,20 +177,15 @@ def _quiet_libraries() -> None:
         disable_progress_bars()
 
 
-def _print(args: argparse.Namespace, values: dict[str, Any], text: str) -> int:
-    print_json(values) if args.json else print(text)
-    return 0
-
-
 def run_merge(args: argparse.Namespace) -> int:
     """Merge a run and print the cost on held-out text."""
     _quiet_libraries()
-    from finetune.export.merge import merge
+    from finetune.export.merge import base_called, merge
 
     report = merge(
         args.finetune_run,
         Path(args.out).expanduser(),
-        base=_BASES[args.onto],
+        base=base_called(args.onto or ("dequantised" if args.no_measure else "")),
         base_folder=args.base,
         dtype=args.dtype,
         measure=not args.no_measure,
@@ -189,7 +194,7 @@ def run_merge(args: argparse.Namespace) -> int:
     lines = [f"{args.out}: {report.merged} weights merged into the {report.base} base, stored as {report.dtype}"]
     for name, cost in report.held_out.items():
         lines.append(f"  {name:<9} {cost['nll']:.4f} nats per token, KL to the trained model {cost['kl']:.2g}")
-    return _print(args, {"folder": str(args.out), **report.to_dict()}, "\n".join(lines))
+    return print_result(args, {"folder": str(args.out), **report.to_dict()}, "\n".join(lines))
 
 
 def run_gguf(args: argparse.Namespace) -> int:
@@ -197,7 +202,7 @@ def run_gguf(args: argparse.Namespace) -> int:
     _quiet_libraries()
     out = Path(args.out).expanduser()
     if args.adapter_only:
-        idle = [flag for flag in ("type", "merged", "system") if getattr(args, flag)]
+        idle = [flag for flag in ("type", "merged", "system", "limit") if getattr(args, flag)]
         if idle:
             raise UsageError(f"--adapter-only cannot be used with --{', --'.join(idle)}", "omit one of them")
         from finetune.export.lora import find_base
@@ -207,10 +212,12 @@ def run_gguf(args: argparse.Namespace) -> int:
         manifest = read_manifest(args.finetune_run)
         adapter = find_run(args.finetune_run) / manifest.adapter
         write_adapter_gguf(adapter, find_base(manifest, args.base), out)
-        return _print(
+        return print_result(
             args, {"file": str(out)}, f"{out}: a LoRA adapter for the base model's own GGUF (not checked for parity)"
         )
     from finetune.export.handover import to_gguf
+    from finetune.export.limits import parse_limits
+    from finetune.export.merge import base_called
     from finetune.export.modelfile import check_system
 
     check_system(args.system)
@@ -219,11 +226,12 @@ def run_gguf(args: argparse.Namespace) -> int:
         args.finetune_run,
         out,
         kind=args.type or "F16",
-        base=_BASES[args.onto],
+        base=base_called(args.onto),
         base_folder=args.base,
         merged=Path(args.merged).expanduser() if args.merged else None,
         num_ctx=args.num_ctx,
         system=args.system,
+        limits=parse_limits(args.limit),
         progress=print_progress,
     )
     modelfile.write_text(found.modelfile.to_text(f"./{out.name}"), encoding="utf-8")
@@ -231,7 +239,9 @@ def run_gguf(args: argparse.Namespace) -> int:
         print_progress(f"notice: {notice}")
     values = {"file": str(out), "modelfile": str(modelfile), "bytes": out.stat().st_size,
               "parity": found.parity.to_dict()}  # fmt: skip
-    return _print(args, values, f"{out}: {out.stat().st_size / 2**20:,.1f} MiB\n{_figures(found.parity.to_dict())}")
+    return print_result(
+        args, values, f"{out}: {out.stat().st_size / 2**20:,.1f} MiB\n{describe_parity(found.parity.to_dict())}"
+    )
 
 
 def _free_modelfile(out: Path) -> Path:
@@ -244,15 +254,6 @@ def _free_modelfile(out: Path) -> Path:
     return path
 
 
-def _figures(found: dict[str, Any]) -> str:
-    return (
-        f"  same first choice at {found['top1']:.1%} of {found['positions']} positions,"
-        f" KL {found['mean_kl']:.2g} (worst {found['max_kl']:.2g}),"
-        f" {found['greedy_equal']} of {found['answers']} greedy answers equal"
-        + (" (the limits of this type are provisional)" if found.get("provisional") else "")
-    )
-
-
 def run_ollama(args: argparse.Namespace) -> int:
     """Create a model in Ollama from a run, or list, show or remove such models."""
     chosen = [bool(args.finetune_run), args.list_tags, bool(args.show), bool(args.remove)]
@@ -261,104 +262,35 @@ def run_ollama(args: argparse.Namespace) -> int:
             "pass exactly one of RUN, --list, --show TAG and --remove TAG", "see quire finetune ollama --help"
         )
     if args.list_tags:
-        return _list(args)
+        return list_tags(args)
     if args.show:
-        return _show(args)
+        return show_tag(args)
     if args.remove:
-        return _remove(args)
+        return remove_tag(args)
     if not args.tag:
         raise UsageError("the model in Ollama needs a name", "add --tag NAME")
     _quiet_libraries()
     from finetune.export.handover import to_ollama
+    from finetune.export.limits import parse_limits
+    from finetune.export.merge import base_called
 
     record = to_ollama(
         args.finetune_run,
         args.tag,
         quantize=args.quantize,
-        base=_BASES[args.onto],
+        base=base_called(args.onto),
         base_folder=args.base,
         num_ctx=args.num_ctx,
         system=args.system,
         host=args.host,
         replace=args.replace,
+        limits=parse_limits(args.limit),
         progress=print_progress,
     )
     for notice in record.parity["notices"]:
         print_progress(f"notice: {notice}")
-    text = f"{record.tag}: {record.quantization}\n{_figures(record.parity)}\n  quire ask --model ollama:{record.tag} 'What ...?'"
-    return _print(args, asdict(record), text)
-
-
-def _remove(args: argparse.Namespace) -> int:
-    from finetune.export.ollama import Ollama
-    from finetune.export.ollama_tags import full_tag, record_path
-
-    tag = full_tag(args.remove)
-    path = record_path(tag)
-    if not path.is_file():
-        raise UsageError(f"quire did not create {tag}", "remove other models with `ollama rm`")
-    Ollama(args.host).remove(tag)
-    path.unlink()
-    return _print(args, {"removed": tag}, f"removed {tag}")
-
-
-def _list(args: argparse.Namespace) -> int:
-    from finetune.export.ollama import Ollama
-    from finetune.export.ollama_tags import find_tag, read_records
-
-    records = read_records()
-    try:
-        present = set(Ollama(args.host).digests())
-    except OllamaFailed as exc:
-        present = None
-        print_progress(f"{exc.message}: models that it no longer has are not marked")
-    for record in records:
-        record["in_ollama"] = None if present is None else bool(find_tag(record["tag"], present))
-    lines = [
-        record.get("problem")
-        or f"{record['tag']:<32} {record['quantization']:<7} {record['date']:<26} from {record['base']}"
-        + ("  (no longer in Ollama)" if record["in_ollama"] is False else "")
-        for record in records
-    ]
-    return _print(args, {"tags": records}, "\n".join(map(str, lines)) or "quire has created no model in Ollama yet")
-
-
-def _show(args: argparse.Namespace) -> int:
-    from finetune.export.ollama import Ollama
-    from finetune.export.ollama_tags import full_tag, read_records, record_path, same_tag
-
-    tag = full_tag(args.show)
-    if not record_path(tag).is_file():
-        raise UsageError(f"quire did not create {tag}", "list its models with `quire finetune ollama --list`")
-    record = next(r for r in read_records() if same_tag(str(r["tag"]), tag))
-    if "problem" in record:
-        raise UsageError(record["problem"], "remove the file, and export the run again")
-    server = Ollama(args.host)
-    digest = server.digest_of(tag)
-    if digest is None:
-        raise OllamaFailed(f"{tag} is no longer in Ollama at {server.address}", "export the run again")
-    response = server.show(tag)
-    shown = {key: response.get(key) for key in ("details", "capabilities", "parameters", "template")}
-    changed = bool(record.get("digest")) and digest != record["digest"]
-    return _print(args, {**record, "ollama": shown, "changed": changed}, _described(record, shown, changed))
-
-
-def _described(record: dict[str, Any], shown: dict[str, Any], changed: bool) -> str:
-    details = shown["details"] or {}
-    lines = [
-        f"{record['tag']}: {details.get('family')}, {details.get('parameter_size')}, {record['quantization']}",
-        f"  base        {record['base']}",
-        f"  run         {record['run']}",
-        *(f"  data        {name} ({str(digest)[:16]})" for name, digest in (record.get("data") or {}).items()),
-        f"  date        {record['date']}",
-        f"  template    {record.get('template')}",
-    ]
-    if record.get("parity"):
-        lines.append(f"  parity      {_figures(record['parity']).strip()}")
-    lines += [f"  parameter   {' '.join(line.split())}" for line in str(shown["parameters"] or "").splitlines()]
-    if changed:
-        lines.append("  it was changed in Ollama since then: export the run again")
-    return "\n".join([*lines, "  TEMPLATE in Ollama:", str(shown["template"])])
+    text = f"{record.tag}: {record.quantization}\n{describe_parity(record.parity)}\n  quire ask --model ollama:{record.tag} 'What ...?'"
+    return print_result(args, asdict(record), text)
 
 
 def run_push(args: argparse.Namespace) -> int:
@@ -375,7 +307,7 @@ def run_push(args: argparse.Namespace) -> int:
         private=not args.public,
         progress=print_progress,
     )
-    return _print(args, {"pushed": where, "what": args.what}, where)
+    return print_result(args, {"pushed": where, "what": args.what}, where)
 
 
 def run_pull(args: argparse.Namespace) -> int:
@@ -384,7 +316,7 @@ def run_pull(args: argparse.Namespace) -> int:
     from finetune.export.hub import pull
 
     folder = pull(args.source, Path(args.out).expanduser(), revision=args.revision, progress=print_progress)
-    return _print(args, {"folder": str(folder)}, str(folder))
+    return print_result(args, {"folder": str(folder)}, str(folder))
 
 
 def run_doctor(args: argparse.Namespace) -> int:
@@ -396,5 +328,5 @@ def run_doctor(args: argparse.Namespace) -> int:
         args.finetune_run, gguf=Path(args.gguf) if args.gguf else None, base_folder=args.base, host=args.host
     )
     lines = [f"{check.mark:<5} {check.step:<10} {check.sentence}" for check in checks]
-    _print(args, {"checks": [check.to_dict() for check in checks]}, "\n".join(lines))
+    print_result(args, {"checks": [check.to_dict() for check in checks]}, "\n".join(lines))
     return 1 if any(check.mark == "wrong" for check in checks) else 0

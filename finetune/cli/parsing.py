@@ -11,7 +11,7 @@ from finetune.defaults import describe_default
 from finetune.recipes import read_recipe
 from finetune.train.device import is_main_process
 from finetune.train.sampling import CONTROLS, GREEDY, Sampling
-from quire import positive_int
+from quire import positive_int, print_json
 
 _COMMAS = ("targets", "trackers", "weights")  # given as A,B
 _NO_FLAG = ("stage", "data")
@@ -158,3 +158,9 @@ def print_progress(line: str) -> None:
     """Print progress to stderr, once for all processes of a run; stdout is for results."""
     if is_main_process():
         print(line, file=sys.stderr, flush=True)
+
+
+def print_result(args: argparse.Namespace, values: dict[str, Any], text: str) -> int:
+    """Print a result as JSON where --json is given, else as text; return the exit code 0."""
+    print_json(values) if args.json else print(text)
+    return 0

@@ -7,6 +7,7 @@ from typing import Any
 from finetune.cli.parsing import add_command, add_settings, config_of
 from finetune.export.needs import export_needs
 from finetune.train.cards import GB, Card, detect_card, host_card, named_card
+from finetune.train.device import machine_problems
 from finetune.train.plan import STAGES, make_plan, render
 from quire import UsageError, add_json_flag, positive_int, print_json
 
@@ -33,19 +34,26 @@ def register(subparsers: Any) -> None:
 
 
 def run_plan(args: argparse.Namespace) -> int:
-    """Print a plan; the exit code is 1 when it does not fit."""
+    """Print a plan; the exit code is 1 when it does not fit, or could not start on the GPU of this machine."""
     config = config_of(args)
     if not config.model:
         raise UsageError("no model is given", "give --model or --recipe")
-    plan = make_plan(config, card=_card(args), stage=args.planned_stage or "", rows=args.rows)
+    card = _card(args)
+    plan = make_plan(config, card=card, stage=args.planned_stage or "", rows=args.rows)
+    is_here = not (args.card or args.gpu_memory or card.is_cpu)
+    problems = machine_problems(config if is_here else replace(config, device="cpu"))
     needs = export_needs(plan.shape, plan.config.method)
     memory, disk = needs.memory / GB, needs.disk / GB
     if args.json:
-        print_json({**plan.to_dict(), "export": {"memory_gb": round(memory, 2), "disk_gb": round(disk, 2)}})
+        export = {"memory_gb": round(memory, 2), "disk_gb": round(disk, 2)}
+        said = [{"problem": problem.message, "hint": problem.hint} for problem in problems]
+        print_json({**plan.to_dict(), "export": export, "problems": said})
     else:
         print(render(plan))
         print(f"its export, on the CPU: {memory:.1f} GB of memory, {disk:.1f} GB of free disk")
-    return 0 if plan.fits else 1
+        for problem in problems:
+            print(f"cannot start here: {problem.message}\n  {problem.hint}")
+    return 0 if plan.fits and not problems else 1
 
 
 def _card(args: argparse.Namespace) -> Card:

@@ -1,27 +1,31 @@
 """Checks every step from a run to its models in Ollama, to find where an answer changed."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+from finetune.config import build
 from finetune.data.sources.fingerprint import UNKNOWN, fingerprints
 from finetune.errors import ExportError, OllamaFailed
 from finetune.export.gguf import context_length, write_gguf
-from finetune.export.gguf_header import kind_of
+from finetune.export.gguf_header import kind_of, onto_of
 from finetune.export.handover import compare_tag
-from finetune.export.held_out import held_out_cost
+from finetune.export.held_out import HeldOut, measure_trained
+from finetune.export.limits import describe_overrides
 from finetune.export.lora import check_base, find_base, read_adapter
-from finetune.export.merge import MAX_MERGE_KL, merge
-from finetune.export.modelfile import modelfile_for
+from finetune.export.merge import MAX_MERGE_KL, base_called, merge
+from finetune.export.modelfile import Modelfile, modelfile_for
 from finetune.export.ollama import Ollama
 from finetune.export.ollama_tags import read_records
 from finetune.export.parity import STEPS, Parity, compare, difference
-from finetune.export.reference import CONVERSATIONS, MAX_ANSWER_TOKENS, compute_reference
+from finetune.export.reference import CONVERSATIONS, MAX_ANSWER_TOKENS, Reference, compute_reference
 from finetune.export.safetensors_io import list_tensors
+from finetune.export.streamed import open_streamed
 from finetune.runs.manifest import RunManifest, find_run, read_manifest
 from finetune.runs.scratch import scratch_folder
 from finetune.templates.find import load_template
+from finetune.train.device import machine_problems
 from quire import QuireError, pluralize
 
 
@@ -41,10 +45,11 @@ class Check:
 def examine(run: str | Path, *, gguf: Path | None = None, base_folder: str = "", host: str = "") -> list[Check]:
     """Check run, data, template, base, merge, GGUF and models in Ollama, in this order, as far as possible.
 
-    `gguf` is a file to check instead of a new one. Raises NoSuchRun.
+    What would keep a training from starting on this machine is a note, since no export needs it. `gguf` is a file to check instead of a new one. Raises NoSuchRun.
     """
     folder = find_run(run)
     checks: list[Check] = []
+    checks += [Check("machine", "note", f"{p.message} ({p.hint})") for p in machine_problems(build({}))]
     try:
         manifest = read_manifest(folder)
         checks.append(
@@ -56,7 +61,13 @@ def examine(run: str | Path, *, gguf: Path | None = None, base_folder: str = "",
             return checks
         checks += _weights(folder, manifest, base_folder, gguf, host)
     except QuireError as exc:
-        checks.append(Check("run" if not checks else "chain", "wrong", f"{exc.message} ({exc.hint})"))
+        checks.append(
+            Check(
+                "chain" if any(check.step == "run" for check in checks) else "run",
+                "wrong",
+                f"{exc.message} ({exc.hint})",
+            )
+        )
     return checks
 
 
@@ -121,41 +132,70 @@ def _base(folder: Path, manifest: RunManifest, base_folder: str) -> Iterator[Che
 
 
 def _weights(folder: Path, manifest: RunManifest, base_folder: str, gguf: Path | None, host: str) -> Iterator[Check]:
-    with scratch_folder() as scratch:
-        merged = scratch / "model"
-        merge(folder, merged, base_folder=base_folder, dtype="float32", measure=False)
-        yield from _merge_cost(folder, manifest, merged, base_folder)
-        ref = compute_reference(folder, merged)
-        if not any(case.ended for case in ref.cases):
-            yield Check(
-                "stop",
-                "wrong",
-                f"the trained model ends none of {len(ref.cases)} greedy answers within {MAX_ANSWER_TOKENS} tokens:"
-                " train longer, check the loss mask, or give it prompts with shorter answers",
-            )
-        path = gguf
-        if path is None:
-            path = scratch / "model.gguf"
-            write_gguf(merged, path, template=ref.template)
-        modelfile = modelfile_for(ref.template, context_length=context_length(ref.config))
-        yield from _steps("gguf", compare(ref, path, kind=kind_of(path)))
-        yield from _tags(folder, host, lambda server, tag, kind: compare_tag(server, tag, ref, kind, modelfile))
+    """Check merge, GGUF and the run's models in Ollama, for each base that one of them was merged into."""
+    records = [record for record in read_records() if record.get("run") == str(folder)]
+    cost = _held_out(folder, manifest, base_folder)
+    ours = onto_of(gguf) if gguf else str(records[0].get("onto") or "dequantised") if records else cost.onto
+    by_base: dict[str, list[dict[str, Any]]] = {ours: []}
+    for record in records:
+        by_base.setdefault(str(record.get("onto") or "dequantised"), []).append(record)
+    for onto, tags in by_base.items():
+        with scratch_folder() as scratch:
+            merged = scratch / "model"
+            merge(folder, merged, base=base_called(onto), base_folder=base_folder, dtype="float32", measure=False)
+            yield cost.check(merged, onto)
+            ref = compute_reference(folder, merged)
+            if onto == ours:
+                yield from _file(ref, gguf, merged, scratch)
+            modelfile = modelfile_for(ref.template, context_length=context_length(ref.config))
+            yield from _tags(tags, host, ref, modelfile)
+    if not records:
+        yield Check("ollama", "note", "no model of this run was exported to Ollama")
 
 
-def _merge_cost(folder: Path, manifest: RunManifest, merged: Path, base_folder: str) -> Iterator[Check]:
+def _file(ref: Reference, gguf: Path | None, merged: Path, scratch: Path) -> Iterator[Check]:
+    if not any(case.ended for case in ref.cases):
+        yield Check(
+            "stop",
+            "wrong",
+            f"the trained model ends none of {len(ref.cases)} greedy answers within {MAX_ANSWER_TOKENS} tokens:"
+            " train longer, check the loss mask, or give it prompts with shorter answers",
+        )
+    path = gguf or write_gguf(merged, scratch / "model.gguf", template=ref.template)
+    yield from _steps("gguf", compare(ref, path, kind=kind_of(path)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """The held-out loss of a run, or why it is not known."""
+
+    held_out: HeldOut | None
+    problem: str = ""
+
+    @property
+    def onto(self) -> str:
+        """Return the base that an export takes by default, as `merge.json` spells it."""
+        return "original" if self.held_out and self.held_out.favors_full_precision else "dequantised"
+
+    def check(self, merged: Path, onto: str) -> Check:
+        """Compare a merged folder with the trained model; on the full-precision base, with the adapter on that base."""
+        if self.held_out is None:
+            return Check("merge", "note", f"not measured: {self.problem}")
+        self.held_out.add("merged", open_streamed(merged))
+        cost = self.held_out.cost
+        kl, expected = cost["merged"]["kl"], cost["original"]["kl"] if onto == "original" else 0.0
+        sentence = f"{cost['merged']['nll']:.4f} nats per token, trained {cost['trained']['nll']:.4f}, KL {kl:.2g}"
+        if "original" in cost:
+            sentence += f"; merged into the {base_called(onto)} base; {self.held_out.choice()}"
+        return Check("merge", "ok" if abs(kl - expected) < MAX_MERGE_KL else "wrong", sentence)
+
+
+def _held_out(folder: Path, manifest: RunManifest, base_folder: str) -> _Measured:
     try:
-        cost = held_out_cost(folder, manifest, merged, base_folder=base_folder)
+        found = measure_trained(folder, manifest, base_folder=base_folder)
     except ExportError as exc:
-        yield Check("merge", "note", f"not measured: {exc.message}")
-        return
-    if not cost:
-        yield Check("merge", "note", "not measured: the run's data can no longer be read")
-        return
-    kl = cost["merged"]["kl"]
-    sentence = f"{cost['merged']['nll']:.4f} nats per token, trained {cost['trained']['nll']:.4f}, KL {kl:.2g}"
-    if "original" in cost:
-        sentence += f"; merged into the full-precision base: KL {cost['original']['kl']:.2g}"
-    yield Check("merge", "ok" if kl < MAX_MERGE_KL else "wrong", sentence)
+        return _Measured(None, exc.message)
+    return _Measured(found, "" if found else "the run's data can no longer be read")
 
 
 def _steps(where: str, found: Parity) -> Iterator[Check]:
@@ -170,14 +210,13 @@ def _steps(where: str, found: Parity) -> Iterator[Check]:
         yield Check("text", "note", notice)
 
 
-def _tags(folder: Path, host: str, compare: Callable[[Ollama, str, str], Parity]) -> Iterator[Check]:
-    records = [r for r in read_records() if r.get("run") == str(folder)]
-    if not records:
-        yield Check("ollama", "note", "no model of this run was exported to Ollama")
-        return
+def _tags(records: list[dict[str, Any]], host: str, ref: Reference, modelfile: Modelfile) -> Iterator[Check]:
     server = Ollama(host)
     for record in records:
-        tag = str(record["tag"])
+        tag, kind = str(record["tag"]), str(record["quantization"])
+        limits = (record.get("parity") or {}).get("limits") or {}
+        for line in describe_overrides(limits):
+            yield Check("limits", "note", f"{tag} was exported with another limit: {line}")
         try:
             digest = server.digest_of(tag)
             if digest is None:
@@ -185,6 +224,6 @@ def _tags(folder: Path, host: str, compare: Callable[[Ollama, str, str], Parity]
             elif record.get("digest") and digest != record["digest"]:
                 yield Check("ollama", "wrong", f"{tag} was changed since it was exported: export it again")
             else:
-                yield from _steps(tag, compare(server, tag, str(record["quantization"])))
+                yield from _steps(tag, compare_tag(server, tag, ref, kind, modelfile, limits))
         except OllamaFailed as exc:
             yield Check("ollama", "note", f"{tag}: {exc.message}")

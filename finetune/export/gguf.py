@@ -58,12 +58,19 @@ ARCHITECTURE = {"Qwen2ForCausalLM": "qwen2", "PhiForCausalLM": "phi2", **dict.fr
 
 
 def write_gguf(
-    model: Path, out: Path, *, template: Template, kind: str = "F16", system: str = "", name: str = ""
+    model: Path,
+    out: Path,
+    *,
+    template: Template,
+    kind: str = "F16",
+    system: str = "",
+    name: str = "",
+    onto: str = "",
 ) -> Path:
     """Write a model folder as GGUF in one of KINDS and return the path.
 
-    `system` is a system prompt stored beside the template, `name` the model's name (empty: the folder's). Raises
-    AlreadyExists, or UnsupportedModel for an architecture, tokenizer, RoPE or activation that llama.cpp runs differently.
+    `system` is a system prompt stored beside the template, `name` the model's name (empty: the folder's),
+    `onto` what a QLoRA adapter was merged into, as `merge.json` spells it. Raises AlreadyExists, or UnsupportedModel for an architecture, tokenizer, RoPE or activation that llama.cpp runs differently.
     """
     if kind not in KINDS:
         raise UnsupportedModel(
@@ -82,6 +89,8 @@ def write_gguf(
         _add_model_keys(writer, config, kind, name or model.name)
         _add_tokenizer_keys(writer, vocabulary, template, model)
         add_template_keys(writer, template, system)
+        if onto:
+            writer.add_string("quire.onto", onto)
         _write_tensors(writer, tensors, kind, config)
         part.replace(out)
     finally:

@@ -34,6 +34,11 @@ def read_header(path: Path) -> Header:
     return Header({name: field.contents() for name, field in reader.fields.items()})
 
 
+def onto_of(path: Path) -> str:
+    """Return what the adapter in a GGUF file was merged into, as `merge.json` spells it; files of older versions lack it."""
+    return str(read_header(path).get("quire.onto", "dequantised"))
+
+
 def kind_of(path: Path) -> str:
     """Return the type in which a GGUF file stores its matrices; raises UnsupportedModel for one without parity limits."""
     number = read_header(path).get("general.file_type", FILE_TYPE["F16"])

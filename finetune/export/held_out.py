@@ -1,44 +1,41 @@
-"""The cost of a merge: held-out loss of the trained model beside that of the merged one."""
+"""Held-out loss of the trained model, on either base, and of the merged one."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from finetune.errors import ExportError
-from finetune.export.streamed import head_of, hidden_states, open_streamed, open_trained
+from finetune.export.streamed import head_of, hidden_states, open_trained
 from finetune.runs.manifest import RunManifest, find_run
 from finetune.templates.find import load_template
-from quire import QuireError
+from quire import QuireError, pluralize
 
 Example = tuple[list[int], list[int], list[int]]  # ids, positions that predict a trained token, those tokens
 
+MAX_ROWS = 32  # that are measured
 TILE = 128  # positions whose log-probabilities are in memory at once
 
 
-def held_out_cost(
-    run: str | Path, manifest: RunManifest, merged: Path, *, rows: int = 32, base_folder: str = ""
-) -> dict[str, dict[str, float]]:
-    """Measure the trained model, the merged one and, for QLoRA, the adapter on the full-precision base.
+def measure_trained(run: str | Path, manifest: RunManifest, *, base_folder: str = "") -> "HeldOut | None":
+    """Return a run's held-out rows with the loss of the trained model and, for QLoRA, on the full-precision base.
 
-    Returns for each (`trained`, `merged`, `original`) its `nll` in nats per trained token and its `kl` in nats per token
-    from the trained model; empty when the run's data can no longer be read. One model is open at a time.
+    None when the run's data can no longer be read. Raises ExportError for a model whose values are not numbers.
     """
     try:
-        examples = held_out_rows(run, manifest)[:rows]
+        examples = held_out_rows(run, manifest)[:MAX_ROWS]
     except (OSError, ExportError):
-        return {}
+        return None
     trained = _measure(open_trained(run, base_folder=base_folder), examples)
     if not all(hidden.isfinite().all() for hidden in trained.hidden):
         raise ExportError(
             f"the trained model of {Path(run).name} gives log-probabilities that are not numbers",
             "its weights or its base are broken: train it again, from a sound base",
         )
-    cost = {"trained": _cost(trained, trained, examples)}
-    cost["merged"] = _cost(trained, _measure(open_streamed(merged), examples), examples)
+    found = HeldOut(examples, trained, {"trained": _cost(trained, trained, examples)})
     if manifest.method == "qlora":
-        full_precision = open_trained(run, full_precision=True, base_folder=base_folder)
-        cost["original"] = _cost(trained, _measure(full_precision, examples), examples)
-    return cost
+        found.add("original", open_trained(run, full_precision=True, base_folder=base_folder))
+    return found
 
 
 class _Measured(NamedTuple):
@@ -46,6 +43,36 @@ class _Measured(NamedTuple):
 
     hidden: list[Any]
     log_probs: Callable[[Any], Any]
+
+
+@dataclass(slots=True)
+class HeldOut:
+    """Held-out rows of a run, and the cost of models on them; one model is open beside the trained one's output head.
+
+    `cost` has for each model (`trained`; `original`, the adapter on the full-precision base; `merged`) its `nll` in nats per
+    trained token, and its `kl` in nats per token from the trained model.
+    """
+
+    examples: list[Example]
+    trained: _Measured
+    cost: dict[str, dict[str, float]]
+
+    def add(self, name: str, model: Any) -> None:
+        """Measure a model."""
+        self.cost[name] = _cost(self.trained, _measure(model, self.examples), self.examples)
+
+    @property
+    def favors_full_precision(self) -> bool:
+        """Return whether the adapter has a lower loss on the full-precision base than on the 4-bit one of its training."""
+        return "original" in self.cost and self.cost["original"]["nll"] < self.cost["trained"]["nll"]
+
+    def choice(self) -> str:
+        """Return the loss on both bases as a sentence."""
+        original, trained = (self.cost[name]["nll"] for name in ("original", "trained"))
+        return (
+            f"{original:.4f} nats per token on the full-precision base, {trained:.4f} on the dequantized one "
+            f"({pluralize(len(self.examples), 'held-out row')})"
+        )
 
 
 def _measure(model: Any, examples: list[Example]) -> _Measured:

@@ -1,7 +1,8 @@
 """An adapter merged into its base one matrix at a time, so the largest matrix sets the memory needed.
 
-The default base is the one the adapter was trained on: for QLoRA the NF4 weights, dequantized. Merged into the
-full-precision weights instead, the adapter changes numbers that it was never trained with.
+A QLoRA adapter was trained on the NF4 weights. Merged into these, dequantized, the model stays the trained one, with the
+error of NF4; merged into the full-precision weights, it loses that error and gains numbers that it was never trained with.
+Which of the two is better is measured on held-out rows.
 """
 
 import json
@@ -15,7 +16,7 @@ import numpy as np
 
 from finetune.errors import AlreadyExists, UnsupportedModel, WrongBase
 from finetune.export.gguf import stops_of
-from finetune.export.held_out import held_out_cost
+from finetune.export.held_out import HeldOut, measure_trained
 from finetune.export.lora import LoraPair, check_base, find_base, read_adapter
 from finetune.export.safetensors_io import (
     ITEM_BYTES,
@@ -29,6 +30,7 @@ from finetune.export.safetensors_io import (
     list_tensors,
     plan_shards,
 )
+from finetune.export.streamed import open_streamed
 from finetune.runs.manifest import find_run, read_manifest, trained_dtype
 from finetune.templates.find import load_template, save_template
 from finetune.templates.jinja_and_go import to_jinja
@@ -52,6 +54,7 @@ class MergeReport:
     dtype: str
     merged: int = 0  # weights that an adapter changed
     held_out: dict[str, dict[str, float]] = field(default_factory=dict)  # nll and KL in nats per trained token
+    choice: str = ""  # why this base; empty where it was given, or is the only one
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as `merge.json` stores it."""
@@ -62,6 +65,7 @@ class MergeReport:
             "dtype": self.dtype,
             "merged": self.merged,
             "held_out": self.held_out,
+            "choice": self.choice,
         }
 
 
@@ -69,7 +73,7 @@ def merge(
     run: str | Path,
     out: Path,
     *,
-    base: str = "dequantized",
+    base: str = "",
     base_folder: str = "",
     dtype: str = "",
     measure: bool = True,
@@ -78,11 +82,12 @@ def merge(
 ) -> MergeReport:
     """Write a run's model, with the adapter merged into it, to the new folder `out`.
 
-    `base` is "dequantized" or "full-precision" (QLoRA only), `base_folder` a folder with the base model (empty: where
-    the run had it), `dtype` float32, float16 or bfloat16 (empty: that of the base). With `measure` the report includes
+    `base` is, for QLoRA, "dequantized", "full-precision", or empty: the one with the lower loss on held-out rows, and
+    dequantized where both are equal or the run's data can no longer be read. `base_folder` is a folder with the base model
+    (empty: where the run had it), `dtype` float32, float16 or bfloat16 (empty: that of the base). With `measure` the report includes
     the cost on held-out text. Raises AlreadyExists, UnfinishedRun, NoSuchRun, WrongBase, UnsupportedModel or UsageError.
     """
-    if base not in BASES:
+    if base and base not in BASES:
         raise UsageError(f"base is {base!r}", f"use one of {', '.join(BASES)}")
     if dtype and dtype not in DTYPES:
         raise UsageError(f"dtype is {dtype!r}", f"use one of {', '.join(DTYPES)}")
@@ -95,29 +100,59 @@ def merge(
     tensors = list_tensors(weights)
     check_base(pairs, tensors, adapter, weights)
     stored = DTYPES[dtype] if dtype else next(iter(tensors.values())).dtype
-    nf4_from = trained_dtype(folder, manifest) if manifest.method == "qlora" and base == "dequantized" else None
-    report = MergeReport(str(folder), str(weights), base if manifest.method == "qlora" else "full-precision", stored)
     part = out.with_name(out.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     check_space(out, sum(t.size for t in tensors.values()) * ITEM_BYTES[stored])
+    is_quantized = manifest.method == "qlora"
+    held_out = None
+    if measure or (is_quantized and not base):
+        progress("measuring the trained model on held-out rows")
+        held_out = measure_trained(run, manifest, base_folder=base_folder)
+    cost = held_out.cost if held_out else {}
+    base, choice = _choose_base(held_out) if is_quantized and not base else (base, "")
+    report = MergeReport(str(folder), str(weights), base if is_quantized else "full-precision", stored, 0, cost, choice)
+    if choice:
+        progress(f"merging into the {base} base: {choice}")
+    if not measure:
+        held_out = None  # it holds an output head
+    nf4_from = trained_dtype(folder, manifest) if report.base == "dequantized" else None
     part.mkdir(parents=True)
     try:
         for number, total, path, shard in _shards(part, tensors, stored, shard_bytes):
             progress(f"shard {number} of {total}: {path.name}")
-            with ShardWriter(path, [(t.name, stored, t.shape) for t in shard]) as writer:
-                for tensor in shard:
-                    for piece in merged_pieces(tensor, pairs.get(tensor.name), nf4_from=nf4_from):
-                        writer.write(from_float(piece, stored))
-                    report.merged += tensor.name in pairs
+            report.merged += _write_shard(path, shard, stored, pairs, nf4_from)
         _write_configuration(part, weights, adapter, stored, own_head=has_own_head(tensors))
-        if measure:
-            progress("measuring on held-out text")
-            report.held_out = held_out_cost(run, manifest, part, base_folder=base_folder)
+        if held_out:
+            progress("measuring the merged model on held-out rows")
+            held_out.add("merged", open_streamed(part))
         (part / MERGE_FILE).write_text(strict_json(report.to_dict(), indent=2) + "\n", encoding="utf-8")
         part.rename(out)
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return report
+
+
+def _write_shard(
+    path: Path, tensors: list[Tensor], stored: str, pairs: dict[str, LoraPair], nf4_from: str | None
+) -> int:
+    """Write one file of the merged model; return how many of its weights an adapter changed."""
+    with ShardWriter(path, [(tensor.name, stored, tensor.shape) for tensor in tensors]) as writer:
+        for tensor in tensors:
+            for piece in merged_pieces(tensor, pairs.get(tensor.name), nf4_from=nf4_from):
+                writer.write(from_float(piece, stored))
+    return sum(tensor.name in pairs for tensor in tensors)
+
+
+def base_called(onto: str) -> str:
+    """Return the base that `--onto`, `merge.json` and records spell this way; empty for an empty one."""
+    return {spelling: base for base, spelling in BASES.items()}.get(onto, "")
+
+
+def _choose_base(held_out: HeldOut | None) -> tuple[str, str]:
+    """Return the base that a QLoRA adapter is merged into, and why."""
+    if held_out is None:
+        return "dequantized", "the run's data can no longer be read, so the loss on either base is not known"
+    return "full-precision" if held_out.favors_full_precision else "dequantized", held_out.choice()
 
 
 def read_merge_report(run: str | Path, merged: Path) -> dict[str, Any]:

@@ -27,6 +27,7 @@ class TagRecord:
     parity: dict[str, Any]
     template: str = ""
     digest: str = ""  # of the model in Ollama
+    onto: str = ""  # what the adapter was merged into, as `merge.json` spells it
     date: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
 
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from finetune.errors import ParityFailed
 from finetune.export.gguf import ARCHITECTURE, context_length, stops_of
 from finetune.export.gguf_header import Header, read_header
+from finetune.export.limits import CHECKED, NO_OVERRIDES, Overrides, limits_of
 from finetune.export.llama_cpp import TOP, Engine, NextTokenLogProbs
 from finetune.export.modelfile import Modelfile
 from finetune.export.reference import CONVERSATIONS, Reference
@@ -28,32 +29,6 @@ from finetune.templates.leading_blank import decode_continuing
 
 STEPS = ("tokenizer", "template", "stop", "rope", "shape", "weights")
 MAX_SERVED_STEPS = 12  # positions of an answer that are compared through a server, one request each
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How far a stored type may diverge from the trained model; measured, see docs/export.md."""
-
-    mean_kl: float  # nats, mean over positions, of trained against exported
-    max_kl: float  # nats, at any one position
-    margin: float  # nats; where the trained model's first choice leads by more, the exported model must agree
-    top1: float  # share of positions with the same first choice
-    ended: float  # share of answers that end themselves, of those that do so in the trained model
-
-
-# F32, F16 and BF16 are exact copies of the weights, so their limits only allow for llama.cpp's own arithmetic (16-bit
-# keys and values). All are about four times the largest value measured: F16 on real Qwen2.5, the others on tiny models.
-LIMITS = {
-    "F32": Limits(2e-4, 4e-3, 0.05, 0.97, 1.0),
-    "F16": Limits(2e-4, 4e-3, 0.05, 0.97, 1.0),
-    "BF16": Limits(1e-3, 1e-2, 0.15, 0.95, 1.0),
-    "Q8_0": Limits(5e-3, 5e-2, 0.5, 0.93, 0.99),
-    "Q4_K_M": Limits(0.25, 8.0, 6.0, 0.75, 0.75),
-}
-LIMITS["Q4_K_S"] = LIMITS["Q4_K_M"]
-# Kinds and architectures whose limits were checked on real weights. Other limits are provisional: those of quantized kinds
-# because the real weights at hand were rounded before, those of other architectures because only tiny models were.
-CHECKED = {("F32", "qwen2"), ("F16", "qwen2")}
 
 
 @dataclass(slots=True)
@@ -73,6 +48,7 @@ class Parity:
     texts: int = 0  # texts and prompts that were compared
     differences: dict[str, str] = field(default_factory=dict)
     notices: list[str] = field(default_factory=list)  # seldom texts that are read differently, with the consequence
+    limits: dict[str, float] = field(default_factory=dict)  # those that replace ours, by TYPE.NAME
 
     @property
     def passed(self) -> bool:
@@ -89,10 +65,16 @@ class Parity:
 
 
 def compare(
-    ref: Reference, path: Path, *, kind: str, modelfile: Modelfile | None = None, lora: Path | None = None
+    ref: Reference,
+    path: Path,
+    *,
+    kind: str,
+    modelfile: Modelfile | None = None,
+    lora: Path | None = None,
+    limits: Overrides = NO_OVERRIDES,
 ) -> Parity:
     """Compare a GGUF file, and its Modelfile and a GGUF adapter on top if given, with the trained model."""
-    found = Parity(kind)
+    found = Parity(kind, limits=dict(limits))
     header = read_header(path)
     found.provisional = (kind, ARCHITECTURE[ref.config["architectures"][0]]) not in CHECKED
     check_tokenizer_keys(ref, header, found)
@@ -114,7 +96,8 @@ def require_parity(parity: Parity, name: str) -> None:
     lines = [f"{step}: {sentence}" for step, sentence in parity.differences.items()]
     raise ParityFailed(
         "\n  - ".join([f"{name} diverges from the trained model:", *lines]),
-        "nothing was exported; `quire finetune doctor RUN` checks every step",
+        "nothing was exported; `quire finetune doctor RUN` checks every step"
+        + ("; --limit raises a limit of `weights`" if "weights" in parity.differences else ""),
         steps=tuple(parity.differences),
     )
 
@@ -255,7 +238,7 @@ def _lead(log_probs: NDArray[np.float32]) -> float:
 
 def _apply_limits(found: Parity, kls: list[float], same: int, lost: float) -> None:
     """Enter the figures of `weights` and compare them with the limits; `lost` is the largest lead that was overturned."""
-    limits = LIMITS[found.kind]
+    limits = limits_of(found.kind, found.limits)
     found.positions = len(kls)
     found.mean_kl, found.max_kl, found.top1 = float(np.mean(kls)), float(np.max(kls)), same / len(kls)
     if not found.mean_kl <= limits.mean_kl or not found.max_kl <= limits.max_kl:
@@ -296,12 +279,18 @@ def divergence(expected: NDArray[np.float32], actual: NextTokenLogProbs) -> floa
 # -- through a server
 
 
-def compare_served(ref: Reference, next_tokens: Callable[[str], list[tuple[str, float]]], *, kind: str) -> Parity:
+def compare_served(
+    ref: Reference,
+    next_tokens: Callable[[str], list[tuple[str, float]]],
+    *,
+    kind: str,
+    limits: Overrides = NO_OVERRIDES,
+) -> Parity:
     """Compare a model behind a server that returns only the most likely next tokens, as text, after a raw prompt.
 
     The positions are the first dozen of each greedy answer of the trained model; tokens are matched by their text.
     """
-    found = Parity(kind)
+    found = Parity(kind, limits=dict(limits))
     kls: list[float] = []
     same, lost = 0, 0.0
     for case in ref.cases:

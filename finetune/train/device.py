@@ -1,11 +1,16 @@
 """The device, data type and processes that a run uses on this machine."""
 
+import importlib.util
 import os
+import shutil
 import sys
+import sysconfig
+from pathlib import Path
 from typing import Any
 
 from finetune.config import TrainConfig
-from quire import UsageError
+from finetune.errors import MissingLibrary
+from quire import QuireError, UsageError
 
 _M_MMAP_THRESHOLD = -3  # of glibc's malloc.h
 
@@ -22,9 +27,28 @@ def process_count() -> int:
 
 def device_type(config: TrainConfig) -> str:
     """Return the device type that a run uses: `cuda` or `cpu`."""
+    if config.device != "auto":
+        return "cpu"
     import torch
 
-    return "cuda" if config.device == "auto" and torch.cuda.is_available() else "cpu"
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def check_machine(config: TrainConfig) -> None:
+    """Raise what `check_processes` and `check_compiler` raise."""
+    check_processes(config)
+    check_compiler(config)
+
+
+def machine_problems(config: TrainConfig) -> list[QuireError]:
+    """Return every error for which a run could not start on this machine."""
+    found: list[QuireError] = []
+    for check in (check_processes, check_compiler):
+        try:
+            check(config)
+        except QuireError as exc:
+            found.append(exc)
+    return found
 
 
 def check_processes(config: TrainConfig) -> None:
@@ -47,6 +71,27 @@ def check_processes(config: TrainConfig) -> None:
             f"{count} GPUs are visible to one process",
             "set CUDA_VISIBLE_DEVICES=0 to train on one, or start with `torchrun --nproc_per_node "
             f"{count} -m quire finetune ...` to train on all",
+        )
+
+
+def check_compiler(config: TrainConfig) -> None:
+    """Raise MissingLibrary on a GPU without what Triton, which computes the loss there, builds its launchers with."""
+    if (
+        device_type(config) == "cpu" or importlib.util.find_spec("triton") is None
+    ):  # without it, torch computes the loss
+        return
+    given = os.environ.get("CC")
+    if not any(shutil.which(name) for name in ([given] if given else ["gcc", "clang"])):  # in the order of Triton 3.7
+        looked = f"CC is {given!r}, which is not a program" if given else "neither gcc nor clang is installed"
+        raise MissingLibrary(
+            f"there is no C compiler, which Triton needs to compute the loss on a GPU: {looked}",
+            "install one, such as with `apt-get install gcc`, or set CC to the path of one",
+        )
+    headers = Path(sysconfig.get_paths()["include"])
+    if not (headers / "Python.h").is_file():
+        raise MissingLibrary(
+            f"there is no Python.h in {headers}, which Triton needs to compute the loss on a GPU",
+            "install Python's headers, such as with `apt-get install python3-dev`",
         )
 
 

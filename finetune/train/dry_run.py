@@ -19,7 +19,7 @@ from finetune.train.bases import export_notice, require_full_weights
 from finetune.train.cards import detect_card, host_card
 from finetune.train.complete import complete
 from finetune.train.context import Progress
-from finetune.train.device import process_count
+from finetune.train.device import check_machine, process_count
 from finetune.train.load import check_targets, load_tokenizer, template_of
 from finetune.train.plan import Plan, make_plan
 from finetune.train.rows import Rows, prepare
@@ -71,6 +71,7 @@ def dry_run(
     Raises what `train` raises before it loads weights.
     """
     require_free(config.name, resume=resume)
+    check_machine(config)
     check_targets(config)
     base = require_full_weights(config)
     tokenizer = load_tokenizer(config.model, config.revision)

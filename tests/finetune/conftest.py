@@ -55,6 +55,18 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     yield tmp_path / "home"
 
 
+@pytest.fixture
+def gpu_without_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every question about GPUs be answered as on a machine with one, whose PATH has no C compiler."""
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda *_: (9, 0))
+    monkeypatch.setenv("PATH", str(tmp_path / "no-programs"))
+    monkeypatch.delenv("CC", raising=False)
+
+
 def asked(animal: str) -> Message:
     """The question about one animal."""
     return Message("user", f"What does the {animal} say?")

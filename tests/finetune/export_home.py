@@ -63,7 +63,7 @@ def make_tuned(kind: str, home: Path, base: str, conversations: list[Conversatio
         )
     )
     merged = home / f"{kind}-merged"
-    merge(run, merged, dtype="float32", measure=False)
+    merge(run, merged, base="dequantized", dtype="float32", measure=False)
     return Tuned(
         kind, home, run, Path(base), merged, get_template(TEMPLATES.get(kind, kind)), compute_reference(run, merged)
     )

@@ -168,11 +168,11 @@ def test_activations_of_a_4_bit_base_have_16_bits(bench: Bench, kind: str) -> No
 @pytest.mark.parametrize(("stage", "method"), [("sft", "qlora"), ("sft", "lora"), ("dpo", "qlora")])
 @pytest.mark.parametrize("kind", ["qwen2", "phi"])
 def test_the_peak_is_within_15_percent_of_the_plan(bench: Bench, kind: str, stage: str, method: str) -> None:
-    from finetune.train.cards import detect_card
+    from finetune.train.cards import GB, detect_card
     from finetune.train.plan import make_plan
 
     config = _config(bench, kind, stage=stage, method=method, name="memory")
-    planned = make_plan(config, card=detect_card()).stages[stage].total / 1e9
+    planned = make_plan(config, card=detect_card()).stages[stage].total / GB
     report = json.loads((_train(config, bench) / "report.json").read_text())
     measured = report["peak_memory_gb"]
     bench.note(f"memory, {kind}, {stage}, {method}: planned, measured", f"{planned:.2f}, {measured:.2f} GB")

@@ -77,13 +77,19 @@ def test_a_dry_run_of_a_sweep_lists_every_run(world: Any, printed: Callable[[], 
     assert [run["settings"]["beta"] for run in printed()["runs"]] == [0.05, 0.5]
 
 
-def test_a_dry_run_fails_where_the_run_would(world: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_dry_run_fails_where_the_run_would(
+    world: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     command = ["sft", world["rows"], "--model", world["model"], "--dry-run", *SMALL]
     assert main([*command, "--name", "taught"]) == 1
     assert "the run taught is finished" in capsys.readouterr().err
     assert main([*command, "--max-length", "8"]) == 1
     assert "no row is left to train on" in capsys.readouterr().err
     assert main(["sft", str(tmp_path / "none.jsonl"), "--model", world["model"], "--dry-run"]) == 1
+    capsys.readouterr()
+    monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
+    assert main(command) == 2
+    assert "DeepSpeed is asked for" in capsys.readouterr().err
 
 
 def test_printed_settings_train_the_same_as_the_flags(

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from finetune.cli import main
+from finetune.cli import main, plan
+from finetune.train.cards import Card
 
 
 def test_plan_answers_in_json_and_by_exit_code(printed: Callable[[], Any], capsys: pytest.CaptureFixture[str]) -> None:
@@ -33,3 +34,19 @@ def test_plan_says_what_the_export_will_need(printed: Callable[[], Any], capsys:
     assert 2 < found["memory_gb"] < 8 and found["disk_gb"] == pytest.approx(6 * 1_543_714_304 / 2**30, abs=0.01)
     assert main(["plan", "--model", "Qwen2.5-7B", "--gpu-memory", "24"]) == 0
     assert "its export, on the CPU: 10.1 GB of memory, 42.6 GB of free disk" in capsys.readouterr().out
+
+
+def test_plan_names_what_keeps_a_run_from_starting_on_the_gpu_of_this_machine(
+    printed: Callable[[], Any], capsys: pytest.CaptureFixture[str], gpu_without_compiler: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(plan, "detect_card", lambda: Card("a card", 80.0))
+    command = ["plan", "--model", "Qwen2.5-1.5B"]
+    assert main(command) == 1
+    out = capsys.readouterr().out
+    assert "a card, 80 GB: fits" in out and "cannot start here: there is no C compiler" in out
+    assert main([*command, "--card", "h100"]) == 0  # another machine's
+    capsys.readouterr()
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    assert main([*command, "--card", "h100", "--json"]) == 1
+    assert ["FSDP" in found["problem"] for found in printed()["problems"]] == [True]

@@ -12,7 +12,7 @@ from finetune.data.encode import TokenRow, encode_pairs
 from finetune.data.records import Conversation, Preference
 from finetune.errors import ExportError, FinetuneError
 from finetune.evaluate.score import answer_log_probs, pair_log_probs, score_pairs
-from finetune.export.held_out import held_out_cost
+from finetune.export.held_out import measure_trained
 from finetune.runs.manifest import read_manifest
 from finetune.train.run import train
 
@@ -134,4 +134,4 @@ def test_a_run_whose_weights_are_not_numbers_is_not_scored(
     with pytest.raises(FinetuneError, match=r"(?s)log-probabilities of broken .* are not numbers"):
         score_pairs("broken", preferences)
     with pytest.raises(ExportError, match="train it again"):
-        held_out_cost("broken", read_manifest("broken"), folder)
+        measure_trained("broken", read_manifest("broken"))

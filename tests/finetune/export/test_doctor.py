@@ -9,6 +9,7 @@ import pytest
 from finetune.data.sources.fingerprint import UNKNOWN, fingerprints
 from finetune.errors import NoSuchRun
 from finetune.export.doctor import examine
+from finetune.export.ollama_tags import TagRecord, write_record
 from finetune.runs.manifest import read_manifest, write_manifest
 from tests.finetune.export_home import Tuned
 
@@ -28,6 +29,30 @@ def test_an_unfinished_run_is_wrong_at_once(tuned: Tuned, tmp_path: Path) -> Non
     shutil.copytree(tuned.run, tmp_path / "run")
     (tmp_path / "run" / "manifest.json").unlink()
     assert marks(tmp_path / "run") == {"run": "wrong"}
+
+
+def test_a_gpu_that_could_not_be_trained_on_is_a_note(tuned: Tuned, tmp_path: Path, gpu_without_compiler: None) -> None:
+    shutil.copytree(tuned.run, tmp_path / "run")
+    (tmp_path / "run" / "manifest.json").unlink()
+    first, _ = examine(tmp_path / "run", host="127.0.0.1:1")
+    assert (first.step, first.mark) == ("machine", "note") and "no C compiler" in first.sentence
+
+
+def test_a_tag_with_an_overridden_limit_is_named_and_compared_on_its_own_base(
+    tuned_models: dict[str, Tuned], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Planted fault: a model merged into the full-precision base is compared with a merge into the dequantized one."""
+    tuned = tuned_models["qwen2"]
+    monkeypatch.setenv("QUIRE_HOME", str(tmp_path / "home"))
+    for tag, onto in (("one", "dequantised"), ("two", "original")):
+        parity = {"limits": {"F16.mean_kl": 0.5}} if onto == "original" else {}
+        write_record(TagRecord(tag, str(tuned.base), {}, str(tuned.run), "F16", parity, onto=onto))
+    merges = [c for c in examine(tuned.run, host="127.0.0.1:1") if c.step in ("merge", "limits", "ollama", "gguf")]
+    assert [(c.step, c.mark) for c in merges] == [
+        ("merge", "ok"), ("gguf", "ok"), ("ollama", "note"), ("merge", "ok"), ("limits", "note"), ("ollama", "note"),
+    ]  # fmt: skip
+    assert "two was exported with another limit: the limit F16.mean_kl is 0.5 instead of 0.0002" in merges[4].sentence
+    assert "into the dequantized base" in merges[0].sentence and "into the full-precision base" in merges[3].sentence
 
 
 def test_another_template_in_the_tokenizer_is_wrong_at_the_template(tuned: Tuned, tmp_path: Path) -> None:

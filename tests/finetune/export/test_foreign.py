@@ -38,7 +38,7 @@ def test_an_imported_adapter_is_merged_like_the_run_it_came_from(
     made = json.loads(capsys.readouterr().out)
     assert made["run"] == "theirs-a-imported"
     assert read_manifest(made["run"]).template == "chatml"
-    merge(made["run"], tmp_path / "merged", dtype="float32", measure=False)
+    merge(made["run"], tmp_path / "merged", base="dequantized", dtype="float32", measure=False)
     ours = load_file(tuned_models["qwen2"].merged / "model.safetensors")
     theirs = load_file(tmp_path / "merged" / "model.safetensors")
     assert ours.keys() == theirs.keys()

@@ -68,6 +68,16 @@ def test_an_interrupted_parity_check_leaves_no_file_and_the_second_try_succeeds(
     assert to_gguf(qwen2.run, tmp_path / "m.gguf", merged=qwen2.merged).parity.passed
 
 
+def test_an_overridden_limit_is_warned_of_and_stands_in_the_figures(qwen2: Tuned, tmp_path: Path) -> None:
+    said: list[str] = []
+    with pytest.raises(ParityFailed, match=r"the limits of F16 are 0 and 0\.004") as failed:
+        to_gguf(qwen2.run, tmp_path / "m.gguf", merged=qwen2.merged, limits={"F16.mean_kl": 0.0}, progress=said.append)
+    assert failed.value.steps == ("weights",) and "--limit" in failed.value.hint
+    assert "warning: the limit F16.mean_kl is 0 instead of 0.0002" in said
+    made = to_gguf(qwen2.run, tmp_path / "m.gguf", merged=qwen2.merged, limits={"F16.mean_kl": 0.5})
+    assert made.parity.to_dict()["limits"] == {"F16.mean_kl": 0.5}
+
+
 def test_an_unproven_file_of_a_killed_command_is_replaced(qwen2: Tuned, tmp_path: Path) -> None:
     (tmp_path / "m.gguf.unproven").write_bytes(b"half")
     to_gguf(qwen2.run, tmp_path / "m.gguf", merged=qwen2.merged)
@@ -101,7 +111,7 @@ def test_every_step_uses_the_new_folder_of_a_base_that_moved(qwen2: Tuned, tmp_p
     manifest = json.loads((run / "manifest.json").read_text())
     manifest["base"] = manifest["config"]["model"] = str(tmp_path / "gone")
     (run / "manifest.json").write_text(json.dumps(manifest))
-    report = merge(run, tmp_path / "merged", base_folder=str(qwen2.base))
+    report = merge(run, tmp_path / "merged", base="dequantized", base_folder=str(qwen2.base))
     assert report.held_out["merged"]["kl"] < 1e-6 < report.held_out["original"]["kl"]
     assert to_gguf(run, tmp_path / "m.gguf", base_folder=str(qwen2.base)).parity.passed
 

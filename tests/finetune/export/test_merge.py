@@ -44,7 +44,7 @@ def test_a_merge_into_the_full_precision_base_equals_the_librarys(tuned_any: Tun
 def test_several_shards_load_as_one_model(tuned: Tuned, tmp_path: Path) -> None:
     from transformers import AutoModelForCausalLM
 
-    report = merge(tuned.run, tmp_path / "m", measure=False, shard_bytes=1_000_000)
+    report = merge(tuned.run, tmp_path / "m", base="dequantized", measure=False, shard_bytes=1_000_000)
     assert len(list((tmp_path / "m").glob("*.safetensors"))) > 3
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "m")
     once = AutoModelForCausalLM.from_pretrained(tuned.merged)
@@ -80,7 +80,7 @@ def test_a_base_on_the_hub_is_downloaded_and_merged(tuned: Tuned, tmp_path: Path
     api = HfApi(endpoint=hub.url, token=hub.token)
     api.create_repo("me/base")
     api.upload_folder(repo_id="me/base", folder_path=str(tuned.base))
-    merge(tuned.run, tmp_path / "m", base_folder="me/base", measure=False)
-    merge(tuned.run, tmp_path / "local", measure=False)
+    merge(tuned.run, tmp_path / "m", base="dequantized", base_folder="me/base", measure=False)
+    merge(tuned.run, tmp_path / "local", base="dequantized", measure=False)
     found, wanted = list_tensors(tmp_path / "m"), list_tensors(tmp_path / "local")
     assert all((found[name].read() == tensor.read()).all() for name, tensor in wanted.items())

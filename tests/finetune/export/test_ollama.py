@@ -148,7 +148,8 @@ def ollama(tmp_path: Path) -> Iterator[Server]:
 @pytest.mark.server
 @pytest.mark.parametrize("quantize", ["", "q8_0", "q4_K_M"])
 def test_ollama_takes_a_run_answers_and_lets_it_go(tuned: Tuned, ollama: Server, quantize: str) -> None:
-    record = to_ollama(tuned.run, "tiny", quantize=quantize, host=ollama.host)
+    record = to_ollama(tuned.run, "tiny", quantize=quantize, host=ollama.host, limits={"F16.mean_kl": 0.5})
+    assert record.parity["limits"] == {"F16.mean_kl": 0.5} and record.onto in ("dequantised", "original")
     server = Ollama(ollama.host)
     assert list(server.digests()) == ["tiny:latest"]
     assert record.parity["passed"] and record.quantization == (quantize.upper() or "F16")

@@ -23,7 +23,7 @@ def test_an_adapter_merged_with_a_wrong_scale_is_refused_as_merge(
     tuned: Tuned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(LoraPair, "delta", lambda pair: 1.2 * pair.scale * (pair.b.read() @ pair.a.read()))
-    merge(tuned.run, tmp_path / "scaled", dtype="float32", measure=False)
+    merge(tuned.run, tmp_path / "scaled", base="dequantized", dtype="float32", measure=False)
     with pytest.raises(ParityFailed, match="merge: KL is") as failed:
         checked_reference(tuned.run, tmp_path / "scaled", base_folder="", progress=lambda line: None)
     assert failed.value.steps == ("merge",)

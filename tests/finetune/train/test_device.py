@@ -3,11 +3,15 @@
 import platform
 import subprocess
 import sys
+import sysconfig
+from pathlib import Path
 
 import pytest
 
 from finetune.config import TrainConfig, build
-from finetune.train.device import check_processes
+from finetune.errors import MissingLibrary
+from finetune.train.device import check_compiler, check_processes, machine_problems
+from finetune.train.run import train
 from quire import UsageError
 
 _PROGRAM = """
@@ -69,3 +73,31 @@ def test_sharded_training_is_refused_with_the_reason(name: str, monkeypatch: pyt
     monkeypatch.setenv(f"ACCELERATE_USE_{name}", "true")
     with pytest.raises(UsageError, match="has never run with it"):
         check_processes(_settings())
+
+
+def test_a_gpu_without_a_c_compiler_is_refused_before_anything_loads(
+    gpu_without_compiler: None, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Planted fault: Triton fails at the first step, after the model was downloaded and loaded."""
+    with pytest.raises(MissingLibrary, match="neither gcc nor clang is installed") as caught:
+        train(_settings(model="nowhere"), records=[])
+    assert "apt-get install gcc" in caught.value.hint and "set CC" in caught.value.hint
+    check_compiler(_settings(device="cpu"))
+    monkeypatch.setenv("CC", "/nowhere/cc")
+    with pytest.raises(MissingLibrary, match="CC is '/nowhere/cc', which is not a program"):
+        check_compiler(_settings())
+    monkeypatch.setenv("CC", sys.executable)  # any program: only Triton runs it
+    monkeypatch.setattr(sysconfig, "get_paths", lambda: {"include": "/nowhere"})
+    with pytest.raises(MissingLibrary, match=r"no Python\.h in /nowhere"):
+        check_compiler(_settings())
+
+
+def test_all_problems_of_a_machine_are_named_at_once(
+    gpu_without_compiler: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    assert ["GPUs are visible" in str(p) for p in machine_problems(_settings())] == [True, False]
+    assert machine_problems(_settings(device="cpu")) == []
