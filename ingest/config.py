@@ -10,6 +10,7 @@ from typing import Any
 from quire import Setting, UsageError, home_folder, resolve_settings
 
 STORES = ("sqlite", "weaviate", "weaviate-embedded")
+OCR_CHOICES = ("auto", "rapidocr", "tesseract", "off")
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,9 @@ class IngestConfig:
     parse_seconds: float = 300.0  # time to read one PDF
     parse_memory_mb: int = 1024  # memory of one parser process beyond what it starts with
     parse_pages: int = 20_000  # of one PDF
+    ocr: str = "auto"  # one of OCR_CHOICES; auto = RapidOCR if it is installed, else Tesseract if it is on PATH
+    ocr_page_seconds: float = 120.0  # time for OCR of one page, with all attempts
+    ocr_memory_mb: int = 2048  # memory of one parser process for OCR beyond parse_memory_mb
     link_megabytes: int = 200  # size of the PDF behind a link
     link_seconds: float = 120.0  # time to fetch one link
     weaviate_url: str = ""  # http(s)://host:port of a Weaviate server or cloud
@@ -43,6 +47,8 @@ class IngestConfig:
     def __post_init__(self) -> None:
         if self.store not in STORES:
             raise UsageError(f"store is {self.store!r}", f"use one of {', '.join(STORES)}")
+        if self.ocr not in OCR_CHOICES:
+            raise UsageError(f"ocr is {self.ocr!r}", f"use one of {', '.join(OCR_CHOICES)}")
         if self.chunk_size < 50:
             raise UsageError(f"chunk_size is {self.chunk_size}", "use at least 50 characters")
         if not 0 <= self.chunk_overlap < self.chunk_size:
@@ -64,6 +70,8 @@ _MINIMUMS: tuple[tuple[str, float, str], ...] = (
     ("parse_seconds", 1, "use at least 1 second"),
     ("parse_memory_mb", 64, "use at least 64 MB"),
     ("parse_pages", 1, "use at least 1 page"),
+    ("ocr_page_seconds", 1, "use at least 1 second"),
+    ("ocr_memory_mb", 64, "use at least 64 MB"),
     ("link_megabytes", 1, "use at least 1 MB"),
     ("link_seconds", 1, "use at least 1 second"),
     ("weaviate_replicas", 1, "use at least 1"),
@@ -77,6 +85,7 @@ ENVIRONMENT: dict[str, tuple[str, ...]] = {
     "store": ("QUIRE_STORE",),
     "tenant": ("QUIRE_TENANT",),
     "embedder": ("QUIRE_EMBEDDER",),
+    "ocr": ("QUIRE_OCR",),
     "weaviate_url": ("WEAVIATE_URL",),
     "weaviate_grpc_url": ("WEAVIATE_GRPC_URL",),
     "weaviate_api_key": ("WEAVIATE_API_KEY",),

@@ -16,16 +16,19 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from ingest import errors
 from ingest.config import IngestConfig
 from ingest.errors import IngestError, ParserLimit, UnreadablePDF
-from ingest.pdf.read import PDF, Page, read_pdf
-from ingest.text.chunks import Chunk, page_heading, split
+from ingest.ocr import engine as engines
+from ingest.ocr.journal import Journal
+from ingest.ocr.recognize import OcrProgress
+from ingest.pdf.read import PDF, Page
+from ingest.text.chunks import Chunk, page_heading
 from quire import QuireError, available_cores
 
 log = logging.getLogger(__name__)
@@ -33,6 +36,8 @@ log = logging.getLogger(__name__)
 _FILES_A_PROCESS = 25  # then a new process starts, so that damage done by one file does not last
 _LOOK_AHEAD = 2  # files parsed beyond one a worker; limits what waits in memory for the embedder
 _POLL_SECONDS = 0.1  # between two checks of `cancel`
+_ENGINE_SECONDS = 60  # to load the OCR engine, and to end a reading that takes too long
+_MAX_BAD_PAGES = 3  # of a document, on which the parser process died during OCR
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,7 @@ class Job:
     document: str
     sha256: str
     password: str | None = None
+    journal: str = ""  # key of the journal of OCR; "" = sha256
 
 
 @dataclass(frozen=True)
@@ -52,14 +58,20 @@ class Parsed:
 
     pdf: PDF
     chunks: list[Chunk]
+    layered: Path | None = None  # a copy with the text that OCR read
 
 
 def parse_all(
-    jobs: Iterable[Job], *, workers: int, config: IngestConfig, cancel: threading.Event | None = None
+    jobs: Iterable[Job],
+    *,
+    workers: int,
+    config: IngestConfig,
+    cancel: threading.Event | None = None,
+    on_ocr: Callable[[Job, OcrProgress], None] | None = None,
 ) -> Iterator[tuple[Job, Parsed | QuireError]]:
     """Yield every job with its result, in the order given; `workers` 0 means one per core.
 
-    Jobs are taken from `jobs` in the caller's thread as workers become free. The workers are killed if `cancel` is set,
+    Jobs are taken from `jobs` in the caller's thread as workers become free, and `on_ocr` is called in it. The workers are killed if `cancel` is set,
     if the caller stops iterating, or if the caller's process ends.
     """
     pool = _Pool(workers or available_cores(), config)
@@ -80,6 +92,9 @@ def parse_all(
             while not slot.done.wait(_POLL_SECONDS):
                 if cancel is not None and cancel.is_set():
                     return
+                for one, its in waiting:
+                    if on_ocr is not None and (progress := its.new_progress()) is not None:
+                        on_ocr(one, progress)
             waiting.popleft()
             yield job, slot.outcome
     finally:
@@ -92,6 +107,16 @@ class _Slot:
     def __init__(self) -> None:
         self.done = threading.Event()
         self.outcome: Parsed | QuireError = UnreadablePDF("not parsed")
+        self._progress: OcrProgress | None = None
+
+    def report(self, progress: OcrProgress) -> None:
+        """Keep the progress of OCR for the caller's thread."""
+        self._progress = progress
+
+    def new_progress(self) -> OcrProgress | None:
+        """Return progress that was not returned yet."""
+        progress, self._progress = self._progress, None
+        return progress
 
 
 class _Pool:
@@ -100,6 +125,7 @@ class _Pool:
     def __init__(self, size: int, config: IngestConfig) -> None:
         self.size = size
         self._config = config
+        self._engine = engines.available(config.ocr)
         self._jobs: queue.SimpleQueue[tuple[Job, _Slot] | None] = queue.SimpleQueue()
         self._workers: list[_Worker] = []
 
@@ -107,7 +133,7 @@ class _Pool:
         slot = _Slot()
         self._jobs.put((job, slot))
         if len(self._workers) < self.size:
-            worker = _Worker(self._config)
+            worker = _Worker(self._config, self._engine)
             self._workers.append(worker)
             threading.Thread(target=self._run, args=(worker,), daemon=True, name="quire-parser").start()
         return slot
@@ -116,7 +142,8 @@ class _Pool:
         while (item := self._jobs.get()) is not None:
             job, slot = item
             try:
-                slot.outcome = worker.parse(job)
+                threads = max(1, available_cores() // len(self._workers))
+                slot.outcome = worker.parse(job, threads, slot.report)
             except QuireError as exc:
                 slot.outcome = exc
             except Exception as exc:  # the caller must get a result, or it waits for ever
@@ -135,15 +162,16 @@ class _Pool:
 class _Worker:
     """One parser process, started when needed and again after a limit, a crash or _FILES_A_PROCESS files."""
 
-    def __init__(self, config: IngestConfig) -> None:
+    def __init__(self, config: IngestConfig, engine: str) -> None:
         self._config = config
+        self._engine = engine  # of OCR, "" for none
         self._process: subprocess.Popen[bytes] | None = None
         self._files = 0
         self._stopped = False
         self._lock = threading.Lock()  # stop() comes from another thread than parse()
 
-    def parse(self, job: Job) -> Parsed:
-        process = self._started()
+    def parse(self, job: Job, threads: int, report: Callable[[OcrProgress], None]) -> Parsed:
+        """Return what is in a file; a page that kills the process during OCR is given up, and the others are read."""
         request = {
             "path": str(job.path),
             "document_id": job.document_id,
@@ -153,25 +181,27 @@ class _Worker:
             "size": self._config.chunk_size,
             "overlap": self._config.chunk_overlap,
             "max_pages": self._config.parse_pages,
+            "engine": self._engine,
+            "threads": threads,
+            "page_seconds": self._config.ocr_page_seconds,
+            "home": str(self._config.home),
+            "journal": job.journal or job.sha256,
         }
-        late = threading.Event()
-
-        def stop_late() -> None:
-            late.set()
-            process.kill()
-
-        timer = threading.Timer(self._config.parse_seconds, stop_late)
-        timer.daemon = True
-        timer.start()
-        try:
-            answer = _exchange(process, request)
-        finally:
-            timer.cancel()
-        self._files += 1
-        if answer is None:
+        for attempt in range(_MAX_BAD_PAGES + 1):
+            process = self._started()
+            exchange = _Exchange(process, self._config, report)
+            answer = exchange.answer_to(request)
+            self._files += 1
+            if answer is not None:
+                break
             self._end()
             process.wait()  # stop() in another thread may have killed it before its exit code is known
-            raise self._death_error(job, process, late=late.is_set())
+            died = self._death_error(job, process, late=exchange.late.is_set())
+            if not exchange.page or self._stopped or attempt == _MAX_BAD_PAGES:
+                raise died
+            reason = died.message.removeprefix(f"{job.document}: ")
+            Journal(self._config.home, job.journal or job.sha256, self._engine).give_up(exchange.page, reason)
+        assert answer is not None  # noqa: S101  # the loop ends with an answer or an error
         if answer.get("restart") or self._files >= _FILES_A_PROCESS:
             self._end()
         if "error" in answer:
@@ -190,7 +220,7 @@ class _Worker:
             if self._stopped:
                 raise UnreadablePDF("parsing was stopped", "run the same command again to continue")
             if self._process is None:
-                self._process = _start(self._config.parse_memory_mb)
+                self._process = _start(self._config.parse_memory_mb, self._config.ocr_memory_mb)
                 self._files = 0
             return self._process
 
@@ -220,30 +250,61 @@ class _Worker:
         )
 
 
-def _exchange(process: subprocess.Popen[bytes], request: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the answer of the worker, None if it died first."""
-    assert process.stdin is not None and process.stdout is not None  # noqa: S101  # both are pipes, see _start
-    try:
-        process.stdin.write(json.dumps(request).encode() + b"\n")
-        process.stdin.flush()
-        line = process.stdout.readline()
-    except (OSError, ValueError):  # ValueError: closed by stop()
+class _Exchange:
+    """One request to a worker and its answer, with a time limit that each page read by OCR starts again."""
+
+    def __init__(
+        self, process: subprocess.Popen[bytes], config: IngestConfig, report: Callable[[OcrProgress], None]
+    ) -> None:
+        self._process, self._config, self._report = process, config, report
+        self._timer: threading.Timer | None = None
+        self.late = threading.Event()
+        self.page = 0  # that OCR reads now
+
+    def answer_to(self, request: dict[str, Any]) -> dict[str, Any] | None:
+        """Return the answer of the worker, None if it died first or was late."""
+        self._limit(self._config.parse_seconds)
+        assert self._process.stdin is not None and self._process.stdout is not None  # noqa: S101  # pipes, see _start
+        try:
+            self._process.stdin.write(json.dumps(request).encode() + b"\n")
+            self._process.stdin.flush()
+            while (line := self._process.stdout.readline()).endswith(b"\n"):
+                answer: dict[str, Any] = json.loads(line)
+                if "ocr" not in answer:
+                    return answer
+                progress = OcrProgress(**answer["ocr"])
+                self.page = progress.page
+                of_page = self._config.ocr_page_seconds + _ENGINE_SECONDS
+                self._limit(of_page if progress.page else self._config.parse_seconds)
+                self._report(progress)
+        except (OSError, ValueError):  # ValueError: closed by stop()
+            pass
+        finally:
+            if self._timer is not None:
+                self._timer.cancel()
         return None
-    if not line.endswith(b"\n"):
-        return None
-    answer: dict[str, Any] = json.loads(line)
-    return answer
+
+    def _limit(self, seconds: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = threading.Timer(seconds, self._stop_late)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def _stop_late(self) -> None:
+        self.late.set()
+        self._process.kill()
 
 
-def _start(memory_mb: int) -> subprocess.Popen[bytes]:
+def _start(memory_mb: int, ocr_memory_mb: int) -> subprocess.Popen[bytes]:
     # -P: modules are not searched for in the working folder. The root is only needed if quire is not installed.
     root = str(Path(__file__).resolve().parents[1])
     code = (
         "import sys; root = sys.argv[1]; root in sys.path or sys.path.insert(0, root); "
-        "from ingest.parsing import serve; serve(int(sys.argv[2]))"
+        "from ingest.parser_process import serve; serve(*map(int, sys.argv[2:]))"
     )
     return subprocess.Popen(
-        [sys.executable, "-P", "-c", code, root, str(memory_mb)],
+        [sys.executable, "-P", "-c", code, root, str(memory_mb), str(ocr_memory_mb)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -281,93 +342,8 @@ def _parsed(job: Job, answer: dict[str, Any]) -> Parsed:
             text=pages[number - 1].text[start:end],
             heading=headings[number - 1],
             running_lines=tuple((a, b) for a, b in running_lines),
-            parser=pdf.parser,
+            parser=pages[number - 1].ocr or pdf.parser,
         )
         for chunk_id, number, start, end, running_lines in answer["chunks"]
     ]
-    return Parsed(pdf, chunks)
-
-
-def serve(memory_mb: int) -> None:
-    """Answer requests on stdin until it ends; this is what a worker process runs."""
-    answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what a library prints is not an answer
-    requests: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-    threading.Thread(target=_listen, args=(sys.stdin.buffer, requests), daemon=True).start()
-    import pypdf  # noqa: F401  # imported before memory is limited and before the time of a file starts
-    import pypdfium2  # noqa: F401
-
-    _limit_memory(memory_mb)
-    while True:
-        answer = _answer(json.loads(requests.get()))
-        answers.write(answer)
-        answers.flush()
-
-
-def _listen(pipe: IO[bytes], requests: queue.SimpleQueue[bytes]) -> None:
-    """Queue requests; when the pipe ends because the caller died, exit at once, even in the middle of a file."""
-    for line in pipe:
-        requests.put(line)
-    os._exit(0)
-
-
-def _limit_memory(memory_mb: int) -> None:
-    """Limit the address space to its present size plus `memory_mb`; Windows cannot."""
-    try:
-        import resource
-    except ImportError:
-        return
-    try:
-        now = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    except OSError:  # macOS has no /proc, and its kernel does not enforce the limit
-        now = 1 << 30
-    limit = now + (memory_mb << 20)
-    with contextlib.suppress(ValueError, OSError):  # a lower hard limit is already set
-        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-
-
-def _answer(request: dict[str, Any]) -> bytes:
-    try:
-        return json.dumps(_read(request)).encode() + b"\n"
-    except MemoryError:
-        answer = _error(ParserLimit("reading it needs more memory than is allowed", "raise parse_memory_mb"), request)
-    except RecursionError:
-        answer = _error(
-            UnreadablePDF("its objects are nested too deeply", "open it in a viewer and save a copy"), request
-        )
-    except QuireError as exc:
-        answer = _error(exc, request)
-    except Exception as exc:  # this file fails, not the run
-        answer = _error(UnreadablePDF(f"{type(exc).__name__}: {exc}", "please report this file"), request)
-    return json.dumps(answer).encode() + b"\n"
-
-
-def _read(request: dict[str, Any]) -> dict[str, Any]:
-    pdf = read_pdf(Path(request["path"]), password=request["password"], max_pages=request["max_pages"])
-    chunks = split(
-        pdf,
-        document_id=request["document_id"],
-        document=request["document"],
-        sha256=request["sha256"],
-        size=request["size"],
-        overlap=request["overlap"],
-    )
-    return {
-        "pdf": {**vars(pdf), "pages": [vars(page) for page in pdf.pages]},
-        # text and names are already in the pages and in the request
-        "chunks": [(c.id, c.page, c.start, c.end, c.running_lines) for c in chunks],
-    }
-
-
-def _error(exc: QuireError, request: dict[str, Any]) -> dict[str, Any]:
-    path = Path(request["path"])
-    message = exc.message.replace(str(path), request["document"]).replace(path.name, request["document"])
-    if request["document"] not in message:
-        message = f"{request['document']}: {message}"
-    return {
-        "error": type(exc).__name__,
-        "message": message,
-        "hint": exc.hint,
-        "restart": isinstance(exc, ParserLimit),  # memory is fragmented or short: the next file gets a new process
-    }
+    return Parsed(pdf, chunks, Path(answer["layered"]) if answer["layered"] else None)

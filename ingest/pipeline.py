@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,15 +22,18 @@ from ingest.files.names import UPLOAD, file_name
 from ingest.files.pdf_store import PdfStore
 from ingest.files.sources import Candidate, Failed, collect
 from ingest.library import incomplete_documents, library_key, make_identity, rename_documents, unique_names
+from ingest.ocr import engine as engines
+from ingest.ocr.journal import Journal, sweep
+from ingest.ocr.layer import remove_layer
+from ingest.ocr.recognize import LAYERED, OcrProgress
 from ingest.parsing import Job, Parsed, parse_all
 from ingest.pdf.decrypt import decrypted_copy
+from ingest.pdf.read import OCR_REMEDIES
+from ingest.record import DECRYPTED, document_record
 from ingest.report import IngestReport, Progress, ProgressMeter, Stored
 from ingest.store.contract import Document, Store
 from ingest.store.opening import open_store
-from ingest.text.language import mostly_english
 from quire import QuireError, sha256_of_file
-
-_MINILM_CHARACTERS = 1200  # its 256 tokens hold about this much English prose
 
 AskPassword = Callable[[str, bool], str | None]  # (document, the last one was wrong) -> password, None to give up
 
@@ -57,7 +60,7 @@ def ingest(
     addresses. `uploads` are (name as given, path of the bytes). `progress` is called in this thread. `embedder` is one
     that is loaded already; None loads the one of `config`.
 
-    Raises UsageError, EmbedderUnavailable, IdentityMismatch or StoreUnreachable before any file is read; what goes wrong
+    Raises UsageError, IngestError (the OCR engine that is set is missing), EmbedderUnavailable, IdentityMismatch or StoreUnreachable before any file is read; what goes wrong
     with one file is in the report. Raises Cancelled once `cancel` is set.
     """
     started = time.monotonic()
@@ -67,7 +70,32 @@ def ingest(
     if candidates:
         meter = ProgressMeter(progress, documents=len(candidates), size=sum(_size(c.path) for c in candidates))
         with _open_run(config, report, meter, cancel, embedder) as run:
-            _ingest_all(run, candidates, password, ask_password, allow_private)
+            acquire_one = partial(acquire, run, allow_private=allow_private)
+            _ingest_all(run, candidates, acquire_one, password, ask_password)
+    report.seconds = round(time.monotonic() - started, 3)
+    return report
+
+
+def reocr(
+    config: IngestConfig,
+    documents: Sequence[Document],
+    *,
+    progress: Callable[[Progress], None] | None = None,
+    cancel: threading.Event | None = None,
+    embedder: Embedder | None = None,
+) -> IngestReport:
+    """Have OCR read the pictures in stored documents (again), and replace their passages.
+
+    Raises what `ingest` raises, and IngestError if no OCR engine is installed.
+    """
+    started = time.monotonic()
+    if not engines.available(config.ocr):
+        raise IngestError('no OCR engine is installed, or ocr is "off"', f'{OCR_REMEDIES}, and set ocr = "auto"')
+    report = IngestReport(config.library)
+    candidates = [Candidate(document.source, None) for document in documents]
+    meter = ProgressMeter(progress, documents=len(documents), size=sum(document.size_bytes for document in documents))
+    with _open_run(config, report, meter, cancel, embedder) as run:
+        _ingest_all(run, candidates, partial(_acquire_stored, run), None, None)
     report.seconds = round(time.monotonic() - started, 3)
     return report
 
@@ -85,6 +113,7 @@ class _Run:
     meter: ProgressMeter
     cancel: threading.Event | None
     documents: dict[str, Document]  # in the library, by id
+    engine: str  # of OCR, "" for none
     incomplete: set[str]  # ids: a killed server may lose what it acknowledged, so such a document is never "unchanged"
     settled: set[str] = field(default_factory=set)  # sources that are stored or unchanged
 
@@ -92,6 +121,12 @@ class _Run:
         """Raise Cancelled if the caller asked to stop."""
         if self.cancel is not None and self.cancel.is_set():
             raise Cancelled("stopped", "run the same command again to continue")
+
+    def can_read_more(self, document: Document) -> bool:
+        """Return whether pages without text were not shown yet to the OCR engine that is there now."""
+        return bool(document.scanned_pages and self.engine) and (
+            document.extra.get("ocr", "").split(" ")[0] != self.engine.split(" ")[0]
+        )
 
     def fail(self, source: str, exc: QuireError) -> None:
         """Report a source as failed."""
@@ -118,6 +153,13 @@ class _Acquired:
     size: int
     old: Document | None
     file_name: str = ""  # as the server of a link gave it
+    journal: str = ""  # key of the journal of OCR; "" = the hash of the bytes
+    decrypted: bool = False  # the copy is of a document that was encrypted
+
+    def discard(self) -> None:
+        """Delete the temporary copy, and the one that OCR may have made of it."""
+        self.copy.unlink(missing_ok=True)
+        self.copy.with_suffix(LAYERED).unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -128,23 +170,25 @@ def _open_run(
     cancel: threading.Event | None,
     embedder: Embedder | None,
 ) -> Iterator[_Run]:
+    engine = engines.available(config.ocr)
     embedder = embedder or load_embedder(config)
     with contextlib.closing(open_store(config, create=True)) as store:
         store.set_identity(make_identity(embedder, config))
         with contextlib.closing(EmbeddingCache(config.home, embedder.identity())) as cache:
             pdfs = PdfStore(config.home)
             pdfs.sweep()
+            sweep(config.home)
             documents = {document.id: document for document in store.documents()}
             incomplete = {document.id for document, _ in incomplete_documents(store)}
-            yield _Run(config, embedder, store, cache, pdfs, report, meter, cancel, documents, incomplete)
+            yield _Run(config, embedder, store, cache, pdfs, report, meter, cancel, documents, engine, incomplete)
 
 
 def _ingest_all(
     run: _Run,
     candidates: Sequence[Candidate],
+    acquired_one: Callable[[Candidate], _Acquired | None],
     password: str | None,
     ask_password: AskPassword | None,
-    allow_private: bool,
 ) -> None:
     """Take every candidate through all steps, in the order given; this loop is the order of an ingest.
 
@@ -154,14 +198,19 @@ def _ingest_all(
 
     def jobs() -> Iterator[Job]:
         for candidate in candidates:
-            acquired = acquire(run, candidate, allow_private=allow_private)
+            acquired = acquired_one(candidate)
             if acquired is not None:
                 waiting[candidate.document_id] = acquired
                 name = file_name(candidate.source)
-                yield Job(acquired.copy, candidate.document_id, name, acquired.sha256, password)
+                yield Job(acquired.copy, candidate.document_id, name, acquired.sha256, password, acquired.journal)
+
+    def show_ocr(job: Job, ocr: OcrProgress) -> None:
+        run.meter.show_ocr(job.document, done=ocr.done, pages=ocr.total, seconds_left=ocr.seconds_left)
 
     try:
-        for job, outcome in parse_all(jobs(), workers=run.config.jobs, config=run.config, cancel=run.cancel):
+        for job, outcome in parse_all(
+            jobs(), workers=run.config.jobs, config=run.config, cancel=run.cancel, on_ocr=show_ocr
+        ):
             acquired = waiting[job.document_id]
             try:
                 parsed, used_password = unlock(run, acquired, job, outcome, ask_password)
@@ -174,12 +223,12 @@ def _ingest_all(
                 if isinstance(exc, (StoreUnreachable, EmbedderUnavailable)):  # no other file would fare better
                     run.give_up(candidates, exc)
                     return
-            waiting.pop(job.document_id).copy.unlink(missing_ok=True)  # a stored one was moved already
+            waiting.pop(job.document_id).discard()  # a stored copy was moved already
             run.meter.finish(file_name(acquired.candidate.source), acquired.size)
         run.check_cancel()
     finally:
         for acquired in waiting.values():
-            acquired.copy.unlink(missing_ok=True)
+            acquired.discard()
 
 
 def acquire(run: _Run, candidate: Candidate, *, allow_private: bool) -> _Acquired | None:
@@ -192,7 +241,7 @@ def acquire(run: _Run, candidate: Candidate, *, allow_private: bool) -> _Acquire
             fetched = _fetch(run, source, allow_private)
             path, given = fetched.path, fetched.name
         old = run.documents.get(candidate.document_id)
-        if old is None or old.id in run.incomplete or sha256_of_file(path) != old.sha256:
+        if old is None or old.id in run.incomplete or run.can_read_more(old) or sha256_of_file(path) != old.sha256:
             copy, sha256, size = run.pdfs.take(path)
             return _Acquired(candidate, copy, sha256, size, old, given)
         run.report.unchanged.append(old.name)
@@ -205,6 +254,34 @@ def acquire(run: _Run, candidate: Candidate, *, allow_private: bool) -> _Acquire
         path = candidate.path
     run.meter.finish(file_name(source), _size(path))
     return None
+
+
+def _acquire_stored(run: _Run, candidate: Candidate) -> _Acquired | None:
+    """Copy the stored PDF of a document without the text of OCR; return None if it failed, which is then reported."""
+    run.check_cancel()
+    document = run.documents[candidate.document_id]
+    path = run.pdfs.path(document.stored_pdf)
+    try:
+        if path is None:
+            raise IngestError("its stored PDF is not on this machine", "ingest it again")
+        copy, _, _ = run.pdfs.take(path)
+        if document.ocr_pages:
+            remove_layer(copy, copy.with_suffix(LAYERED))
+            copy.with_suffix(LAYERED).replace(copy)
+    except QuireError as exc:
+        run.fail(candidate.source, exc)
+        run.meter.finish(document.name, document.size_bytes)
+        return None
+    return _Acquired(
+        candidate,
+        copy,
+        document.sha256,
+        document.size_bytes,
+        document,
+        document.extra.get("file_name", ""),
+        journal=sha256_of_file(copy),
+        decrypted=DECRYPTED in document.notices,
+    )
 
 
 def unlock(
@@ -222,6 +299,8 @@ def unlock(
         outcome = outcomes[0]
     if isinstance(outcome, QuireError):
         raise outcome
+    if acquired.decrypted:
+        outcome = replace(outcome, pdf=replace(outcome.pdf, encrypted=True))
     return outcome, job.password
 
 
@@ -256,26 +335,38 @@ def store(run: _Run, acquired: _Acquired, parsed: Parsed, vectors: Vectors, pass
     """Store the document, its chunks and its PDF, and report it as added or replaced."""
     source, document_id = acquired.candidate.source, acquired.candidate.document_id
     run.meter.show("storing", file_name(source), 1.0, acquired.size)
-    notices = _notices(run, parsed)
-    if parsed.pdf.encrypted:
+    layer = ""
+    if parsed.layered is not None:
+        layer = sha256_of_file(parsed.layered)[:16]
+        parsed.layered.replace(acquired.copy)
+    elif parsed.pdf.encrypted:
         decrypted_copy(acquired.copy, password, acquired.copy.with_suffix(".open"))
         acquired.copy.with_suffix(".open").replace(acquired.copy)
-    document = _record(acquired, parsed, notices=notices)
+    document = document_record(
+        acquired.candidate,
+        parsed,
+        run.config,
+        sha256=acquired.sha256,
+        size=acquired.size,
+        embedder=run.embedder.identity().name,
+        extra={"file_name": acquired.file_name, "ocr": run.engine, "layer": layer},
+    )
     others = [other for other in run.documents.values() if other.id != document_id]
     document = replace(document, name=unique_names([*others, document])[source])
     library = library_key(run.config)
-    run.pdfs.keep(acquired.copy, acquired.sha256, library=library, document_id=document_id)
+    run.pdfs.keep(acquired.copy, document.stored_pdf, library=library, document_id=document_id)
     try:
         run.store.put(document, [replace(chunk, document=document.name) for chunk in parsed.chunks], vectors)
     except QuireError:
-        old_sha256 = acquired.old.sha256 if acquired.old else ""
-        run.pdfs.release(library=library, document_id=document_id, keep_sha256=old_sha256)
+        old_key = acquired.old.stored_pdf if acquired.old else ""
+        run.pdfs.release(library=library, document_id=document_id, keep_key=old_key)
         raise
-    run.pdfs.release(library=library, document_id=document_id, keep_sha256=acquired.sha256)
+    run.pdfs.release(library=library, document_id=document_id, keep_key=document.stored_pdf)
     rename_documents(run.store)
     run.documents[document_id] = document
     run.incomplete.discard(document_id)
     run.cache.forget([document_id])
+    Journal(run.config.home, acquired.journal or acquired.sha256, run.engine).forget()
     run.settled.add(source)
     stored = Stored(document.name, document.pages, document.chunks, document.notices)
     (run.report.replaced if acquired.old else run.report.added).append(stored)
@@ -290,54 +381,6 @@ def _fetch(run: _Run, link: str, allow_private: bool) -> Fetched:
         max_megabytes=run.config.link_megabytes,
         seconds=run.config.link_seconds,
     )
-
-
-def _record(acquired: _Acquired, parsed: Parsed, *, notices: list[str]) -> Document:
-    return Document(
-        id=acquired.candidate.document_id,
-        source=acquired.candidate.source,
-        name=acquired.file_name or file_name(acquired.candidate.source),
-        sha256=acquired.sha256,
-        title=parsed.pdf.title,
-        pages=len(parsed.pdf.pages),
-        chunks=len(parsed.chunks),
-        size_bytes=acquired.size,
-        added_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        parser=parsed.pdf.parser,
-        scanned_pages=tuple(page.number for page in parsed.pdf.pages if page.kind in ("scanned", "garbled")),
-        notices=tuple(notices),
-        outline=parsed.pdf.outline,
-        extra={"file_name": acquired.file_name} if acquired.file_name else {},
-    )
-
-
-def _notices(run: _Run, parsed: Parsed) -> list[str]:
-    notices = list(parsed.pdf.notices)
-    notices += _unsearchable(parsed, "scanned", "is an image without text", "are images without text")
-    notices += _unsearchable(
-        parsed, "garbled", "has letters that cannot be decoded", "have letters that cannot be decoded"
-    )
-    if parsed.pdf.encrypted:
-        notices.append("the library keeps a decrypted copy, readable by you only")
-    if run.embedder.identity().name.startswith("all-MiniLM"):
-        if run.config.chunk_size > _MINILM_CHARACTERS:
-            notices.append(
-                f"chunks have up to {run.config.chunk_size} characters, but MiniLM reads about the first "
-                f"{_MINILM_CHARACTERS}; the rest is found by its words only"
-            )
-        read = {page.number for page in parsed.pdf.pages if page.kind == "text"}  # a stamp has no language
-        if not mostly_english(" ".join(chunk.text for chunk in parsed.chunks[:200] if chunk.page in read)):
-            notices.append("the text is mostly not English, and the embedding model MiniLM knows English only")
-    return notices
-
-
-def _unsearchable(parsed: Parsed, kind: str, one: str, many: str) -> list[str]:
-    labels = [page.label for page in parsed.pdf.pages if page.kind == kind]
-    if not labels:
-        return []
-    some = ", ".join(labels[:8]) + (" and more" if len(labels) > 8 else "")
-    what = f"1 page {one}" if len(labels) == 1 else f"{len(labels)} pages {many}"
-    return [f"{what} and cannot be searched: {some}"]
 
 
 def _upload_name(name: str) -> str:

@@ -9,7 +9,7 @@ from typing import Literal
 
 from ingest.files.sources import Failed
 
-Stage = Literal["reading", "embedding", "storing", "copying", "done"]
+Stage = Literal["reading", "recognizing", "embedding", "storing", "copying", "done"]
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,7 @@ class Progress:
     documents_done: int
     documents_total: int
     seconds_left: float | None
+    pages: int = 0  # of the document, to be read by OCR
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,12 @@ class ProgressMeter:
         elapsed = time.monotonic() - self._started
         left = elapsed / done * (self._bytes - done) if done > 0 and elapsed > 2 else None
         self._callback(Progress(stage, document, fraction, self._documents_done, self._documents, left))
+
+    def show_ocr(self, document: str, *, done: int, pages: int, seconds_left: float) -> None:
+        """Report how many pages of a document OCR has read, and the time it will take for the others."""
+        if self._callback is not None:
+            counts = self._documents_done, self._documents
+            self._callback(Progress("recognizing", document, done / max(1, pages), *counts, seconds_left, pages))
 
     def finish(self, document: str, size: int) -> None:
         """Count a document as done, whether it was stored or not."""

@@ -104,7 +104,7 @@ class Libraries:
 
     def stored_pdf(self, document: Document) -> Path | None:
         """Return the path of a document's stored PDF, None if it is on another machine."""
-        return PdfStore(self._config.home).path(document.sha256)
+        return PdfStore(self._config.home).path(document.stored_pdf)
 
     def remove_document(self, name: str, document: Document) -> None:
         """Remove a document with its passages, and its stored PDF if no other document has the same bytes."""

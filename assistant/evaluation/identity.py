@@ -20,14 +20,21 @@ if TYPE_CHECKING:
 
 _ROOT = Path(__file__).parents[2]  # the folder of the packages
 INDEX_CODE = tuple(
-    f"ingest/{part}" for part in ("embed", "files/names.py", "parsing.py", "pdf", "pipeline.py", "store", "text")
+    f"ingest/{part}"
+    for part in (
+        *("embed", "files/names.py", "ocr", "parser_process.py", "parsing.py", "pdf", "pipeline.py", "record.py"),
+        *("store", "text"),
+    )
 )
 ANSWER_CODE = (
     *INDEX_CODE,
     *(f"assistant/{part}" for part in ("answering", "config.py", "evaluation", "llm", "retrieval")),
 )
 _PARSERS = ("numpy", "onnxruntime", "pypdf", "pypdfium2", "tantivy", "tokenizers")  # their versions change an index
-_INDEX_SETTINGS = ("chunk_overlap", "chunk_size", "embedder", "parse_memory_mb", "parse_pages", "parse_seconds")
+_INDEX_SETTINGS = (
+    *("chunk_overlap", "chunk_size", "embedder", "ocr", "ocr_memory_mb", "ocr_page_seconds"),
+    *("parse_memory_mb", "parse_pages", "parse_seconds"),
+)
 # what an answer does not depend on; keys and folders are no part of a result
 _OTHER_SETTINGS = ("home", "keep_conversations", "conversation_log", "conversation_log_redact", "openai_api_key")
 

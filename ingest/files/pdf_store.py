@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import sqlite3
 import tempfile
 import time
@@ -16,18 +17,22 @@ from ingest.errors import IngestError, UnreadablePDF
 FOLDER = "files"  # in the home folder
 REFERENCES = "uses.sqlite"  # in FOLDER: which documents refer to each stored PDF
 _BLOCK_BYTES = 1 << 20
+_KEY = re.compile(r"[0-9a-f]{64}(-[0-9a-f]{16})?")
 
 
 class PdfStore:
-    """PDFs at `home/files/SHA256.pdf`, readable by their owner only, each deleted with the last reference to it."""
+    """PDFs at `home/files/KEY.pdf`, readable by their owner only, each deleted with the last reference to it.
+
+    A key is the sha256 of the file as given; of a copy with the text of OCR it is "SHA256-LAYER" (Document.stored_pdf).
+    """
 
     def __init__(self, home: Path) -> None:
         self.folder = home / FOLDER
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
 
-    def path(self, sha256: str) -> Path | None:
-        """Return the path of the PDF with this hash, None if it is on another machine or was removed."""
-        path = self._path_of(sha256)
+    def path(self, key: str) -> Path | None:
+        """Return the path of the PDF with this key, None if it is on another machine or was removed."""
+        path = self._path_of(key)
         return path if path.is_file() else None
 
     def take(self, source: Path) -> tuple[Path, str, int]:
@@ -63,29 +68,29 @@ class PdfStore:
                 if time.time() - path.stat().st_mtime > older_than_seconds:
                     path.unlink()
 
-    def keep(self, temporary: Path, sha256: str, *, library: str, document_id: str) -> Path:
+    def keep(self, temporary: Path, key: str, *, library: str, document_id: str) -> Path:
         """Move a temporary copy to its final path and record that this document refers to it."""
-        target = self._path_of(sha256)
+        target = self._path_of(key)
         temporary.chmod(0o600)
         with self._references() as references:
             temporary.replace(target)
-            references.execute("INSERT OR IGNORE INTO uses VALUES (?, ?, ?)", (sha256, library, document_id))
+            references.execute("INSERT OR IGNORE INTO uses VALUES (?, ?, ?)", (key, library, document_id))
         return target
 
-    def release(self, *, library: str, document_id: str, keep_sha256: str = "") -> None:
-        """Delete the references of a document (except to `keep_sha256`), and the PDFs without any other."""
+    def release(self, *, library: str, document_id: str, keep_key: str = "") -> None:
+        """Delete the references of a document (except to `keep_key`), and the PDFs without any other."""
         with self._references() as references:
             rows = references.execute(
                 "SELECT sha256 FROM uses WHERE library=? AND document=? AND sha256<>?",
-                (library, document_id, keep_sha256),
+                (library, document_id, keep_key),
             ).fetchall()
-            for (sha256,) in rows:
+            for (key,) in rows:
                 references.execute(
                     "DELETE FROM uses WHERE sha256=? AND library=? AND document=?",
-                    (sha256, library, document_id),
+                    (key, library, document_id),
                 )
-                if not references.execute("SELECT 1 FROM uses WHERE sha256=?", (sha256,)).fetchone():
-                    self._path_of(sha256).unlink(missing_ok=True)
+                if not references.execute("SELECT 1 FROM uses WHERE sha256=?", (key,)).fetchone():
+                    self._path_of(key).unlink(missing_ok=True)
 
     def release_library(self, library: str) -> None:
         """Delete the references of all documents of a library, and the PDFs without any other."""
@@ -94,10 +99,10 @@ class PdfStore:
         for (document_id,) in documents:
             self.release(library=library, document_id=document_id)
 
-    def _path_of(self, sha256: str) -> Path:
-        if len(sha256) != 64 or not set(sha256) <= set("0123456789abcdef"):
-            raise IngestError(f"{sha256[:80]!r} is not the hash of a document", "name a document of the library")
-        return self.folder / f"{sha256}.pdf"
+    def _path_of(self, key: str) -> Path:
+        if not _KEY.fullmatch(key):
+            raise IngestError(f"{key[:80]!r} is not the hash of a document", "name a document of the library")
+        return self.folder / f"{key}.pdf"
 
     @contextlib.contextmanager
     def _references(self) -> Iterator[sqlite3.Connection]:

@@ -13,6 +13,7 @@ from ingest.pdf.legibility import NOTHING, Evidence, PageKind, judge, look
 from ingest.pdf.text import normalize
 from quire import pluralize
 
+OCR_REMEDIES = "pip install 'quire[ocr]' or install Tesseract"
 _PLACEHOLDER = 1_500  # characters; "Please wait..." and its advice have about 300
 _PRINT_XFA = "open it in Adobe Reader, print it to a PDF, and add that"
 _MAX_CHARACTERS = 100_000_000  # of one document; 20,000 dense pages have about as many
@@ -28,6 +29,8 @@ class Page:
     kind: PageKind = "text"
     headings: tuple[str, ...] = ()  # outline titles that point here, then lines in clearly larger type
     running_lines: tuple[tuple[int, int], ...] = ()  # character ranges of running headers and footers
+    ocr: str = ""  # the engine that read it, "rapidocr 3.10.0"; "" for text of the file
+    confidence: float = 1.0  # of that engine, 0 to 1
 
 
 @dataclass(frozen=True)
@@ -54,11 +57,11 @@ class PDF:
     notices: tuple[str, ...] = field(default=())  # for people, in whole sentences
 
 
-def read_pdf(path: Path, *, password: str | None = None, max_pages: int = 20_000) -> PDF:
+def read_pdf(path: Path, *, password: str | None = None, max_pages: int = 20_000, require_text: bool = True) -> PDF:
     """Return the pages and metadata of a file.
 
-    The empty password is tried first, then `password`. Raises PasswordRequired, NoTextInPDF, ParserLimit (too many
-    pages or characters) or UnreadablePDF. A hostile file can also hang or use up memory: ingest.parsing guards against it.
+    The empty password is tried first, then `password`. Raises PasswordRequired, NoTextInPDF (if text is required),
+    ParserLimit (too many pages or characters) or UnreadablePDF. A hostile file can also hang or use up memory: ingest.parsing guards against it.
     """
     check_file(path)
     try:
@@ -77,7 +80,7 @@ def read_pdf(path: Path, *, password: str | None = None, max_pages: int = 20_000
     pages = _pages(read, about)
     if form == "dynamic" and sum(len(page.text) for page in pages) < _PLACEHOLDER:
         raise NoTextInPDF(f"{path.name} is an XFA form: its pages hold only a placeholder", _PRINT_XFA)
-    if not any(page.text.strip() for page in pages):
+    if require_text and not any(page.text.strip() for page in pages):
         raise NoTextInPDF(
             f"{path.name}: no text in {pluralize(len(pages), 'page')} ({_count_kinds(pages)})", _hint(pages)
         )
@@ -214,9 +217,9 @@ def _count_kinds(pages: tuple[Page, ...]) -> str:
 
 def _hint(pages: tuple[Page, ...]) -> str:
     if any(page.kind == "garbled" for page in pages):
-        return "its fonts do not say which letters they draw: run ocrmypdf --force-ocr on it first"
+        return f'its fonts do not say which letters they draw: OCR can read it ({OCR_REMEDIES}, and ocr = "auto")'
     if any(page.kind == "scanned" for page in pages):
-        return "it was probably scanned: run an OCR program such as ocrmypdf on it first"
+        return f'it was probably scanned: OCR can read it ({OCR_REMEDIES}, and ocr = "auto")'
     return "its pages are blank: check that it is the right file"
 
 

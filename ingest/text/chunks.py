@@ -55,7 +55,7 @@ class Chunk:
     text: str
     heading: str = ""  # what the page is about, see page_heading
     running_lines: tuple[tuple[int, int], ...] = ()  # running header and footer ranges, relative to `text`
-    parser: str = ""
+    parser: str = ""  # or the OCR engine that read the page
 
     @property
     def body(self) -> str:
@@ -85,7 +85,7 @@ def split(pdf: PDF, *, document_id: str, document: str, sha256: str, size: int, 
             text=page.text[start:end],
             heading=heading,
             running_lines=_running_lines_within(page, start, end),
-            parser=pdf.parser,
+            parser=page.ocr or pdf.parser,
         )
         for page, heading in zip(pdf.pages, map(page_heading, pdf.pages), strict=True)
         for start, end in ranges(page.text, size=size, overlap=overlap)

@@ -63,7 +63,7 @@ def own_weaviate(weaviate_server):
 
 @pytest.fixture
 def config(tmp_path: Path) -> IngestConfig:
-    return IngestConfig(home=tmp_path / "home", jobs=1)
+    return IngestConfig(home=tmp_path / "home", jobs=1, ocr="off")
 
 
 @pytest.fixture

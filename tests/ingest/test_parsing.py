@@ -21,7 +21,7 @@ from ingest.text.chunks import split
 from tests.ingest import pdfs
 
 ROOT = Path(__file__).parents[2]
-CONFIG = IngestConfig(home=Path("unused"), chunk_size=200, chunk_overlap=20, parse_seconds=60)
+CONFIG = IngestConfig(home=Path("unused"), chunk_size=200, chunk_overlap=20, parse_seconds=60, ocr="off")
 posix = pytest.mark.skipif(os.name != "posix", reason="signals and /proc")
 linux = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="the limit of memory needs Linux")
 
@@ -122,7 +122,7 @@ def children() -> list[int]:
             command = stat.with_name("cmdline").read_bytes()
         except OSError:
             continue
-        if int(fields[1]) == os.getpid() and fields[0] != "Z" and b"ingest.parsing" in command:
+        if int(fields[1]) == os.getpid() and fields[0] != "Z" and b"ingest.parser_process" in command:
             found.append(int(stat.parent.name))
     return found
 
@@ -183,7 +183,7 @@ import sys
 from pathlib import Path
 from ingest.config import IngestConfig
 from ingest.parsing import Job, parse_all
-config = IngestConfig(home=Path("unused"), parse_memory_mb=8192)
+config = IngestConfig(home=Path("unused"), parse_memory_mb=8192, ocr="off")
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a run in the background inherits that it is ignored
 print("started", flush=True)
 for _ in parse_all([Job(Path(sys.argv[1]), "d", "d", "00")] * 3, workers=2, config=config):

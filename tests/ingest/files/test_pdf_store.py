@@ -52,7 +52,7 @@ def test_removing_a_library_takes_its_copies_and_no_others(tmp_path: Path) -> No
 def test_a_replaced_version_goes_and_the_new_one_stays(tmp_path: Path) -> None:
     pdfs = PdfStore(tmp_path)
     old, new = kept(pdfs, tmp_path, b"old"), kept(pdfs, tmp_path, b"new")
-    pdfs.release(library="l", document_id="d", keep_sha256=new)
+    pdfs.release(library="l", document_id="d", keep_key=new)
     assert pdfs.path(old) is None
     assert pdfs.path(new) is not None
 

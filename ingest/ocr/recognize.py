@@ -1,0 +1,128 @@
+"""The order of OCR for one document, in a parser process: draw, read, record, write the layer, read the copy."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ingest.errors import IngestError, NoTextInPDF, ParserLimit
+from ingest.ocr import engine as engines
+from ingest.ocr.engine import Engine
+from ingest.ocr.journal import Journal
+from ingest.ocr.layer import draw, write_layer
+from ingest.ocr.page import PageText, read_page
+from ingest.pdf import pdfium
+from ingest.pdf.read import PDF, Page, read_pdf
+from quire import pluralize
+
+LAYERED = ".ocr"  # suffix of the copy with the text
+_SHORTEST, _LONGEST = 1_280, 2_600  # pixels of the longer side of a page, however large it says it is
+_loaded: dict[str, Engine] = {}  # of this process; its number of threads stays
+
+
+@dataclass(frozen=True)
+class Order:
+    """What to use for the pages of a document that are not text."""
+
+    engine: str  # as engines.available named it
+    threads: int
+    page_seconds: float
+    home: Path  # where the journal is
+    journal: str  # its key
+
+
+@dataclass(frozen=True)
+class OcrProgress:
+    """How far OCR is with one document: `page` is read now, 0 after the last."""
+
+    page: int
+    done: int
+    total: int
+    seconds_left: float
+
+
+def recognized(
+    path: Path, password: str | None, pdf: PDF, order: Order, report: Callable[[OcrProgress], None]
+) -> tuple[PDF, Path | None]:
+    """Return the document with the text of its pictures, and the path of its copy with a layer, None if nothing was read.
+
+    The copy is beside `path`. Raises NoTextInPDF if the document still has no text at all.
+    """
+    wanted = [page.number for page in pdf.pages if page.kind in ("scanned", "garbled")]
+    if not wanted or pdf.parser.startswith("pypdf "):  # PDFium draws the pages
+        return _checked(path, pdf, "")
+    journal = Journal(order.home, order.journal, order.engine)
+    texts, failed = _read_pages(path, password, wanted, journal, order, report)
+    notices = tuple(f"Page {number} could not be read by OCR: {reason}." for number, reason in sorted(failed.items()))
+    read = {number: text for number, text in texts.items() if text.rows and number in wanted}
+    if not read:
+        return _checked(path, replace(pdf, notices=pdf.notices + notices), ", and OCR found none")
+    layered = path.with_suffix(LAYERED)
+    garbled = [page.number for page in pdf.pages if page.kind == "garbled"]
+    write_layer(path, password, read, layered, as_pictures=garbled)
+    again = read_pdf(layered, max_pages=len(pdf.pages), require_text=False)
+    pages = tuple(_marked(page, read.get(page.number), order.engine) for page in again.pages)
+    return _checked(layered, replace(pdf, pages=pages, notices=pdf.notices + notices), "")
+
+
+def _checked(path: Path, pdf: PDF, more: str) -> tuple[PDF, Path | None]:
+    if not any(page.text.strip() for page in pdf.pages):
+        pages = pluralize(len(pdf.pages), "page")
+        raise NoTextInPDF(f"{path.name}: no text in {pages}{more}", "open it in a viewer: are its pages legible?")
+    return pdf, path if path.suffix == LAYERED else None
+
+
+def _marked(page: Page, text: PageText | None, engine: str) -> Page:
+    if text is None:
+        return page
+    return replace(page, kind="text" if page.text.strip() else "scanned", ocr=engine, confidence=text.confidence)
+
+
+def _read_pages(
+    path: Path,
+    password: str | None,
+    wanted: Sequence[int],
+    journal: Journal,
+    order: Order,
+    report: Callable[[OcrProgress], None],
+) -> tuple[dict[int, PageText], dict[int, str]]:
+    texts, failed = journal.read()
+    left = [number for number in wanted if number not in texts and number not in failed]
+    expected = engines.expected_seconds(order.engine, order.threads)
+    started = time.monotonic()
+    for done, number in enumerate(left):
+        if done:
+            expected = (time.monotonic() - started) / done
+        report(OcrProgress(number, len(wanted) - len(left) + done, len(wanted), expected * (len(left) - done)))
+        try:
+            texts[number] = _read_one(path, password, number, order)
+            journal.add(number, texts[number])
+        except ParserLimit as exc:
+            failed[number] = exc.message
+            journal.give_up(number, exc.message)
+    report(OcrProgress(0, len(wanted), len(wanted), 0.0))
+    return texts, failed
+
+
+def _read_one(path: Path, password: str | None, number: int, order: Order) -> PageText:
+    engine = _engine(order.engine, order.threads)
+    with pdfium.opened(path, password) as document:
+        picture = draw(document, number - 1, dpi=engine.dpi, shortest=_SHORTEST, longest=_LONGEST)
+    try:
+        return read_page(engine, picture, order.page_seconds)
+    except MemoryError:
+        gc.collect()
+        raise ParserLimit("it needs more memory than ocr_memory_mb allows", "raise it in quire.toml") from None
+    except IngestError:
+        raise
+    except Exception as exc:  # what a library raises about one page must not cost the others
+        raise ParserLimit(f"{type(exc).__name__}: {exc}"[:200]) from exc
+
+
+def _engine(name: str, threads: int) -> Engine:
+    if name not in _loaded:
+        _loaded[name] = engines.load(name, threads)
+    return _loaded[name]

@@ -1,0 +1,67 @@
+"""Scans made on the spot: pages of generated PDFs, drawn by PDFium and put on paper again by Pillow."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pypdfium2
+from fpdf import FPDF
+from PIL import Image, ImageChops, ImageDraw, ImageFilter
+
+DPI = 150
+SALES = (
+    "Consolidated statement of income",
+    "Years ended December 31 (millions)",
+    "Net sales|32,765|31,657|30,109",
+    "Cost of sales|16,682|16,055|15,118",
+    "Operating income|7,207|7,692|7,027",
+    "The company sold its gas business for 519 million.",
+)
+
+
+def statement(*lines: str, size: int = 11) -> FPDF:
+    """Return one page with the given lines; what stands behind a bar is a cell of a column of figures."""
+    pdf = FPDF(format="A4")
+    pdf.set_auto_page_break(False)
+    pdf.add_page()
+    pdf.set_font("Helvetica", size=size)
+    for number, line in enumerate(lines):
+        label, *cells = line.split("|")
+        pdf.text(20, 25 + 8 * number, label)
+        for column, cell in enumerate(cells):
+            pdf.text(100 + 30 * column, 25 + 8 * number, cell)
+    return pdf
+
+
+def picture(pdf: Path, page: int = 1, *, dpi: int = DPI, turn: float = 0.0) -> Image.Image:
+    """Return a page as a gray picture, turned clockwise."""
+    with pypdfium2.PdfDocument(pdf) as document:
+        drawn = document[page - 1].render(scale=dpi / 72).to_pil().convert("L")
+    quarters = round(turn / 90)
+    upright = drawn.rotate(-90 * quarters, expand=True)
+    return upright.rotate(90 * quarters - turn, fillcolor=255, resample=Image.Resampling.BICUBIC)
+
+
+def spoiled(drawn: Image.Image, *, stamp: str = "") -> Image.Image:
+    """Return a picture as a bad copier makes it: blurred and noisy, with a stamp on top."""
+    noise = Image.effect_noise(drawn.size, 40).point(lambda value: 255 if value > 60 else 160)
+    dirty = ImageChops.multiply(drawn.filter(ImageFilter.GaussianBlur(0.8)), noise)
+    if stamp:
+        ImageDraw.Draw(dirty).text((dirty.width * 0.6, dirty.height * 0.8), stamp, fill=90, font_size=36)
+    return dirty
+
+
+def scan(path: Path, *pictures: Image.Image, dpi: int = DPI) -> Path:
+    """Write pictures as the pages of a PDF without text."""
+    first, *others = pictures
+    first.save(path, format="PDF", resolution=dpi, save_all=True, append_images=others)
+    return path
+
+
+def scanned(path: Path, pdf: FPDF, *, turn: float = 0.0) -> Path:
+    """Write a scan of a document, page by page."""
+    plain = path.with_suffix(".original.pdf")
+    pdf.output(str(plain))
+    with pypdfium2.PdfDocument(plain) as document:
+        count = len(document)
+    return scan(path, *(picture(plain, number, turn=turn) for number in range(1, count + 1)))
