@@ -6,6 +6,9 @@ from .pipeline import Cancelled as Cancelled
 from .config import IngestConfig as IngestConfig
 from .config import load_config as load_config
 
+from .ocr.engine import ocr_engine as ocr_engine
+from .pipeline import reocr as reocr
+
 # libraries
 from .library import Library as Library
 from .library import open_library as open_library

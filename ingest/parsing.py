@@ -125,7 +125,7 @@ class _Pool:
     def __init__(self, size: int, config: IngestConfig) -> None:
         self.size = size
         self._config = config
-        self._engine = engines.available(config.ocr)
+        self._engine = engines.ocr_engine(config.ocr)
         self._jobs: queue.SimpleQueue[tuple[Job, _Slot] | None] = queue.SimpleQueue()
         self._workers: list[_Worker] = []
 

@@ -28,7 +28,7 @@ from ingest.ocr.layer import remove_layer
 from ingest.ocr.recognize import LAYERED, OcrProgress
 from ingest.parsing import Job, Parsed, parse_all
 from ingest.pdf.decrypt import decrypted_copy
-from ingest.pdf.read import OCR_REMEDIES
+from ingest.pdf.read import ocr_remedies
 from ingest.record import DECRYPTED, document_record
 from ingest.report import IngestReport, Progress, ProgressMeter, Stored
 from ingest.store.contract import Document, Store
@@ -89,8 +89,8 @@ def reocr(
     Raises what `ingest` raises, and IngestError if no OCR engine is installed.
     """
     started = time.monotonic()
-    if not engines.available(config.ocr):
-        raise IngestError('no OCR engine is installed, or ocr is "off"', f'{OCR_REMEDIES}, and set ocr = "auto"')
+    if not engines.ocr_engine(config.ocr):
+        raise IngestError("no OCR engine is installed, or ocr is off", ocr_remedies())
     report = IngestReport(config.library)
     candidates = [Candidate(document.source, None) for document in documents]
     meter = ProgressMeter(progress, documents=len(documents), size=sum(document.size_bytes for document in documents))
@@ -170,7 +170,7 @@ def _open_run(
     cancel: threading.Event | None,
     embedder: Embedder | None,
 ) -> Iterator[_Run]:
-    engine = engines.available(config.ocr)
+    engine = engines.ocr_engine(config.ocr)
     embedder = embedder or load_embedder(config)
     with contextlib.closing(open_store(config, create=True)) as store:
         store.set_identity(make_identity(embedder, config))

@@ -9,7 +9,7 @@ from ingest.config import IngestConfig
 from ingest.files.names import file_name
 from ingest.files.sources import Candidate
 from ingest.parsing import Parsed
-from ingest.pdf.read import OCR_REMEDIES, Page
+from ingest.pdf.read import Page, ocr_remedies
 from ingest.store.contract import Document
 from ingest.text.language import mostly_english
 
@@ -94,8 +94,8 @@ def _unsearchable(pages: Sequence[Page], one: str, many: str, engine: str) -> li
     if not pages:
         return []
     what = f"1 page {one}" if len(pages) == 1 else f"{len(pages)} pages {many}"
-    why = "" if engine else f" (to have OCR read them: {OCR_REMEDIES}, then ingest again)"
-    return [f"{what} and cannot be searched: {_labels(pages)}{why}"]
+    found = [f"{what} and cannot be searched: {_labels(pages)}"]
+    return found if engine else [*found, f"OCR can read such pages: {ocr_remedies()}; then ingest the file again"]
 
 
 def _labels(pages: Sequence[Page]) -> str:

@@ -65,8 +65,9 @@ def shortened(text: str, max_characters: int) -> str:
 
 
 def source_words(source: Citation | Passage) -> str:
-    """Return the document and page of a source."""
-    return f"{source.document}, {page_words(source.page, source.page_label)}"
+    """Return the document and page of a source, and whether OCR read the page."""
+    ocr = ", read by OCR" if source.ocr else ""
+    return f"{source.document}, {page_words(source.page, source.page_label)}{ocr}"
 
 
 def size_words(size: int) -> str:

@@ -27,6 +27,7 @@ class Citation:
     start: int
     end: int
     quote: str
+    ocr: bool = False  # the page is a picture that OCR read
 
     def as_dict(self) -> dict[str, object]:
         """Return the object that `quire ask --json` prints."""
@@ -39,6 +40,7 @@ class Citation:
             "document_id": self.document_id,
             "start": self.start,
             "end": self.end,
+            "ocr": self.ocr,
         }
 
 
@@ -120,6 +122,7 @@ def cite_range(number: int, passage: Passage, start: int, end: int) -> Citation:
         start=passage.start + start,
         end=passage.start + end,
         quote=passage.text[start:end],
+        ocr=passage.ocr,
     )
 
 

@@ -46,6 +46,7 @@ def diagnose(ingest_config: IngestConfig, config: AssistantConfig) -> list[Findi
         *_disk_and_memory(ingest_config.home),
         *_models(config),
         *_weaviate(ingest_config),
+        *_ocr(ingest_config),
         *_extras(),
         *_gpu(),
     ]
@@ -223,6 +224,23 @@ _EXTRAS = (
     ("openai", "langchain_openai", "OpenAI-compatible servers"),
     ("finetune", "trl", "training your own model"),
 )
+
+
+def _ocr(config: IngestConfig) -> Iterator[Finding]:
+    from ingest import ocr_engine
+
+    try:
+        engine = ocr_engine(config.ocr)
+    except QuireError as exc:
+        yield Finding("ocr", "missing", exc.message, exc.hint)
+        return
+    if engine:
+        yield Finding("ocr", "ok", f"scans are read by {engine}")
+    elif config.ocr == "off":
+        yield Finding("ocr", "optional", "off: scans cannot be searched", 'set ocr = "auto" in quire.toml')
+    else:
+        fix = f"{install_extra('ocr')}, or install Tesseract"
+        yield Finding("ocr", "optional", "no engine: scans cannot be searched", fix)
 
 
 def _extras() -> Iterator[Finding]:

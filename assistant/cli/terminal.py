@@ -72,10 +72,10 @@ def print_passages(passages: Iterable[Passage]) -> None:
 
 
 def source_line(number: int, source: Passage | Citation) -> str:
-    """Return `[1] report.pdf, page 3`, with the printed page label where it differs from the page number."""
+    """Return `[1] report.pdf, page 3`, with the printed page label where it differs, and whether OCR read the page."""
     label = source.page_label
     printed = "" if label in ("", str(source.page)) else f" (printed {clean(label)})"
-    return f"[{number}] {clean(source.document)}, page {source.page}{printed}"
+    return f"[{number}] {clean(source.document)}, page {source.page}{printed}{', read by OCR' if source.ocr else ''}"
 
 
 def print_scores(scores: Mapping[str, Mapping[str, Any]]) -> None:

@@ -49,6 +49,7 @@ class Passage:
     chunk_id: str  # of the chunk that was found
     heading: str = ""
     margins: tuple[tuple[int, int], ...] = ()  # running header and footer ranges, relative to `text`
+    ocr: bool = False  # the page is a picture that OCR read: its figures may be wrong
 
     def as_dict(self) -> dict[str, object]:
         """Return what `quire search --json` prints of it."""
@@ -63,6 +64,7 @@ class Passage:
             "document_id": self.document_id,
             "start": self.start,
             "end": self.end,
+            "ocr": self.ocr,
         }
 
 
@@ -187,6 +189,7 @@ def _passage(rank: int, page: RankedPage, neighbours: Sequence[Chunk]) -> Passag
         chunk_id=page.best.id,
         heading=chunk.heading,
         margins=chunk.running_lines,
+        ocr=chunk.ocr,
     )
 
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ingest.cli.flags import add_download_flag, add_embedder_flag, add_library_flags, opened_store
+from ingest.cli.flags import add_download_flag, add_embedder_flag, add_library_flags, add_ocr_flag, opened_store
 from ingest.cli.terminal import confirm, offer_download, progress_lines
 from ingest.config import STORES, load_config
 from ingest.errors import IngestError
@@ -27,6 +27,7 @@ def build_parser() -> argparse.ArgumentParser:
         "quire docs list",
         "quire docs show report.pdf",
         "quire docs remove report.pdf --yes",
+        "quire docs reocr scan.pdf",
         "quire docs reindex --embedder ollama:nomic-embed-text",
         "quire docs copy --to weaviate",
     )
@@ -50,6 +51,9 @@ def build_parser() -> argparse.ArgumentParser:
     remove.add_argument("documents", nargs="+", metavar="DOCUMENT", help="name or id")
     remove.add_argument("--yes", action="store_true", help="do not ask")
     add_embedder_flag(add("reindex", "embed all stored text again, without reading the PDFs", _reindex))
+    reocr = add("reocr", "have OCR read pages that are pictures, again or for the first time", _reocr)
+    reocr.add_argument("documents", nargs="*", metavar="DOCUMENT", help="name or id (default: all with such pages)")
+    add_ocr_flag(reocr)
     copy = add("copy", "copy a whole library with its vectors to another store", _copy)
     copy.add_argument("--to", required=True, choices=STORES, help="the store to copy to")
     copy.add_argument("--to-library", metavar="L", help="name of the copy (default: the same)")
@@ -142,6 +146,24 @@ def _reindex(args: argparse.Namespace) -> int:
     else:
         print(f"library {config.library!r}: {pluralize(passages, 'passage')} embedded again with {name}")
     return 0
+
+
+def _reocr(args: argparse.Namespace) -> int:
+    from ingest.cli.ingest import print_report
+    from ingest.library import find_document
+    from ingest.pipeline import reocr
+
+    with opened_store(args, ocr=args.ocr) as (config, store):
+        documents = [find_document(store, name) for name in args.documents] or [
+            document for document in store.documents() if document.scanned_pages or document.ocr_pages
+        ]
+    with progress_lines(quiet=args.json) as progress:
+        report = reocr(config, documents, progress=progress)
+    if args.json:
+        print_json(dataclasses.asdict(report))
+    else:
+        print_report(report)
+    return 1 if report.failed else 0
 
 
 def _copy(args: argparse.Namespace) -> int:

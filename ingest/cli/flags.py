@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from ingest.config import STORES, IngestConfig, load_config
+from ingest.config import OCR_CHOICES, STORES, IngestConfig, load_config
 
 if TYPE_CHECKING:
     from ingest.store.contract import Store
@@ -32,6 +32,12 @@ def library_flags(args: argparse.Namespace) -> dict[str, Any]:
 def add_embedder_flag(parser: argparse.ArgumentParser) -> None:
     """Add --embedder."""
     parser.add_argument("--embedder", metavar="E", help="minilm, minilm:FOLDER, ollama:MODEL or openai:MODEL")
+
+
+def add_ocr_flag(parser: argparse.ArgumentParser) -> None:
+    """Add --ocr."""
+    text = "what reads pages that are pictures (default: auto, RapidOCR if installed, else Tesseract)"
+    parser.add_argument("--ocr", choices=OCR_CHOICES, help=text)
 
 
 def add_download_flag(parser: argparse.ArgumentParser) -> None:

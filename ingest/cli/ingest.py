@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from ingest.cli.flags import add_download_flag, add_embedder_flag, add_library_flags, library_flags
+from ingest.cli.flags import add_download_flag, add_embedder_flag, add_library_flags, add_ocr_flag, library_flags
 from ingest.cli.terminal import offer_download, progress_lines
 from ingest.config import load_config
 from quire import add_json_flag, command_parser, pluralize, print_json, printable
@@ -37,6 +37,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_embedder_flag(parser)
     parser.add_argument("--chunk-size", type=int, metavar="C", help="characters of a chunk (default 500)")
     parser.add_argument("--chunk-overlap", type=int, metavar="C", help="characters that neighbors share (default 75)")
+    add_ocr_flag(parser)
     parser.add_argument("--allow-private", action="store_true", help="let links lead to private or loopback addresses")
     add_download_flag(parser)
     add_json_flag(parser)
@@ -48,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
     """Ingest the paths and links; return 1 if any of them failed."""
     from ingest.pipeline import ingest
 
-    names = ("jobs", "embedder", "chunk_size", "chunk_overlap")
+    names = ("jobs", "embedder", "chunk_size", "chunk_overlap", "ocr")
     config, _ = load_config(flags=library_flags(args) | {name: getattr(args, name) for name in names})
     offer_download(config, agreed=args.yes)
     ask = _ask_password if sys.stdin.isatty() and not args.json else None
@@ -69,11 +70,12 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json(dataclasses.asdict(report))
     else:
-        _print_report(report)
+        print_report(report)
     return 1 if report.failed else 0
 
 
-def _print_report(report: IngestReport) -> None:
+def print_report(report: IngestReport) -> None:
+    """Print what became of each document."""
     for word, entries in (("added", report.added), ("replaced", report.replaced)):
         for entry in entries:
             numbers = f"{pluralize(entry.pages, 'page')}, {pluralize(entry.chunks, 'passage')}"

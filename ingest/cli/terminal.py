@@ -12,11 +12,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from ingest.config import IngestConfig
-from quire import UsageError, printable
+from quire import UsageError, pluralize, printable
 
 if TYPE_CHECKING:
     from ingest.report import Progress
 
+_STAGES = {"recognizing": "reading by OCR"}
 _CLEAR_LINE = "\r\x1b[K"
 _REDRAW_SECONDS = 0.1  # between two drawings of the moving line
 _REPEAT_SECONDS = 10.0  # between two plain lines about the same document
@@ -31,8 +32,13 @@ def progress_lines(*, quiet: bool) -> Iterator[Callable[[Progress], None] | None
     terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"  # a dumb one cannot clear a line
     last_time, last_document = 0.0, ""
 
+    announced: set[str] = set()
+
     def draw(progress: Progress) -> None:
         nonlocal last_time, last_document
+        if progress.stage == "recognizing" and progress.document not in announced:
+            announced.add(progress.document)
+            print(f"{_CLEAR_LINE if terminal else ''}{_ocr_estimate(progress)}", file=sys.stderr, flush=True)
         passed = time.monotonic() - last_time
         if terminal:
             if passed < _REDRAW_SECONDS:
@@ -52,11 +58,18 @@ def progress_lines(*, quiet: bool) -> Iterator[Callable[[Progress], None] | None
             sys.stderr.write(_CLEAR_LINE)
 
 
+def _ocr_estimate(progress: Progress) -> str:
+    left = round(progress.pages * (1 - progress.fraction))
+    read = f" ({progress.pages - left} were read before)" if left < progress.pages else ""
+    time_left = f", about {_duration(progress.seconds_left or 0)}" if left else ""
+    return f"{printable(progress.document)}: {pluralize(left, 'page')} to read by OCR{read}{time_left}"
+
+
 def _progress_line(progress: Progress) -> str:
     left = "" if progress.seconds_left is None else f", about {_duration(progress.seconds_left)} left"
-    percent = f" {progress.fraction:4.0%}" if progress.stage == "embedding" else ""
+    percent = f" {progress.fraction:4.0%}" if progress.stage in ("recognizing", "embedding") else ""
     number = min(progress.documents_done + 1, progress.documents_total)
-    return f"[{number}/{progress.documents_total}] {progress.stage}{percent} {printable(progress.document)}{left}"
+    return f"[{number}/{progress.documents_total}] {_STAGES.get(progress.stage, progress.stage)}{percent} {printable(progress.document)}{left}"
 
 
 def _duration(seconds: float) -> str:

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from ingest.errors import IngestError
 from ingest.ocr import rapid, tesseract
 from ingest.ocr.words import Piece
+from quire import install_extra
 
 _SECONDS_A_PAGE = {"rapidocr": 8.0, "tesseract": 1.8}  # of one core; docs/ocr.md has the measurements
 
@@ -23,15 +24,13 @@ class Engine(Protocol):
         ...
 
 
-def available(ocr: str) -> str:
+def ocr_engine(ocr: str) -> str:
     """Return the name and version of the engine for a value of the setting `ocr`, "" for none.
 
     Raises IngestError if the engine that is named is not installed.
     """
     if ocr == "rapidocr" and not rapid.is_installed():
-        raise IngestError(
-            "ocr is 'rapidocr', which is not installed", "pip install 'quire[ocr]', or set ocr = \"auto\""
-        )
+        raise IngestError("ocr is 'rapidocr', which is not installed", f"{install_extra('ocr')}, or set ocr = auto")
     if ocr == "rapidocr" or (ocr == "auto" and rapid.is_installed()):
         return rapid.version()
     if ocr == "tesseract" or (ocr == "auto" and tesseract.is_installed()):
@@ -40,13 +39,8 @@ def available(ocr: str) -> str:
 
 
 def load(name: str, threads: int) -> Engine:
-    """Return the engine that `available` named, ready to read with so many threads."""
+    """Return the engine that `ocr_engine` named, ready to read with so many threads."""
     return rapid.RapidOCR(threads) if name.startswith("rapidocr") else tesseract.Tesseract()
-
-
-def is_ocr(parser: str) -> bool:
-    """Return whether the parser of a chunk is an OCR engine."""
-    return parser.split(" ")[0] in _SECONDS_A_PAGE
 
 
 def expected_seconds(name: str, threads: int) -> float:

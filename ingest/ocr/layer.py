@@ -21,12 +21,18 @@ _DESCENT = 0.2  # of the box below the line
 _UNIT = 1_000_000  # PDFium converts whole pixels
 _PICTURE_DPI = 150  # of a page that is replaced by its picture
 
-_TO_UNICODE = b"""/CIDInit /ProcSet findresource begin 12 dict begin begincmap
-/CMapName /Adobe-Identity-UCS def /CMapType 2 def
-1 begincodespacerange <0000> <FFFF> endcodespacerange
-1 beginbfrange <0000> <FFFF> <0000> endbfrange
-endcmap end end
-"""
+_TO_UNICODE = (
+    b"/CIDInit /ProcSet findresource begin 12 dict begin begincmap\n"
+    b"/CMapName /Adobe-Identity-UCS def /CMapType 2 def\n"
+    b"1 begincodespacerange <0000> <FFFF> endcodespacerange\n"
+    + b"".join(  # a range has one high byte, a list up to 100 ranges
+        b"64 beginbfrange\n"
+        + b"".join(b"<%02X00> <%02XFF> <%02X00>\n" % (high, high, high) for high in range(first, first + 64))
+        + b"endbfrange\n"
+        for first in range(0, 256, 64)
+    )
+    + b"endcmap end end\n"
+)
 
 
 def draw(document: Any, index: int, *, dpi: int, shortest: int, longest: int) -> Any:

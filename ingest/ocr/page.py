@@ -35,6 +35,10 @@ def read_page(engine: Engine, picture: Any, seconds: float) -> PageText:
     end = time.monotonic() + seconds
     found = _reading(engine, picture, seconds)
     try:
+        if found.turn:  # lines that run up or down are read less well than level ones
+            upright = _turned(picture, found.turn)
+            again = _reading(engine, upright, end - time.monotonic(), found.turn)
+            found = max(found, again, key=lambda one: one.score)
         if found.pieces and not found.is_sure(engine):
             found = _try_again(engine, picture, found, end)
     except ParserLimit:

@@ -10,6 +10,7 @@ from typing import Any
 
 from ingest.errors import IngestError
 from ingest.ocr.words import Piece, Word, split_line, upright
+from quire import install_extra
 
 _PACKAGE = "rapidocr"
 _MODELS = {"Det": "det", "Rec": "rec"}  # finds lines, reads them; the classifier of turned lines makes more errors
@@ -70,7 +71,7 @@ def _model_files() -> dict[str, Path]:
     """Return the models in the package: without their paths the package would look for others on the web."""
     spec = importlib.util.find_spec(_PACKAGE)
     if spec is None or spec.origin is None:
-        raise IngestError("RapidOCR is not installed", "pip install 'quire[ocr]'")
+        raise IngestError("RapidOCR is not installed", install_extra("ocr"))
     folder = Path(spec.origin).parent / "models"
     found = {part: sorted(folder.glob(f"*_{kind}_*.onnx")) for part, kind in _MODELS.items()}
     if not all(found.values()):

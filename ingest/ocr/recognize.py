@@ -27,7 +27,7 @@ _loaded: dict[str, Engine] = {}  # of this process; its number of threads stays
 class Order:
     """What to use for the pages of a document that are not text."""
 
-    engine: str  # as engines.available named it
+    engine: str  # as engines.ocr_engine named it
     threads: int
     page_seconds: float
     home: Path  # where the journal is

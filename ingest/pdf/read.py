@@ -11,9 +11,8 @@ from ingest.errors import NoTextInPDF, ParserLimit, PasswordRequired, Unreadable
 from ingest.pdf import layers, layout, pdfium, pypdf
 from ingest.pdf.legibility import NOTHING, Evidence, PageKind, judge, look
 from ingest.pdf.text import normalize
-from quire import pluralize
+from quire import install_extra, pluralize
 
-OCR_REMEDIES = "pip install 'quire[ocr]' or install Tesseract"
 _PLACEHOLDER = 1_500  # characters; "Please wait..." and its advice have about 300
 _PRINT_XFA = "open it in Adobe Reader, print it to a PDF, and add that"
 _MAX_CHARACTERS = 100_000_000  # of one document; 20,000 dense pages have about as many
@@ -93,6 +92,11 @@ def read_pdf(path: Path, *, password: str | None = None, max_pages: int = 20_000
         encrypted=bool(password) and pdfium.needs_password(path),
         notices=_notices(parser, read, form, about),
     )
+
+
+def ocr_remedies() -> str:
+    """Return how to get OCR: RapidOCR as an extra, or Tesseract as a program."""
+    return f"{install_extra('ocr')}, or install Tesseract; the setting ocr must not be off"
 
 
 def check_file(path: Path) -> None:
@@ -217,9 +221,9 @@ def _count_kinds(pages: tuple[Page, ...]) -> str:
 
 def _hint(pages: tuple[Page, ...]) -> str:
     if any(page.kind == "garbled" for page in pages):
-        return f'its fonts do not say which letters they draw: OCR can read it ({OCR_REMEDIES}, and ocr = "auto")'
+        return f"its fonts do not say which letters they draw; OCR can read it: {ocr_remedies()}"
     if any(page.kind == "scanned" for page in pages):
-        return f'it was probably scanned: OCR can read it ({OCR_REMEDIES}, and ocr = "auto")'
+        return f"it was probably scanned; OCR can read it: {ocr_remedies()}"
     return "its pages are blank: check that it is the right file"
 
 

@@ -58,6 +58,11 @@ class Chunk:
     parser: str = ""  # or the OCR engine that read the page
 
     @property
+    def ocr(self) -> bool:
+        """Whether the page is a picture that OCR read."""
+        return bool(self.parser) and not self.parser.startswith("pypdf")
+
+    @property
     def body(self) -> str:
         """The text without running headers and footers; "" for a chunk that is nothing else."""
         kept, last = [], 0

@@ -19,9 +19,19 @@ from streamlit_app.views.errors import draw_error
 _DOCUMENTS_PER_PAGE = 20  # each has buttons: drawing a thousand would take seconds
 _REDRAW_SECONDS = 0.5  # how often a running ingest is drawn
 _MAX_BARS = 12
-_STAGES = {"embedding": "indexing", "storing": "saving"}  # where the page says it in other words
+_STAGES = {
+    "recognizing": "reading by OCR",
+    "embedding": "indexing",
+    "storing": "saving",
+}  # where the page says it in other words
 # of a file: where a stage begins on its bar, and how far it reaches
-_PROGRESS = {"reading": (0.05, 0.0), "embedding": (0.2, 0.75), "storing": (0.97, 0.0), "done": (1.0, 0.0)}
+_PROGRESS = {
+    "reading": (0.05, 0.0),
+    "recognizing": (0.05, 0.15),
+    "embedding": (0.2, 0.75),
+    "storing": (0.97, 0.0),
+    "done": (1.0, 0.0),
+}
 _OUTCOMES = {
     "added": (":material/check_circle:", "Added"),
     "replaced": (":material/sync:", "Replaced"),
@@ -115,7 +125,7 @@ def _draw_job(services: Services, job: Job) -> None:
                 args=(job,),
             )
         st.caption("You can close this tab: the ingest continues, and its progress is here when you come back.")
-        order = {"embedding": 0, "storing": 0, "done": 2}  # those that move come first
+        order = {"recognizing": 0, "embedding": 0, "storing": 0, "done": 2}  # those that move come first
         files = sorted(job.files.values(), key=lambda file: order.get(file.stage, 1))
         for file in files[:_MAX_BARS]:
             _draw_bar(file)
