@@ -15,7 +15,7 @@ from ingest.ocr.journal import Journal
 from ingest.ocr.layer import draw, write_layer
 from ingest.ocr.page import PageText, read_page
 from ingest.pdf import pdfium
-from ingest.pdf.read import PDF, Page, read_pdf
+from ingest.pdf.read import PDF, Page, no_text, read_pdf
 from quire import pluralize
 
 LAYERED = ".ocr"  # suffix of the copy with the text
@@ -53,26 +53,30 @@ def recognized(
     """
     wanted = [page.number for page in pdf.pages if page.kind in ("scanned", "garbled")]
     if not wanted or pdf.parser.startswith("pypdf "):  # PDFium draws the pages
-        return _checked(path, pdf, "")
+        return _with_text(pdf, no_text(path, pdf.pages)), None
     journal = Journal(order.home, order.journal, order.engine)
     texts, failed = _read_pages(path, password, wanted, journal, order, report)
-    notices = tuple(f"Page {number} could not be read by OCR: {reason}." for number, reason in sorted(failed.items()))
+    reasons = tuple(f"Page {number} could not be read by OCR: {reason}." for number, reason in sorted(failed.items()))
+    pdf = replace(pdf, notices=pdf.notices + reasons)
     read = {number: text for number, text in texts.items() if text.rows and number in wanted}
+    none = NoTextInPDF(
+        f"{path.name}: {pluralize(len(wanted), 'page')} with images, and OCR found no text in them",
+        " ".join(reasons[:1]) or "open it in a viewer: are its pages legible?",
+    )
     if not read:
-        return _checked(path, replace(pdf, notices=pdf.notices + notices), ", and OCR found none")
+        return _with_text(pdf, none), None
     layered = path.with_suffix(LAYERED)
     garbled = [page.number for page in pdf.pages if page.kind == "garbled"]
     write_layer(path, password, read, layered, as_pictures=garbled)
     again = read_pdf(layered, max_pages=len(pdf.pages), require_text=False)
     pages = tuple(_marked(page, read.get(page.number), order.engine) for page in again.pages)
-    return _checked(layered, replace(pdf, pages=pages, notices=pdf.notices + notices), "")
+    return _with_text(replace(pdf, pages=pages), none), layered
 
 
-def _checked(path: Path, pdf: PDF, more: str) -> tuple[PDF, Path | None]:
+def _with_text(pdf: PDF, error: NoTextInPDF) -> PDF:
     if not any(page.text.strip() for page in pdf.pages):
-        pages = pluralize(len(pdf.pages), "page")
-        raise NoTextInPDF(f"{path.name}: no text in {pages}{more}", "open it in a viewer: are its pages legible?")
-    return pdf, path if path.suffix == LAYERED else None
+        raise error
+    return pdf
 
 
 def _marked(page: Page, text: PageText | None, engine: str) -> Page:
@@ -97,8 +101,9 @@ def _read_pages(
         if done:
             expected = (time.monotonic() - started) / done
         report(OcrProgress(number, len(wanted) - len(left) + done, len(wanted), expected * (len(left) - done)))
+        engine = _engine(order.engine, order.threads)
         try:
-            texts[number] = _read_one(path, password, number, order)
+            texts[number] = _read_one(path, password, number, engine, order.page_seconds)
             journal.add(number, texts[number])
         except ParserLimit as exc:
             failed[number] = exc.message
@@ -107,12 +112,11 @@ def _read_pages(
     return texts, failed
 
 
-def _read_one(path: Path, password: str | None, number: int, order: Order) -> PageText:
-    engine = _engine(order.engine, order.threads)
+def _read_one(path: Path, password: str | None, number: int, engine: Engine, seconds: float) -> PageText:
     with pdfium.opened(path, password) as document:
         picture = draw(document, number - 1, dpi=engine.dpi, shortest=_SHORTEST, longest=_LONGEST)
     try:
-        return read_page(engine, picture, order.page_seconds)
+        return read_page(engine, picture, seconds)
     except MemoryError:
         gc.collect()
         raise ParserLimit("it needs more memory than ocr_memory_mb allows", "raise it in quire.toml") from None
@@ -124,5 +128,14 @@ def _read_one(path: Path, password: str | None, number: int, order: Order) -> Pa
 
 def _engine(name: str, threads: int) -> Engine:
     if name not in _loaded:
-        _loaded[name] = engines.load(name, threads)
+        try:
+            _loaded[name] = engines.load(name, threads)
+        except IngestError:
+            raise
+        except MemoryError as exc:
+            raise ParserLimit(f"{name} needs more memory than ocr_memory_mb allows", "raise it in quire.toml") from exc
+        except Exception as exc:
+            raise IngestError(
+                f"{name} cannot be loaded: {type(exc).__name__}: {exc}", "set ocr to another engine"
+            ) from exc
     return _loaded[name]

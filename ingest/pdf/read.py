@@ -80,9 +80,7 @@ def read_pdf(path: Path, *, password: str | None = None, max_pages: int = 20_000
     if form == "dynamic" and sum(len(page.text) for page in pages) < _PLACEHOLDER:
         raise NoTextInPDF(f"{path.name} is an XFA form: its pages hold only a placeholder", _PRINT_XFA)
     if require_text and not any(page.text.strip() for page in pages):
-        raise NoTextInPDF(
-            f"{path.name}: no text in {pluralize(len(pages), 'page')} ({_count_kinds(pages)})", _hint(pages)
-        )
+        raise no_text(path, pages)
     return PDF(
         pages=pages,
         title=about.title,
@@ -92,6 +90,12 @@ def read_pdf(path: Path, *, password: str | None = None, max_pages: int = 20_000
         encrypted=bool(password) and pdfium.needs_password(path),
         notices=_notices(parser, read, form, about),
     )
+
+
+def no_text(path: Path, pages: tuple[Page, ...]) -> NoTextInPDF:
+    """Return the error for a document without any text."""
+    counts = f"{pluralize(len(pages), 'page')} ({_count_kinds(pages)})"
+    return NoTextInPDF(f"{path.name}: no text in {counts}", _hint(pages))
 
 
 def ocr_remedies() -> str:

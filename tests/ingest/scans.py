@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 
 import pypdfium2
@@ -55,6 +56,28 @@ def scan(path: Path, *pictures: Image.Image, dpi: int = DPI) -> Path:
     """Write pictures as the pages of a PDF without text."""
     first, *others = pictures
     first.save(path, format="PDF", resolution=dpi, save_all=True, append_images=others)
+    return path
+
+
+def bomb(path: Path, *, side: int) -> Path:
+    """Write a page whose picture is small in the file and has `side` by `side` pixels, then a readable scan."""
+    from pypdf import PdfReader, PdfWriter
+    from pypdf.generic import StreamObject
+
+    from tests.ingest.pdfs import Own, as_pdf
+
+    scanned(path, statement(*SALES))
+    writer = PdfWriter(clone_from=PdfReader(path))
+    packer = zlib.compressobj(9)
+    data = b"".join(packer.compress(bytes(side)) for _ in range(side)) + packer.flush()
+    picture = StreamObject()
+    picture._data = data
+    about = {"Type": "/XObject", "Subtype": "/Image", "Width": side, "Height": side, "BitsPerComponent": 8}
+    picture.update(as_pdf(about | {"ColorSpace": "/DeviceGray", "Filter": "/FlateDecode"}, writer))
+    writer.insert_blank_page(595, 842, 0)
+    content = {"Resources": {"XObject": {"P": Own(picture)}}, "Contents": Own(b"595 0 0 842 0 0 cm /P Do")}
+    writer.pages[0].update(as_pdf(content, writer))
+    writer.write(path)
     return path
 
 

@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import html
 import re
+from dataclasses import replace
 
 import pytest
 
-from assistant.answering.citations import Span
-from streamlit_app.text import flowing, label, page_words, plain, sentence, shortened, size_words, time_words
+from assistant.answering.citations import Citation, Span
+from streamlit_app.text import (
+    flowing,
+    label,
+    page_words,
+    plain,
+    sentence,
+    shortened,
+    size_words,
+    source_words,
+    time_words,
+)
 
 EVIL = [
     "<img src=x onerror=alert(1)>",
@@ -97,3 +108,9 @@ def test_prose_flows_and_rows_of_a_table_stay_rows() -> None:
     ended = "This is a sentence that is surely longer than fifty-five characters, and it ends.\nThis is another."
     assert flowing(ended) == ended
     assert flowing("Revenue\nCosts\nProfit") == "Revenue\nCosts\nProfit"
+
+
+def test_a_source_says_that_ocr_read_it() -> None:
+    source = Citation(1, "scan.pdf", "id", 4, "4", 0, 5, "Quote")
+    assert source_words(source) == "scan.pdf, page 4"
+    assert source_words(replace(source, ocr=True)) == "scan.pdf, page 4, read by OCR"

@@ -1,6 +1,9 @@
+from dataclasses import replace
+
 import pytest
 
 from assistant.answering.citations import best_sentence, cite
+from assistant.cli.terminal import source_line
 from tests.assistant.helpers import CAPEX, MOON, passage
 
 
@@ -40,3 +43,11 @@ def test_the_best_sentence_is_the_row_with_the_number():
     found = best_sentence("PP&E sold for 262", CAPEX)
     assert found is not None
     assert found[0].text == "Proceeds from sale of PP&E 262 49 58"
+
+
+def test_a_citation_of_a_page_that_ocr_read_says_so():
+    read, typed = replace(passage(MOON), ocr=True), passage(CAPEX, page=60)
+    citations, _ = cite("The moon has no air [1]. Purchases of property were 1,577 [2].", [read, typed])
+    assert [(one.ocr, one.as_dict()["ocr"]) for one in citations] == [(True, True), (False, False)]
+    assert source_line(1, citations[0]) == "[1] report.pdf, page 1, read by OCR"
+    assert source_line(2, citations[1]) == "[2] report.pdf, page 60"

@@ -100,3 +100,26 @@ def test_pip_lines_name_the_environment_that_quire_runs_in(tmp_path: Path) -> No
     python, rest = app["fix"].split(" ", 1)
     assert (ROOT / python).samefile(sys.executable)
     assert rest == "-m pip install -e '.[app]'"
+
+
+def test_the_engine_that_reads_scans_is_named_and_an_absent_one_with_what_to_do(tmp_path: Path) -> None:
+    program = tmp_path / "bin" / "tesseract"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\necho tesseract 9.9\n")
+    program.chmod(0o755)
+    states = {}
+    for ocr, path in (("tesseract", f"{program.parent}:/usr/bin:/bin"), ("off", "/usr/bin:/bin"), ("rapidocr", "")):
+        hidden = tmp_path / ocr / "sitecustomize.py"  # a machine without RapidOCR
+        hidden.parent.mkdir()
+        hidden.write_text(
+            "import importlib.util as u\nreal = u.find_spec\n"
+            "u.find_spec = lambda name, package=None: None if name == 'rapidocr' else real(name, package)\n"
+        )
+        done = doctor(tmp_path, "--json", QUIRE_OCR=ocr, PATH=path, PYTHONPATH=str(hidden.parent))
+        [found] = [f for f in json.loads(done.stdout)["findings"] if f["name"] == "ocr"]
+        states[ocr] = (found["state"], found["text"], bool(found["fix"]))
+    assert states == {
+        "tesseract": ("ok", "scans are read by tesseract 9.9", False),
+        "off": ("optional", "off: scans cannot be searched", True),
+        "rapidocr": ("missing", "ocr is 'rapidocr', which is not installed", True),
+    }

@@ -18,6 +18,7 @@ from PIL import Image
 from ingest.config import IngestConfig
 from ingest.errors import IngestError, NoTextInPDF
 from ingest.files.pdf_store import PdfStore
+from ingest.ocr import tesseract
 from ingest.ocr.journal import FOLDER
 from ingest.parsing import Job, Parsed, parse_all
 from ingest.pdf.read import read_pdf
@@ -156,7 +157,7 @@ def test_a_library_without_ocr_keeps_its_copy_beside_that_of_another_with_it(
 
 def test_a_scan_without_any_text_fails_and_says_that_ocr_found_none(tmp_path: Path, config: IngestConfig) -> None:
     empty = scans.scan(tmp_path / "empty.pdf", Image.new("L", (600, 800), 250))
-    with pytest.raises(NoTextInPDF, match="OCR found none"):
+    with pytest.raises(NoTextInPDF, match="OCR found no text"):
         parsed(empty, config)
 
 
@@ -238,3 +239,15 @@ def _parsers(path: Path) -> list[str]:
         except OSError:
             continue
     return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="the limit of memory needs Linux")
+def test_a_page_whose_picture_unfolds_to_more_than_the_memory_costs_only_itself(tmp_path: Path) -> None:
+    if not tesseract.is_installed():
+        pytest.skip("tesseract is not installed")
+    path = scans.bomb(tmp_path / "bomb.pdf", side=25_000)
+    assert path.stat().st_size < 1_000_000
+    config = IngestConfig(home=tmp_path / "home", ocr="tesseract", parse_memory_mb=256, ocr_memory_mb=256)
+    pages = parsed(path, config).pdf.pages
+    assert pages[0].text == ""
+    assert pages[1].text.splitlines() == [line.replace("|", " ") for line in scans.SALES]

@@ -154,3 +154,10 @@ def test_a_passage_is_embedded_with_its_pages_opening_unless_it_is_the_opening()
     first, *others = split(whole, document_id="d", document="a.pdf", sha256="00", size=150, overlap=0)
     assert embedding_text(first, source="a.pdf", title="").count("Balance sheet") == 1
     assert all("Balance sheet" in embedding_text(chunk, source="a.pdf", title="") for chunk in others)
+
+
+def test_a_chunk_knows_whether_ocr_read_its_page() -> None:
+    pages = (Page(1, "1", "Typed text."), Page(2, "2", "Text on a picture.", ocr="rapidocr 3.10.0", confidence=0.9))
+    pdf = PDF(pages, "", "pypdfium2 5.15.2")
+    chunks = split(pdf, document_id="d", document="d.pdf", sha256="0", size=100, overlap=0)
+    assert [(chunk.parser, chunk.ocr) for chunk in chunks] == [("pypdfium2 5.15.2", False), ("rapidocr 3.10.0", True)]
