@@ -1,4 +1,4 @@
-"""Words and numbers that both OCR engines find on scans of report pages, seconds and memory; continues where it was stopped.
+"""Words and numbers that both OCR engines find on scans of report pages, seconds and memory.
 
 `python -m benchmarks.ocr QUESTIONS.jsonl PDFS [PAGES]` takes the first evidence page of the first documents of a question file.
 """

@@ -1,4 +1,4 @@
-"""What a parser process does: reads a file, has OCR read its pictures, splits it, and answers in JSON lines."""
+"""What a parser process does: reads a file, has OCR read its pictures, and splits it."""
 
 from __future__ import annotations
 

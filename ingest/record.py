@@ -1,4 +1,4 @@
-"""The record of a document that was read, with notices for people: pages without text, OCR, the language."""
+"""The record of a document that was read, with notices: pages without text, OCR, the language."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""OCR: reads pages that are pictures, and writes what it read as invisible text into the stored copy."""
+"""OCR: reads pages that are pictures, and adds what it read to the stored copy as invisible text."""

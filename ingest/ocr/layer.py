@@ -1,4 +1,4 @@
-"""Writes recognized words as invisible text into a copy of the document, so that everything finds them on the page."""
+"""Writes recognized words as invisible text into a copy of the document, each in its place."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads the picture of one page, and tries it turned, leveled and cleaned where the engine is not sure."""
+"""Reads the picture of one page; where the engine is not sure, also turned, leveled and cleaned."""
 
 from __future__ import annotations
 

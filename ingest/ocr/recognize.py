@@ -1,4 +1,4 @@
-"""The order of OCR for one document, in a parser process: draw, read, record, write the layer, read the copy."""
+"""The order of OCR for a document, in a parser process: draw, read, record, write the layer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tesseract: a program found on PATH, one process a page, which gets a picture that we drew on its stdin."""
+"""Tesseract: a program found on PATH, one process a page, which gets our picture on its stdin."""
 
 from __future__ import annotations
 
