@@ -180,7 +180,7 @@ def _adapter_reference(manifest: RunManifest | None, model: Any) -> Iterator[Non
             yield
         return
     adapter = weights_of(manifest.parent)
-    model.load_adapter(str(adapter), adapter_name=REFERENCE)
+    model.load_adapter(str(adapter), adapter_name=REFERENCE, torch_device=str(next(model.parameters()).device))
     before = model.active_adapter
     model.set_adapter(REFERENCE)
     try:

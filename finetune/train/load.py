@@ -201,7 +201,9 @@ def load_adapter(base: Any, folder: Path, *, trainable: bool) -> Any:
     """Return the base model with a stored adapter, in fp32."""
     from peft import PeftModel
 
-    model = PeftModel.from_pretrained(base, str(folder), is_trainable=trainable)
+    # by itself, PEFT reads the adapter through the GPU wherever there is one, also for a base on the CPU
+    place = str(next(base.parameters()).device)
+    model = PeftModel.from_pretrained(base, str(folder), is_trainable=trainable, torch_device=place)
     _upcast_adapters(model)
     return model
 

@@ -125,10 +125,13 @@ def _reference_identity(config: TrainConfig) -> str:
 
 
 def _base_identity(config: TrainConfig) -> list[str]:
-    """Return what identifies a base model: of a folder, its config and the sizes and times of its weights."""
+    """Return what identifies a base model: its commit on the hub; of a folder, its config and sizes and times of weights."""
     folder = Path(config.model)
     if not folder.is_dir():
-        return [config.model, config.revision]
+        from huggingface_hub import try_to_load_from_cache
+
+        cached = try_to_load_from_cache(config.model, "config.json", revision=config.revision or None)
+        return [config.model, Path(cached).parent.name if isinstance(cached, str) else config.revision]
     weights = [(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in sorted(folder.glob("*.safetensors"))]
     texts = [sha256_of_file(path) for path in sorted(folder.glob("*.json"))]
     return [*map(str, weights), *texts]

@@ -29,6 +29,25 @@ def test_another_model_at_the_same_path_and_another_device_have_values_of_their_
     assert len({first, second, _reference_identity(config)}) == 3
 
 
+def test_a_newer_commit_of_a_base_on_the_hub_has_values_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Planted fault: the name alone, under which the hub may have another model tomorrow."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    repository = tmp_path / "models--me--base"
+    (repository / "refs").mkdir(parents=True)
+    config = build({"model": "me/base", "stage": "dpo", "method": "lora", "device": "cpu"})
+    found = []
+    for commit in ("a" * 40, "b" * 40, "a" * 40):
+        (repository / "snapshots" / commit).mkdir(parents=True, exist_ok=True)
+        (repository / "snapshots" / commit / "config.json").write_text("{}")
+        (repository / "refs" / "main").write_text(commit)
+        found.append(_reference_identity(config))
+    assert found[0] == found[2] != found[1]
+
+
 def test_too_little_gpu_memory_is_reported_with_the_way_out(tmp_path: Path) -> None:
     with pytest.raises(TrainingFailed, match="out of GPU memory") as caught, _translate_errors(tmp_path):
         raise torch.OutOfMemoryError("CUDA out of memory")
