@@ -1,9 +1,9 @@
-"""The losses of pairs of answers, as functions of log-probabilities.
+"""The preference losses, as functions of log-probabilities.
 
 Every tensor has the shape [pairs], and every function returns one loss a pair, in nats where it is a log-likelihood.
 `chosen` and `rejected` are log-ratios log p(answer) - log p_ref(answer), summed over the answer's tokens, unless a function
 says otherwise. `beta` scales log-ratios: 0.1 is usual, 0.01 to 0.5 the range, and a higher one stays closer to the
-reference. The losses of single answers, kto and apo_zero_unpaired, are TRL's.
+reference. Losses of single answers, at the end, take tensors of the shape [answers].
 """
 
 import math
@@ -160,6 +160,38 @@ def simpo(chosen: Any, rejected: Any, *, beta: float, gamma: float) -> Any:
     return -_logsigmoid(beta * (chosen - rejected) - gamma)
 
 
+# -- of single answers, each labeled as wanted or not
+
+
+def kto(ratios: Any, wanted: Any, reference_point: Any, *, beta: float) -> Any:
+    """Return the KTO loss: 1 - sigmoid(beta (ratio - z0)) of a wanted answer, 1 - sigmoid(beta (z0 - ratio)) of another.
+
+    Ethayarajh et al., arXiv:2402.01306, eqs. 7 and 8, before the weights lambda. `ratios` are log-ratios and `wanted` booleans
+    of the shape [answers], `reference_point` is a number. The loss is between 0 and 1, and 1/2 where policy and reference are equal.
+    """
+    distance = beta * (ratios - reference_point)
+    return 1 - distance.where(wanted, -distance).sigmoid()
+
+
+def kto_reference_point(mismatched_ratios: Any) -> Any:
+    """Return z0, the estimate of the KL from the reference: the mean log-ratio of mismatched answers, at least 0.
+
+    arXiv:2402.01306, section 4.1: each answer was written for another prompt than the one that it follows. `mismatched_ratios`
+    are sums over tokens of the shape [answers]; the result has no gradient. Noisy with few answers: batches of 8 and more are
+    usual.
+    """
+    return mismatched_ratios.mean().clamp(min=0).detach()
+
+
+def apo_zero_unpaired(ratios: Any, wanted: Any, *, beta: float) -> Any:
+    """Return the APO-zero loss of single answers: 1 - sigmoid(beta ratio) of a wanted answer, sigmoid(beta ratio) of another.
+
+    D'Oosterlinck et al., arXiv:2408.06266, eq. 7, whose two terms are those of a wanted and of an unwanted answer. It is KTO
+    with a reference point of 0. `ratios` and `wanted` have the shape [answers].
+    """
+    return kto(ratios, wanted, 0.0, beta=beta)
+
+
 # -- by name
 
 
@@ -202,6 +234,8 @@ class LossSettings:
     label_smoothing: float = 0.0
     discopop_tau: float = 0.05
     simpo_gamma: float = 0.5
+    desirable_weight: float = 1.0
+    undesirable_weight: float = 1.0
 
 
 _BY_NAME: dict[str, Callable[[PairLogProbs, LossSettings], Any]] = {
@@ -228,6 +262,15 @@ _BY_NAME: dict[str, Callable[[PairLogProbs, LossSettings], Any]] = {
 def preference_loss(weights: dict[str, float], pairs: PairLogProbs, settings: LossSettings) -> Any:
     """Return the weighted sum of the named losses, as a mean over pairs."""
     return sum(weight * _BY_NAME[name](pairs, settings).mean() for name, weight in weights.items())
+
+
+def answer_loss(name: str, ratios: Any, wanted: Any, reference_point: Any, settings: LossSettings) -> Any:
+    """Return a loss of single answers as a mean over them, each weighted by its label; tensors as for `kto`."""
+    if name == "kto":
+        losses = kto(ratios, wanted, reference_point, beta=settings.beta)
+    else:
+        losses = apo_zero_unpaired(ratios, wanted, beta=settings.beta)
+    return (losses * (wanted * settings.desirable_weight + ~wanted * settings.undesirable_weight)).mean()
 
 
 def _logsigmoid(x: Any) -> Any:

@@ -63,12 +63,11 @@ def _paired(config: TrainConfig, common: dict[str, Any], reference: Any, argumen
         # or TRL loads a second model
         precompute_ref_log_probs=reference_free and config.method == "full",
     )
-    settings = LossSettings(config.beta, config.label_smoothing, config.discopop_tau, config.simpo_gamma)
     return DPOTrainer(
         args=args,
         ref_model=reference,
         weights=config.losses,
-        settings=settings,
+        settings=_loss_settings(config),
         reference_free=reference_free,
         **common,
     )
@@ -82,12 +81,13 @@ def _unpaired(config: TrainConfig, common: dict[str, Any], reference: Any, argum
     args = KTOConfig(
         **arguments,
         max_length=None,
-        beta=config.beta,
         loss_type=config.loss,
-        desirable_weight=config.desirable_weight,
-        undesirable_weight=config.undesirable_weight,
     )
-    return KTOTrainer(args=args, ref_model=reference, **common)
+    return KTOTrainer(args=args, ref_model=reference, settings=_loss_settings(config), **common)
+
+
+def _loss_settings(config: TrainConfig) -> LossSettings:
+    return LossSettings(**{name: getattr(config, name) for name in LossSettings.__dataclass_fields__})
 
 
 def _with_reference(trainer: Any, data: Any, rows: list[TokenRow], config: TrainConfig) -> Any:

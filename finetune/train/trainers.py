@@ -11,7 +11,14 @@ import trl
 from huggingface_hub import constants
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
-from finetune.train.losses import LossSettings, PairLogProbs, log_odds_ratio, preference_loss
+from finetune.train.losses import (
+    LossSettings,
+    PairLogProbs,
+    answer_loss,
+    kto_reference_point,
+    log_odds_ratio,
+    preference_loss,
+)
 from finetune.train.rows import LENGTH
 
 # TRL's trainers report each run to the hub from a thread; the environment variable against it was read before this line
@@ -57,25 +64,43 @@ class _GroupsByLength:
         return _LengthGroups(batch, list(self.train_dataset[LENGTH]), self.args.data_seed)
 
 
-class _LogsPadding:
-    """Logs the share of padding in padded batches, as our DPO trainer does."""
+class _GathersMetrics:
+    """Records the metrics of a batch; all of them are gathered at once, since each gathering waits for the device."""
 
     model: Any
+    accelerator: Any
     _metrics: dict[str, Any]
+    _total_train_tokens: int
+
+    def _record_means(self, values: dict[str, Any], attention_mask: Any) -> dict[str, float]:
+        """Record and return the mean of each tensor over all processes, if it has values; count tokens and padding."""
+        mode = "train" if self.model.training else "eval"
+        values = {**values, "padding": attention_mask == 0}
+        sums = torch.stack([value.float().sum() for value in values.values()])
+        counts = torch.tensor([value.numel() for value in values.values()], device=sums.device)
+        totals = self.accelerator.gather(torch.stack([sums, counts], dim=1)[None]).sum(dim=0).tolist()
+        means = {name: total / count for name, (total, count) in zip(values, totals, strict=True) if count}
+        for name, mean in means.items():
+            self._metrics[mode][name].append(mean)
+        if mode == "train":
+            padded, size = totals[-1]
+            self._total_train_tokens += round(size - padded)
+        self._metrics[mode]["num_tokens"] = [self._total_train_tokens]
+        return means
+
+
+class SFTTrainer(_NoModelCard, _GroupsByLength, trl.SFTTrainer):  # type: ignore[misc]
+    """TRL's SFT trainer on rows that contain their labels."""
 
     def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        """Return TRL's loss."""
+        """Return TRL's loss, and log the share of padding in padded batches."""
         if "attention_mask" in inputs:
             padding = float((inputs["attention_mask"] == 0).float().mean())
             self._metrics["train" if self.model.training else "eval"]["padding"].append(padding)
-        return super().compute_loss(model, inputs, *args, **kwargs)  # type: ignore[misc]
+        return super().compute_loss(model, inputs, *args, **kwargs)
 
 
-class SFTTrainer(_NoModelCard, _GroupsByLength, _LogsPadding, trl.SFTTrainer):  # type: ignore[misc]
-    """TRL's SFT trainer on rows that contain their labels."""
-
-
-class DPOTrainer(_NoModelCard, _GroupsByLength, trl.DPOTrainer):  # type: ignore[misc]
+class DPOTrainer(_NoModelCard, _GroupsByLength, _GathersMetrics, trl.DPOTrainer):  # type: ignore[misc]
     """TRL's DPO trainer on encoded pairs, with the losses of `losses.py`: log-probabilities are computed once a batch.
 
     The rows are padded on the right, so causal attention keeps every real token from padding without a mask, and the
@@ -117,12 +142,11 @@ class DPOTrainer(_NoModelCard, _GroupsByLength, trl.DPOTrainer):  # type: ignore
         return (loss, outputs) if return_outputs else loss
 
     def _record(self, inputs: dict[str, Any], outputs: Any, pairs: PairLogProbs) -> None:
-        """Record the metrics of a batch; all of them are gathered at once, since each gathering waits for the device.
+        """Record the metrics of a batch.
 
         `kl` is an estimate on the data, not on the policy's samples: k3 of Schulman, "Approximating KL divergence" (2020),
         of each answer's mean log-ratio a token, which is never negative.
         """
-        mode = "train" if self.model.training else "eval"
         mask = inputs["completion_mask"][:, 1:].bool()
         chosen, rejected = pairs.ratios
         good, bad = pairs.means if {"orpo", "simpo"} & self.weights.keys() else pairs.ratios
@@ -148,22 +172,69 @@ class DPOTrainer(_NoModelCard, _GroupsByLength, trl.DPOTrainer):  # type: ignore
                 odds = log_odds_ratio(*pairs.means)
                 values |= {"log_odds_chosen": odds, "log_odds_ratio": torch.nn.functional.logsigmoid(odds)}
         else:
-            ratios = torch.cat(pairs.mean_ratios)
-            values |= {"kl/chosen": chosen, "kl/rejected": rejected, "kl": torch.exp(-ratios) - 1 + ratios}
-        values["padding"] = inputs["attention_mask"] == 0
-        sums = torch.stack([value.float().sum() for value in values.values()])
-        counts = torch.tensor([value.numel() for value in values.values()], device=sums.device)
-        totals = self.accelerator.gather(torch.stack([sums, counts], dim=1)[None]).sum(dim=0).tolist()
-        for name, (total, count) in zip(values, totals, strict=True):
-            self._metrics[mode][name].append(total / count if count else 0.0)
-        if mode == "train":
-            padded, size = totals[-1]
-            self._total_train_tokens += round(size - padded)
-        self._metrics[mode]["num_tokens"] = [self._total_train_tokens]
+            kl = _k3(torch.cat(pairs.mean_ratios))
+            values |= {"kl/chosen": chosen, "kl/rejected": rejected, "kl": kl}
+        self._record_means(values, inputs["attention_mask"])
 
 
-class KTOTrainer(_NoModelCard, _LogsPadding, trl.KTOTrainer):  # type: ignore[misc]
-    """TRL's KTO trainer on encoded answers; `data/encode.py` adds the mismatched answers of its KL estimate."""
+def _k3(ratios: Any) -> Any:
+    """Return the estimate k3 of the KL from log-ratios: exp(-ratio) - 1 + ratio, which is never negative."""
+    return torch.exp(-ratios) - 1 + ratios
+
+
+class KTOTrainer(_NoModelCard, _GathersMetrics, trl.KTOTrainer):  # type: ignore[misc]
+    """TRL's KTO trainer on encoded answers, with the losses of `losses.py`.
+
+    `data/encode.py` adds the mismatched answers of the KL estimate.
+    """
+
+    def __init__(self, *args: Any, settings: LossSettings, **kwargs: Any) -> None:
+        self.loss_settings = settings
+        super().__init__(*args, **kwargs)
 
     def _prepare_dataset(self, dataset: Any, *args: Any) -> Any:
         return dataset
+
+    def _compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool) -> Any:
+        mismatched = self._compute_kl_logps(model, inputs)  # None for a loss without a reference point
+        mask = inputs["completion_mask"]
+        labels = inputs["input_ids"].masked_fill(mask == 0, -100)
+        outputs = model(
+            input_ids=inputs["input_ids"],
+            attention_mask=inputs["attention_mask"],
+            labels=labels,
+            fused_lm_head=True,
+            use_cache=False,
+        )
+        log_probs = outputs.log_probs.sum(dim=1)  # zero outside the answers
+        if self.precompute_ref_logps:
+            reference, ref_mismatched = inputs["ref_logps"], inputs.get("ref_KL_logps")
+        else:
+            reference, ref_mismatched = self.compute_ref_log_probs(self.ref_model or self.model, inputs)
+        ratios, wanted = log_probs - reference, inputs["label"].bool()
+        point = ratios.new_zeros(())
+        if mismatched is not None:
+            point = kto_reference_point(self.accelerator.gather_for_metrics(mismatched - ref_mismatched))
+        loss = answer_loss(self.loss_type, ratios, wanted, point, self.loss_settings)
+        with torch.no_grad():
+            self._record(inputs, outputs, log_probs, ratios, point)
+        return (loss, outputs) if return_outputs else loss
+
+    def _record(self, inputs: dict[str, Any], outputs: Any, log_probs: Any, ratios: Any, point: Any) -> None:
+        """Record the metrics of a batch; `kl` is that of `DPOTrainer`, and `kl/reference_point` the z0 of KTO's loss."""
+        mask, wanted = inputs["completion_mask"][:, 1:].bool(), inputs["label"].bool()
+        values = {
+            "entropy": outputs.entropy[mask],
+            "kl": _k3(ratios / mask.sum(dim=1).clamp(min=1)),
+            "kl/reference_point": point[None],
+        }
+        for name, rows in (("chosen", wanted), ("rejected", ~wanted)):
+            values |= {
+                f"logits/{name}": outputs.mean_logits[rows][mask[rows]],
+                f"rewards/{name}": self.loss_settings.beta * ratios[rows],
+                f"logps/{name}": log_probs[rows],
+            }
+        means = self._record_means(values, inputs["attention_mask"])
+        if {"rewards/chosen", "rewards/rejected"} <= means.keys():
+            margin = means["rewards/chosen"] - means["rewards/rejected"]
+            self._metrics["train" if self.model.training else "eval"]["rewards/margins"].append(margin)

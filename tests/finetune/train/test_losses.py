@@ -7,16 +7,20 @@ from typing import Any
 import pytest
 
 from finetune.config import build
-from finetune.data.encode import encode_pairs
-from finetune.data.records import Preference
+from finetune.data.encode import encode_for
+from finetune.data.records import Preference, to_task
 from finetune.evaluate.score import pair_log_probs
-from finetune.loss_names import PAIRED_LOSSES, REFERENCE_FREE_LOSSES
+from finetune.loss_names import PAIRED_LOSSES, REFERENCE_FREE_LOSSES, UNPAIRED_LOSSES
 from finetune.train.losses import (
     LossSettings,
     PairLogProbs,
+    answer_loss,
+    apo_zero_unpaired,
     conservative_dpo,
     ipo,
+    kto,
     kto_pair,
+    kto_reference_point,
     log_odds_ratio,
     orpo,
     preference_loss,
@@ -36,7 +40,7 @@ def minus_log_sigma(x: float) -> float:
 def trainer_for(
     models: dict[str, str], preferences: list[Preference], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[[str], Any]]:
-    """Give the pair trainer that a run with the loss named in its settings gets, on a tiny model and two pairs."""
+    """Give the trainer that a run with the loss named in its settings gets, on a tiny model and two pairs."""
     from finetune.templates.find import find_template
     from finetune.train.complete import complete
     from finetune.train.context import Run
@@ -51,7 +55,8 @@ def trainer_for(
         )  # fmt: skip
         tokenizer = load_tokenizer(config.model)
         template = find_template(config.model)
-        rows, report = encode_pairs(preferences[:2], template, tokenizer, max_length=256)
+        records = to_task(preferences[:2], config.task)
+        rows, report = encode_for(config, records, template, tokenizer)
         model = add_adapter(load_base(config), config)
         run = Run(config, tmp_path_factory.mktemp("run"), template, tokenizer, lambda line: None)
         trainer, _ = build_trainer(run, model, None, Rows(rows, [], report, None))
@@ -270,56 +275,54 @@ def test_the_trainer_descends_along_the_finite_difference_of_its_loss(pair_train
     model.zero_grad()
 
 
-def test_kto_gives_the_published_values() -> None:
+def test_losses_of_single_answers_give_the_published_values() -> None:
     import torch
 
-    from finetune.train.trainers import KTOTrainer
-
-    class Output:
-        def __init__(self, log_probs: Any) -> None:
-            self.log_probs = log_probs
-            self.entropy = torch.zeros_like(log_probs)
-            self.mean_logits = torch.zeros_like(log_probs)
-
-    losses = {}
-    for wanted, ratio in ((True, 4.0), (False, -2.0)):
-        trainer = KTOTrainer.__new__(KTOTrainer)
-        _bare(trainer)
-        losses[wanted] = float(
-            trainer._compute_loss(
-                lambda **_: Output(torch.tensor([[0.0, -1.0]])),
-                {
-                    "input_ids": torch.tensor([[1, 2, 3]]),
-                    "attention_mask": torch.ones(1, 3, dtype=torch.long),
-                    "completion_mask": torch.tensor([[0, 0, 1]]),
-                    "label": torch.tensor([wanted]),
-                    "ref_logps": torch.tensor([-1.0 - ratio]),
-                },
-                False,
-            )
-        )
-    assert losses[True] == pytest.approx(0.401312, abs=1e-6)
-    assert losses[False] == pytest.approx(0.450166, abs=1e-6)
+    ratios, wanted = torch.tensor([4.0, -2.0, 4.0, -2.0]), torch.tensor([True, False, False, True])
+    assert apo_zero_unpaired(ratios, wanted, beta=0.1).tolist() == pytest.approx(
+        [0.401312, 0.450166, 0.598688, 0.549834], abs=1e-6
+    )
+    assert kto(ratios, wanted, torch.tensor(0.0), beta=0.1).tolist() == pytest.approx(
+        [0.401312, 0.450166, 0.598688, 0.549834], abs=1e-6
+    )
+    at_one = [1 - sigma(0.3), 1 - sigma(0.3), 1 - sigma(-0.3), 1 - sigma(-0.3)]  # eqs. 7 and 8 with z0 = 1
+    assert kto(ratios, wanted, torch.tensor(1.0), beta=0.1).tolist() == pytest.approx(at_one, abs=1e-6)
+    assert float(kto_reference_point(torch.tensor([3.0, -1.0]))) == 1.0
+    assert float(kto_reference_point(torch.tensor([1.0, -3.0]))) == 0.0
+    settings = LossSettings(0.1, desirable_weight=2.0, undesirable_weight=0.5)
+    weighted = (2 * 0.401312 + 0.5 * 0.450166) / 2
+    assert float(answer_loss("kto", ratios[:2], wanted[:2], torch.tensor(0.0), settings)) == pytest.approx(
+        weighted, abs=1e-6
+    )
 
 
-def _bare(trainer: Any) -> None:
-    """Give a trainer without a model what its loss reads: beta 0.1, KL estimate 0, one process."""
-    from collections import defaultdict
-    from types import SimpleNamespace
-
+@pytest.mark.parametrize("loss", ["kto", "apo_zero_unpaired"])
+def test_a_loss_of_single_answers_and_its_metrics_are_those_of_trl(
+    loss: str, trainer_for: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     import torch
-    from accelerate import Accelerator
+    import trl
 
-    trainer.accelerator = Accelerator(cpu=True)
-    trainer.model = SimpleNamespace(training=True)
-    trainer._metrics = {"train": defaultdict(list), "eval": defaultdict(list)}
-    trainer._total_train_tokens, trainer._tp_size = 0, 1
-    trainer.calculate_KL = False
-    trainer.aux_loss_enabled = False
+    trainer = trainer_for(loss)
+    batch = dict(trainer.data_collator([trainer.train_dataset[i] for i in range(4)]))
+    batch["ref_logps"] = torch.tensor([-30.0, -41.0, -55.0, -40.0])
+    if loss == "kto":
+        batch["ref_KL_logps"] = torch.tensor([-90.0, -95.0, -80.0, -120.0])
     trainer.precompute_ref_logps = True
-    trainer.loss_type, trainer.beta = "kto", 0.1
-    trainer.desirable_weight = trainer.undesirable_weight = 1.0
-    assert torch.tensor(0.0).device.type == "cpu"
+    trainer.beta, trainer.desirable_weight, trainer.undesirable_weight = 0.1, 1.5, 1.0
+    trainer.loss_settings = LossSettings(0.1, desirable_weight=1.5)
+    trainer.model.eval()
+    found = []
+    for compute in (type(trainer)._compute_loss, trl.KTOTrainer._compute_loss):
+        trainer._metrics["eval"].clear()
+        with torch.no_grad():
+            value = float(compute(trainer, trainer.model, batch, False))
+        found.append((value, {name: values[-1] for name, values in trainer._metrics["eval"].items()}))
+    (ours, mine), (theirs, reference) = found
+    assert ours == pytest.approx(theirs, abs=1e-5)
+    assert mine.pop("kl/reference_point") == pytest.approx(reference.pop("kl"), abs=1e-3)
+    assert (reference.get("kl", 0.0) == 0.0) and mine.pop("kl") > 0 and mine.pop("padding") > 0
+    assert mine == pytest.approx(reference, abs=1e-4)
 
 
 def test_orpo_and_simpo_give_the_published_values() -> None:
@@ -349,13 +352,16 @@ def test_an_answer_that_the_model_is_certain_of_has_finite_odds() -> None:
     assert bool(torch.isfinite(log_odds_ratio(chosen, torch.tensor([-1.0])))) and bool(torch.isfinite(chosen.grad))
 
 
-def test_every_loss_of_pairs_is_a_function_and_none_comes_from_an_experimental_module() -> None:
+def test_every_loss_is_a_function_and_none_comes_from_an_experimental_module() -> None:
     import torch
 
     values = torch.tensor([-1.0, -3.0])
     pairs = PairLogProbs(values, values - 1, torch.tensor([2, 3]), torch.tensor([4, 1]), values - 0.5, values - 0.5)
     for name in PAIRED_LOSSES + REFERENCE_FREE_LOSSES:
         assert math.isfinite(float(preference_loss({name: 1.0}, pairs, LossSettings(label_smoothing=0.1))))
+    wanted = torch.tensor([True, False])
+    for name in UNPAIRED_LOSSES:
+        assert math.isfinite(float(answer_loss(name, values, wanted, torch.tensor(0.5), LossSettings())))
     from finetune.train import trainers
 
     bases = {

@@ -80,6 +80,7 @@ PRIVATE_PARTS = {
     "DPOTrainer.log": "e80e122cfe5fd8ad",
     "KTOTrainer.compute_ref_log_probs": "83c8d1cfdc4fab9d",
     "KTOTrainer._compute_loss": "70e5262bf7b4fc77",
+    "KTOTrainer._compute_kl_logps": "ebc903a2f9f7cd83",
     "DataCollatorForPreference.torch_call": "0b8bb4c294bf8420",
     "add_fused_lm_head": "422d009f04b66659",
 }
