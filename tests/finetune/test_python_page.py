@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from finetune.runs.manifest import read_manifest
 from tests.test_python_page import EXAMPLES
 
 
@@ -20,3 +21,5 @@ def test_the_example_of_training_ends_in_a_gguf_file_that_passed_its_check(
     (tmp_path / "pairs.jsonl").write_text(pairs * 8, encoding="utf-8")
     exec(EXAMPLES[-1].replace("Qwen/Qwen2.5-0.5B-Instruct", models["qwen2"]), {})
     assert (tmp_path / "my-model.gguf").is_file()
+    assert read_manifest("my-dpo").parent == str(home / "runs" / "my-sft")
+    assert read_manifest("my-dpo").config["learning_rate"] == 5e-6

@@ -9,8 +9,9 @@ import pytest
 
 from finetune.cli import main
 from finetune.runs.manifest import read_manifest
-from finetune.templates.find import load_template
-from finetune.train.load import load_run
+from finetune.templates.find import choose_template, load_template
+from finetune.templates.messages import Message
+from finetune.train.load import load_run, load_tokenizer
 from finetune.train.metrics import read_metrics
 from tests.finetune.conftest import SOUNDS
 from tests.finetune.data.sources.test_hub_datasets import repo  # noqa: F401 - a fixture
@@ -67,7 +68,9 @@ def test_phi_2_on_alpaca_then_dpo(
 ) -> None:
     text = shown(alpaca, capsys, "--model", models["phi"], "--template", "alpaca", "--rows", "2")
     assert "### Instruction:\nWhat does it say?\n\n### Input:\ncow\n\n### Response:⟦moo⟧⟦<|endoftext|>⟧" in text
-    assert main(["sft", alpaca, "--model", models["phi"], "--template", "alpaca", "--name", "phi-sft", *FLAGS]) == 0
+    system = ["--system", "Answer with one sound."]
+    words = ["sft", alpaca, "--model", models["phi"], "--template", "alpaca", "--name", "phi-sft", *system, *FLAGS]
+    assert main(words) == 0
     assert "answers end with <|endoftext|>, the tokenizer's own end token (it has no </s>)" in capsys.readouterr().err
     assert main(["dpo", pairs, "--parent", "phi-sft", "--name", "phi-dpo", *FLAGS]) == 0
     first = read_metrics(home / "runs" / "phi-dpo")[0]
@@ -75,6 +78,10 @@ def test_phi_2_on_alpaca_then_dpo(
     sft, dpo = (load_template(home / "runs" / name / "adapter") for name in ("phi-sft", "phi-dpo"))
     assert sft == dpo
     assert (sft.name, sft.end_token, sft.stop) == ("alpaca", "<|endoftext|>", ("<|endoftext|>", "\n### Instruction:"))
+    for name in ("phi-sft", "phi-dpo"):  # the system message is stored, and DPO takes it over
+        adapter = home / "runs" / name / "adapter"
+        assert load_template(adapter).default_system == system[1] == read_manifest(name).config["system"]
+        assert system[1] in (adapter / "chat_template.jinja").read_text()
     assert main(["generate", "phi-dpo", "What does the cow say?", "--max-new-tokens", "4", "--device", "cpu"]) == 0
 
 
@@ -107,31 +114,29 @@ def test_qwen2_with_lora_and_rows_grouped_by_length(models: dict[str, str], alpa
     assert [line["step"] for line in read_metrics(home / "runs" / "qwen") if "loss" in line] == [1, 2]
 
 
-@pytest.mark.parametrize(("name", "prompt"), [
-    ("guanaco", "### Human: What does the cow say?### Assistant:"),
-    ("zephyr", "<|user|>\nWhat does the cow say?<|im_end|>\n<|assistant|>\n"),
-    ("llama-2", "[INST] What does the cow say? [/INST]"),
-])  # fmt: skip
-def test_published_prompts_on_qwen2(models: dict[str, str], alpaca: str, name: str, prompt: str) -> None:
-    assert main(["sft", alpaca, "--model", models["qwen2"], "--template", name, "--name", name, *FLAGS]) == 0
-    loaded = load_run(name, device="cpu")
+PROMPTS = {
+    "guanaco": "### Human: What does the cow say?### Assistant:",
+    "zephyr": "<|user|>\nWhat does the cow say?<|im_end|>\n<|assistant|>\n",
+    "llama-2": "[INST] What does the cow say? [/INST]",
+}
+
+
+@pytest.mark.parametrize("name", PROMPTS)
+def test_published_prompts_on_qwen2(models: dict[str, str], name: str) -> None:
+    tokenizer = load_tokenizer(models["qwen2"])
+    template = choose_template(name, models["qwen2"], tokenizer)
+    assert template.render((Message("user", "What does the cow say?"),), add_generation_prompt=True) == PROMPTS[name]
+    assert template.end_token == tokenizer.eos_token == "<|im_end|>"
+
+
+def test_a_run_stores_the_published_prompt_that_it_was_trained_with(models: dict[str, str], alpaca: str) -> None:
+    words = ["sft", alpaca, "--model", models["qwen2"], "--template", "zephyr", "--name", "zephyr", *FLAGS]
+    assert main(words) == 0
+    loaded = load_run("zephyr", device="cpu")
     question = [{"role": "user", "content": "What does the cow say?"}]
     rendered = loaded.tokenizer.apply_chat_template(question, tokenize=False, add_generation_prompt=True)
-    assert rendered == prompt
+    assert rendered == PROMPTS["zephyr"]
     assert loaded.template.end_token == loaded.tokenizer.eos_token == "<|im_end|>"
-
-
-def test_a_system_prompt_is_trained_stored_and_taken_over_by_dpo(
-    models: dict[str, str], alpaca: str, pairs: str, home: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    text = "Answer with one sound."
-    assert main(["sft", alpaca, "--model", models["qwen2"], "--system", text, "--name", "told", *FLAGS]) == 0
-    assert main(["dpo", pairs, "--parent", "told", "--name", "told-dpo", *FLAGS]) == 0
-    for name in ("told", "told-dpo"):
-        adapter = home / "runs" / name / "adapter"
-        assert load_template(adapter).default_system == text
-        assert text in (adapter / "chat_template.jinja").read_text()
-        assert read_manifest(name).config["system"] == text
 
 
 @pytest.mark.usefixtures("repo")

@@ -44,12 +44,13 @@ def test_every_setting_has_a_flag_with_hyphens_and_one_with_underscores() -> Non
     values = {bool: [], str: ["x"], tuple: ["x"], int: ["3"], float: ["0.5"]}
     flags = [field for field in fields(TrainConfig) if field.name not in ("stage", "data")]
     assert len(flags) > 50
+    parse = parser().parse_args
     for field in flags:
         for name in (field.name, field.name.replace("_", "-")):
             from finetune.cli import _with_hyphens
 
             words = _with_hyphens(["sft", f"--{name}", *values[type(field.default)]])
-            assert getattr(parser().parse_args(words), field.name) not in (None, [])
+            assert getattr(parse(words), field.name) not in (None, [])
 
 
 def test_what_follows_two_hyphens_is_left_as_it_is() -> None:

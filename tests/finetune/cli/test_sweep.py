@@ -47,14 +47,14 @@ def test_a_sweep_without_held_out_rows_is_refused(world: Any, capsys: pytest.Cap
 
 
 def test_checkpoints_of_one_run_are_ranked_as_parents(world: Any, printed: Callable[[], Any]) -> None:
-    assert main(["sft", world["rows"], "--model", world["model"], "--name", "long", "--max-steps", "20", "--save-every", "10",
+    assert main(["sft", world["rows"], "--model", world["model"], "--name", "long", "--max-steps", "4", "--save-every", "2",
                  "--eval-share", "0.3", "--learning-rate", "1e-3", "--batch-size", "4", "--json", *FLAGS]) == 0  # fmt: skip
     printed()
-    command = ["sweep", world["pairs"], "--vary", "parent=long@10,long@20", "--name", "steps", "--eval-share", "0.3",
+    command = ["sweep", world["pairs"], "--vary", "parent=long@2,long@4", "--name", "steps", "--eval-share", "0.3",
                "--max-steps", "2", "--batch-size", "4", "--log-every", "1", "--json", *FLAGS]  # fmt: skip
     assert main(command) == 0
     table = printed()
-    assert sorted(row["parent"] for row in table["runs"]) == ["long@10", "long@20"]
+    assert sorted(row["parent"] for row in table["runs"]) == ["long@2", "long@4"]
     folders = world["home"] / "runs"
     long = {line["step"]: line["eval_loss"] for line in read_metrics(folders / "long") if "eval_loss" in line}
     hashes = set()
@@ -69,5 +69,5 @@ def test_checkpoints_of_one_run_are_ranked_as_parents(world: Any, printed: Calla
         assert main(["score", row["run"], world["pairs"], "--json", "--device", "cpu"]) == 0
         assert printed()["pairs"] == 6
     assert len(hashes) == 2
-    assert main(["generate", "long@10", "hi", "--max-new-tokens", "2", "--device", "cpu", "--json"]) == 0
+    assert main(["generate", "long@2", "hi", "--max-new-tokens", "2", "--device", "cpu", "--json"]) == 0
     assert main(["compare", table["best"], "--prompt", "hi", "--max-new-tokens", "2", "--device", "cpu", "--json"]) == 0

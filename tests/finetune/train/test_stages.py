@@ -1,14 +1,11 @@
 """The stages as Python functions: settings override recipes, and a parent decides the model."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from finetune import dpo, sft
-from finetune.data.records import Conversation, Preference
-from finetune.runs.manifest import RunManifest, read_manifest, write_manifest
+from finetune.runs.manifest import RunManifest, write_manifest
 from finetune.train.load import template_of
 from finetune.train.stages import stage_config
 from quire import UsageError
@@ -58,17 +55,3 @@ def test_the_rate_of_dpo_suits_the_method_of_its_parent(home: Path) -> None:
         (home / "runs" / method).mkdir(parents=True)
         write_manifest(home / "runs" / method, RunManifest(stage="sft", method=method, **facts))
         assert stage_config("dpo", {"parent": method}, recipe="phi-2-dpo").learning_rate == rate
-
-
-def test_sft_and_dpo_train_from_python(
-    models: dict[str, str], conversations: list[Conversation], preferences: list[Preference], home: Path, tmp_path: Path
-) -> None:
-    rows, pairs = tmp_path / "rows.jsonl", tmp_path / "pairs.jsonl"
-    for path, records in ((rows, conversations), (pairs, preferences)):
-        path.write_text("".join(json.dumps(record.to_dict()) + "\n" for record in records))
-    small: dict[str, Any] = {"method": "lora", "device": "cpu", "max_steps": 1, "max_length": 128}
-    first = sft({**small, "model": models["phi"], "data": [str(rows)], "name": "first"})
-    second = dpo({**small, "parent": "first", "data": [str(pairs)], "name": "second"})
-    assert (first, second) == (home / "runs" / "first", home / "runs" / "second")
-    assert read_manifest(second).parent == str(first)
-    assert read_manifest(second).config["learning_rate"] == 5e-6
