@@ -14,7 +14,7 @@ from quire import QuireError, pluralize
 Example = tuple[list[int], list[int], list[int]]  # ids, positions that predict a trained token, those tokens
 
 MAX_ROWS = 32  # that are measured
-TILE = 128  # positions whose log-probabilities are in memory at once
+TILE = 32  # positions whose log-probabilities are in memory at once
 
 
 def measure_trained(run: str | Path, manifest: RunManifest, *, base_folder: str = "") -> "HeldOut | None":

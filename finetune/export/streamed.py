@@ -74,6 +74,7 @@ def open_trained(run: str | Path, *, full_precision: bool = False, base_folder: 
     """
     from finetune.train.load import load_run
 
+    return_large_blocks()
     folder, manifest = find_run(run), read_manifest(run)
     adapter = folder / manifest.adapter
     if manifest.method == "full":
