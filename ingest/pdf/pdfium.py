@@ -15,6 +15,7 @@ from typing import Any
 
 from ingest.errors import PasswordRequired, UnreadablePDF
 from ingest.pdf.annotations import draw_undrawn_values, page_with_annotations
+from ingest.pdf.order import Ordered, in_reading_order
 from ingest.pdf.raised import with_raised_digits
 
 LOCK = threading.RLock()  # PDFium is not thread-safe, not even across documents
@@ -96,8 +97,13 @@ def xfa_form(document: Any) -> str | None:
     return kinds.get(pdfium.FPDF_GetFormType(document))
 
 
-def raw_text(text: Any) -> str:
-    """Return all characters of a page; a Python index is a text index of PDFium. Raised digits are superscripts."""
+def read_text(text: Any) -> Ordered:
+    """Return all characters of a page in reading order, raised digits as superscripts."""
+    return in_reading_order(text, with_raised_digits(text, _characters(text)))
+
+
+def _characters(text: Any) -> str:
+    """Return all characters in the order of the file; a Python index is a text index of PDFium."""
     import pypdfium2.raw as pdfium
 
     count = pdfium.FPDFText_CountChars(text)
@@ -115,43 +121,21 @@ def raw_text(text: Any) -> str:
     buffer = (ctypes.c_ushort * units)()
     written = pdfium.FPDFText_GetText(text, first, last - first + 1, buffer)
     # surrogatepass: without a lone surrogate all later positions would shift
-    raw = bytes(memoryview(buffer).cast("B")[: max(0, written - 1) * 2]).decode("utf-16-le", "surrogatepass")
-    return with_raised_digits(text, raw)
+    return bytes(memoryview(buffer).cast("B")[: max(0, written - 1) * 2]).decode("utf-16-le", "surrogatepass")
 
 
-def lines(text: Any, raw: str) -> list[Line]:
+def lines(text: Any, ordered: Ordered) -> list[Line]:
     """Return the lines of a page with their type; only two characters a line are read, for speed."""
+    return [
+        Line(start, end, size, all(_is_bold(text, ordered.origin(at)) for at in (start, end - 1)))
+        for start, end, size in ordered.lines
+    ]
+
+
+def _is_bold(text: Any, position: int) -> bool:
     import pypdfium2.raw as pdfium
 
-    same = pdfium.FPDFText_CountChars(text) == len(raw)
-    found: list[Line] = []
-    start = 0
-    for line in raw.splitlines(keepends=True):
-        stripped = line.strip()
-        if stripped:
-            low = start + len(line) - len(line.lstrip())
-            high = low + len(stripped)
-            ends = [low, high - 1]
-            if not same:
-                ends = [pdfium.FPDFText_GetCharIndexFromTextIndex(text, i) for i in ends]
-            size = max(_size(text, i) for i in ends)
-            found.append(Line(low, high, size, all(_is_bold(text, i) for i in ends)))
-        start += len(line)
-    return found
-
-
-def _size(text: Any, index: int) -> float:
-    import pypdfium2.raw as pdfium
-
-    matrix = pdfium.FS_MATRIX()
-    if not pdfium.FPDFText_GetMatrix(text, index, matrix):
-        return 0.0
-    return float(pdfium.FPDFText_GetFontSize(text, index) * (matrix.c**2 + matrix.d**2) ** 0.5)
-
-
-def _is_bold(text: Any, index: int) -> bool:
-    import pypdfium2.raw as pdfium
-
+    index = pdfium.FPDFText_GetCharIndexFromTextIndex(text, position)
     name = ctypes.create_string_buffer(128)
     flags = ctypes.c_int()
     length = pdfium.FPDFText_GetFontInfo(text, index, name, 128, flags)
@@ -160,7 +144,7 @@ def _is_bold(text: Any, index: int) -> bool:
 
 
 def boxes(page: Any, text: Any, positions: list[int]) -> list[Box]:
-    """Return one rectangle a line for raw positions, in fractions of the rendered page, origin top left."""
+    """Return one rectangle a line for positions in PDFium's text, in fractions of the rendered page, origin top left."""
     import pypdfium2.raw as pdfium
 
     total = pdfium.FPDFText_CountChars(text)

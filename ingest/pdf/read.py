@@ -147,8 +147,9 @@ def _read_pages(path: Path, document: Any) -> list[_RawPage]:
 
 def _read_page(document: Any, index: int) -> _RawPage:
     with pdfium.text_page(document, index) as (page, text, incomplete):
-        raw = pdfium.raw_text(text)
-        return _RawPage(raw, tuple(pdfium.lines(text, raw)), look(page, text, raw), unread_notes=incomplete)
+        ordered = pdfium.read_text(text)
+        lines = tuple(pdfium.lines(text, ordered))
+        return _RawPage(ordered.raw, lines, look(page, text, ordered.raw), unread_notes=incomplete)
 
 
 def _read_by_pypdf(path: Path, password: str | None, refused: UnreadablePDF, max_pages: int) -> list[_RawPage]:

@@ -22,8 +22,9 @@ def page_rectangles(
             pdfium.opened(path, password, layers.as_shown(path, password, page_number - 1)) as document,
             pdfium.text_page(document, page_number - 1) as (page, text, _),
         ):
-            raw = pdfium.raw_text(text)
-            return pdfium.boxes(page, text, origins(raw, start, end))
+            ordered = pdfium.read_text(text)
+            positions = map(ordered.origin, origins(ordered.raw, start, end))
+            return pdfium.boxes(page, text, [position for position in positions if position >= 0])
     except PasswordRequired:
         raise
     except UnreadablePDF:

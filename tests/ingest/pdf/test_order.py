@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+
+import pytest
+from fpdf import FPDF
+from pypdf import PdfReader, PdfWriter
+
+from ingest.pdf.read import read_pdf
+from ingest.pdf.render import page_rectangles
+from tests.ingest.pdfs import saved
+
+LEFT = (
+    "The tenant may end the lease with a notice of three months to the end of a quarter. The notice must be given in "
+    "writing and must reach the landlord before the first day of the quarter, or it counts for the next one."
+)
+RIGHT = (
+    "The deposit amounts to two monthly rents and is paid before the keys are handed over. It bears interest at the "
+    "usual rate of savings accounts and is returned within six weeks after the tenant has moved out."
+)
+THIRD = (
+    "Pets are allowed as long as they disturb nobody else in the house. The caretaker keeps a list of them, and whoever "
+    "wants to keep a snake asks the landlord first and waits for his answer in writing."
+)
+
+
+def page(size: float = 10, font: str = "Helvetica") -> FPDF:
+    pdf = FPDF(unit="pt", format="A4")
+    pdf.set_auto_page_break(False)
+    pdf.add_page()
+    pdf.set_font(font, size=size)
+    return pdf
+
+
+def row_by_row(pdf: FPDF, texts: list[str], places: list[float], *, top: float, width: int, step: float) -> None:
+    wrapped = [textwrap.wrap(text, width) for text in texts]
+    for number in range(max(map(len, wrapped))):
+        for lines, left in zip(wrapped, places, strict=True):
+            if number < len(lines):
+                pdf.text(left, top + number * step, lines[number])
+
+
+def text_of(path: Path) -> str:
+    return read_pdf(path).pages[0].text
+
+
+def flat(path: Path) -> str:
+    return " ".join(text_of(path).split())
+
+
+@pytest.mark.parametrize(("size", "left", "right"), [(10, 60, 320), (8, 40, 240), (12, 30, 340)])
+def test_columns_written_row_by_row_are_read_one_after_the_other(tmp_path, size, left, right):
+    pdf = page(size)
+    pdf.text(left, 60, "Terms of the lease")
+    row_by_row(pdf, [LEFT, RIGHT], [left, right], top=90, width=44, step=1.3 * size)
+    found = flat(saved(pdf, tmp_path / "a.pdf"))
+    assert found == f"Terms of the lease {LEFT} {RIGHT}"
+
+
+def test_three_columns_written_row_by_row_are_read_one_after_the_other(tmp_path):
+    pdf = page(8)
+    row_by_row(pdf, [LEFT, RIGHT, THIRD], [30, 215, 400], top=60, width=40, step=11)
+    assert flat(saved(pdf, tmp_path / "a.pdf")) == f"{LEFT} {RIGHT} {THIRD}"
+
+
+def test_columns_that_blanks_hold_apart_are_read_one_after_the_other(tmp_path):
+    pdf = page(8, "Courier")
+    columns = [textwrap.wrap(text, 40) for text in (LEFT, RIGHT)]
+    for number, (left, right) in enumerate(zip(*columns, strict=True)):
+        pdf.text(40, 60 + 11 * number, f"{left:<48}{right}")
+    assert flat(saved(pdf, tmp_path / "a.pdf")) == f"{LEFT} {RIGHT}"
+
+
+def test_full_lines_above_and_below_columns_stay_there(tmp_path):
+    above = (
+        "This lease is made between the owner of the house and the tenant who signs at the end of it, in two copies."
+    )
+    below = "Both parties have read all of the terms above, have received a copy each, and agree to every one of them."
+    pdf = page(9)
+    pdf.text(40, 50, above)
+    row_by_row(pdf, [LEFT, RIGHT], [40, 310], top=80, width=44, step=12)
+    pdf.text(40, 200, below)
+    assert flat(saved(pdf, tmp_path / "a.pdf")) == f"{above} {LEFT} {RIGHT} {below}"
+
+
+def test_columns_of_a_turned_page_are_read_one_after_the_other(tmp_path):
+    pdf = page(10)
+    row_by_row(pdf, [LEFT, RIGHT], [60, 320], top=90, width=44, step=13)
+    writer = PdfWriter(clone_from=PdfReader(saved(pdf, tmp_path / "plain.pdf")))
+    writer.pages[0].rotate(90)
+    writer.pages[0].transfer_rotation_to_content()
+    writer.write(tmp_path / "a.pdf")
+    assert flat(tmp_path / "a.pdf") == f"{LEFT} {RIGHT}"
+
+
+TABLE = [
+    ["Berth", "Summer", "Winter", "Per day"],
+    ["North pier", "410", "190", "8.50"],
+    ["South pier", "380", "170", "7.90"],
+    ["East basin", "520", "240", "11.00"],
+]
+
+
+@pytest.mark.parametrize(("size", "step"), [(11, 18), (9, 11), (14, 30)])
+def test_a_table_written_column_by_column_keeps_its_rows(tmp_path, size, step):
+    pdf = page(size)
+    pdf.text(60, 60, "Fees of the marina")
+    for column in range(4):
+        for number, row in enumerate(TABLE):
+            pdf.text(60 + 110 * column, 90 + step * number, row[column])
+    pdf.text(60, 90 + step * 6, "All fees are in euros.")
+    lines = text_of(saved(pdf, tmp_path / "a.pdf")).strip().split("\n")
+    assert lines == ["Fees of the marina", *(" ".join(row) for row in TABLE), "All fees are in euros."]
+
+
+def test_a_missing_cell_does_not_move_the_cells_below_it(tmp_path):
+    pdf = page()
+    for column in range(4):
+        for number, row in enumerate(TABLE):
+            if (column, number) != (2, 2):
+                pdf.text(60 + 110 * column, 90 + 16 * number, row[column])
+    lines = text_of(saved(pdf, tmp_path / "a.pdf")).strip().split("\n")
+    assert lines[2:] == ["South pier 380 7.90", "East basin 520 240 11.00"]
+
+
+def test_columns_of_prose_are_not_joined_to_rows(tmp_path):
+    pdf = page()
+    for text, left in ((LEFT, 60), (RIGHT, 320)):
+        row_by_row(pdf, [text], [left], top=90, width=44, step=13)
+    assert flat(saved(pdf, tmp_path / "a.pdf")) == f"{LEFT} {RIGHT}"
+
+
+def test_a_table_written_row_by_row_keeps_its_rows(tmp_path):
+    rows = [
+        ["Proceeds from the sale of short-term investments", "which the bank keeps for the company", "1,577"],
+        ["Payments for the purchase of long-term bonds", "of which most are due within two years", "1,373"],
+        ["Dividends that were paid to shareholders", "and to those who hold preferred stock", "1,420"],
+        ["Other changes of cash and restricted cash", "including effects of exchange rates", "82"],
+        ["Net change of cash in the year under review", "as shown in the balance sheet", "15"],
+    ]
+    pdf = page(8)
+    for number, row in enumerate(rows):
+        for text, left in zip(row, (40, 270, 500), strict=True):
+            pdf.text(left, 90 + 12 * number, text)
+    lines = text_of(saved(pdf, tmp_path / "a.pdf")).strip().split("\n")
+    assert lines == [" ".join(row) for row in rows]
+
+
+def test_a_heading_written_last_is_read_before_its_text(tmp_path):
+    pdf = page()
+    row_by_row(pdf, [LEFT], [60], top=100, width=90, step=13)
+    row_by_row(pdf, [RIGHT], [60], top=200, width=90, step=13)
+    pdf.text(60, 180, "Deposit")
+    pdf.text(60, 80, "Notice")
+    assert flat(saved(pdf, tmp_path / "a.pdf")) == f"Notice {LEFT} Deposit {RIGHT}"
+
+
+def test_a_column_written_first_is_read_after_the_one_on_its_left(tmp_path):
+    pdf = page()
+    for text, left in ((RIGHT, 320), (LEFT, 60)):
+        row_by_row(pdf, [text], [left], top=90, width=44, step=13)
+    assert flat(saved(pdf, tmp_path / "a.pdf")) == f"{LEFT} {RIGHT}"
+
+
+def test_the_mark_of_a_moved_passage_lies_on_its_words(tmp_path):
+    pdf = page()
+    row_by_row(pdf, [LEFT, RIGHT], [60, 320], top=90, width=44, step=13)
+    path = saved(pdf, tmp_path / "a.pdf")
+    text = text_of(path)
+    start = text.index("deposit amounts")
+    (box,) = page_rectangles(path, 1, start, start + len("deposit amounts"))
+    left = 320 + pdf.get_string_width("The ")
+    assert box[0] == pytest.approx(left / pdf.w, abs=0.003)
+    assert box[2] == pytest.approx((left + pdf.get_string_width("deposit amounts")) / pdf.w, abs=0.003)
+    assert box[1] < 90 / pdf.h < box[3] + 0.005
