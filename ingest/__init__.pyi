@@ -36,7 +36,9 @@ from .files.names import UPLOAD as UPLOAD
 from .files.names import file_name as file_name
 from .files.sources import is_link as is_link
 from .pdf.render import page_rectangles as page_rectangles
+from .pdf.render import page_tables as page_tables
 from .pdf.render import render_page as render_page
+from .pdf.tables import TableRow as TableRow
 
 # embedders
 from .embed.identity import Embedder as Embedder
@@ -58,5 +60,6 @@ from .text.words import content_terms as content_terms
 from .text.words import name_words as name_words
 from .text.words import numbers as numbers
 from .text.sentences import split_sentences as split_sentences
+from .text.tables import is_table_row as is_table_row
 from .text.tables import table_share as table_share
 from .text.words import terms as terms

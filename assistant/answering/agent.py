@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Generator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from assistant.answering import followup
@@ -24,7 +25,8 @@ from assistant.config import AssistantConfig, Sampling
 from assistant.errors import AssistantError, ModelError
 from assistant.llm.model import QUOTES, Model
 from assistant.retrieval.search import Passage, QueryEmbedder, search
-from quire import pluralize
+from ingest import PdfStore, TableRow, page_tables
+from quire import QuireError, pluralize
 
 if TYPE_CHECKING:
     from ingest import Store
@@ -143,7 +145,7 @@ class Agent:
         yield from map(Notice, opening)
         called_at = time.monotonic()
         if request.mode == "quotes":
-            written = yield from _write_quotes(asked, prompt.passages)
+            written = yield from _write_quotes(asked, prompt.passages, self._tables())
             closing = []
         else:
             written = yield from self._write(request, prompt)
@@ -196,6 +198,23 @@ class Agent:
         if self.store is None or self.embedder is None:
             raise AssistantError("this agent has no library", "give it a store and an embedder, or use_documents=False")
         return search(self.store, self.embedder, question, k=k, documents=documents)
+
+    def _tables(self) -> Callable[[Passage], list[TableRow]]:
+        """Return what gives the rows of the tables of a passage's page, none if its PDF is on another machine."""
+        pdfs = PdfStore(self.config.home)
+
+        @cache
+        def hashes() -> dict[str, str]:
+            return {document.id: document.sha256 for document in self.store.documents()} if self.store else {}
+
+        def rows(passage: Passage) -> list[TableRow]:
+            path = pdfs.path(hashes().get(passage.document_id, "0" * 64))
+            try:
+                return page_tables(path, passage.page) if path else []
+            except QuireError:  # a stored file that was damaged since costs the column heads, not the answer
+                return []
+
+        return rows
 
     def _prompt(self, request: _Request, evidence: Sequence[Passage]) -> Packed:
         return pack(
@@ -274,12 +293,14 @@ class Agent:
         )
 
 
-def _write_quotes(question: str, passages: Sequence[Passage]) -> Generator[Token, None, Written]:
+def _write_quotes(
+    question: str, passages: Sequence[Passage], tables: Callable[[Passage], list[TableRow]]
+) -> Generator[Token, None, Written]:
     """Yield the best quote of each passage; needs neither a model nor LangChain."""
     answer_filter = AnswerFilter(len(passages))
     first_token_at = None
     pieces: list[str] = []
-    quotes = select_quotes(question, passages)
+    quotes = select_quotes(question, passages, tables=tables)
     for quote in quotes:
         text = answer_filter.feed(format_quote(quote)) + answer_filter.close()
         first_token_at = first_token_at or time.monotonic()

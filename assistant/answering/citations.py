@@ -17,7 +17,10 @@ MIN_SUPPORT = 0.35  # share of a sentence's words that a passage must contain; c
 
 @dataclass(frozen=True)
 class Citation:
-    """One cited number and its source; `quote` is the page's text from `start` to `end`, verbatim."""
+    """One cited number and its source; `quote` is the page's text from `start` to `end`, verbatim.
+
+    `rows` are rows of a table in it that answer best, each with its column heads and unit.
+    """
 
     number: int
     document: str
@@ -28,6 +31,7 @@ class Citation:
     end: int
     quote: str
     ocr: bool = False  # the page is a picture that OCR read
+    rows: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, object]:
         """Return the object that `quire ask --json` prints."""
@@ -37,6 +41,7 @@ class Citation:
             "page": self.page,
             "page_label": self.page_label,
             "quote": self.quote,
+            "rows": list(self.rows),
             "document_id": self.document_id,
             "start": self.start,
             "end": self.end,

@@ -273,7 +273,9 @@ def answer_from_json(text: str) -> Answer:
     return Answer(
         **{
             **value,
-            "citations": tuple(Citation(**citation) for citation in value["citations"]),
+            "citations": tuple(
+                Citation(**citation | {"rows": tuple(citation.get("rows", ()))}) for citation in value["citations"]
+            ),
             "passages": tuple(
                 Passage(**{**passage, "margins": tuple((a, b) for a, b in passage["margins"])})
                 for passage in value["passages"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import re
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -14,22 +15,26 @@ from ingest.pdf.pypdf import open_reader
 log = logging.getLogger(__name__)
 
 _MOST_FORMS = 2_000  # of a page
+_MOST_BYTES = 200_000_000  # of all streams of objects
 _DEEPEST = 12  # forms within forms, expressions within expressions
 _MARKED = re.compile(rb"/OC\s*(/[^\s/<>\[\]()]+)\s*BDC")
 _PAINTS_PATH = frozenset((b"S", b"s", b"f", b"F", b"f*", b"B", b"B*", b"b", b"b*"))
 _SHOWS = frozenset((b"Tj", b"TJ", b"Do", b"sh", b"INLINE IMAGE"))
 
 
-def as_shown(path: Path, password: str | None, page: int | None = None) -> bytes | None:
+def as_shown(path: Path, password: str | None, page: int | None = None, reader: Any = None) -> bytes | None:
     """Return the document without its hidden layers, or None if it has none: then the file is as it is shown.
 
-    PDFium's text knows no layers. With `page` (from 0) only that page is changed. Marks, positions and the order of the
-    pages stay. Raises UnreadablePDF if pypdf cannot read a file that has hidden layers.
+    PDFium's text knows no layers. With `page` (from 0) only that page is changed; `reader` is pypdf's, if it is open.
+    Marks, positions and the order of the pages stay. Raises UnreadablePDF if pypdf cannot read a file that has hidden
+    layers.
     """
     from pypdf import PdfWriter
 
+    if reader is None and not _may_have_layers(path):
+        return None
     try:
-        reader = open_reader(path, password)
+        reader = reader or open_reader(path, password, count_pages=False)
         view = _DefaultView(reader.root_object.get("/OCProperties"))
         numbers = [] if not view.off else range(len(reader.pages)) if page is None else [page]
         # writing a document takes seconds, and many have hidden layers that no page uses
@@ -54,6 +59,23 @@ def as_shown(path: Path, password: str | None, page: int | None = None) -> bytes
             "open it in a viewer, print it to a PDF, and add that",
         ) from exc
     return written.getvalue()
+
+
+def _may_have_layers(path: Path) -> bool:
+    """Return whether the catalog of a file may name layers; pypdf needs seconds for that in a large file."""
+    content = path.read_bytes()
+    if b"/OCProperties" in content or b"/Encrypt" in content:
+        return True
+    inflated = 0
+    for found in re.finditer(rb"/ObjStm\b.{0,400}?stream\r?\n", content, re.DOTALL):  # the catalog may be in one
+        try:
+            objects = zlib.decompressobj().decompress(memoryview(content)[found.end() :], _MOST_BYTES)
+        except zlib.error:
+            return True
+        inflated += len(objects)
+        if b"/OCProperties" in objects or inflated >= _MOST_BYTES:
+            return True
+    return False
 
 
 class _DefaultView:

@@ -37,11 +37,11 @@ class Metadata:
     notices: tuple[str, ...] = ()
 
 
-def read_metadata(path: Path, password: str | None) -> Metadata:
-    """Return the metadata of a file; what cannot be read is empty and named in a notice."""
+def read_metadata(path: Path, password: str | None, reader: Any = None) -> Metadata:
+    """Return the metadata of a file, by its open `reader` if given; what cannot be read is empty and named in a notice."""
     notices: list[str] = []
     try:
-        reader = open_reader(path, password)
+        reader = reader or open_reader(path, password)
     except UnreadablePDF as exc:
         why = exc.message.removeprefix(f"{path.name}: ").partition(":")[0]  # pypdf's error without its details
         return Metadata(notices=(f"Title, outline and page labels could not be read ({why}).",))
@@ -66,15 +66,18 @@ def read_metadata(path: Path, password: str | None) -> Metadata:
     )
 
 
-def open_reader(path: Path, password: str | None) -> Any:
-    """Return pypdf's reader, decrypted; raise PasswordRequired or UnreadablePDF."""
+def open_reader(path: Path, password: str | None, *, count_pages: bool = True) -> Any:
+    """Return pypdf's reader, decrypted; raise PasswordRequired or UnreadablePDF.
+
+    Counting the pages shows whether there are any and can be read, and takes most of the time.
+    """
     from pypdf import PdfReader
 
     try:
         reader = PdfReader(path, strict=False)
         if reader.is_encrypted and not any(reader.decrypt(p) for p in dict.fromkeys(("", password or ""))):
             raise password_error(path, password)
-        if not len(reader.pages):
+        if count_pages and not len(reader.pages):
             raise UnreadablePDF(f"{path.name} has no pages", "check where the file came from")
         return reader
     except (UnreadablePDF, MemoryError):

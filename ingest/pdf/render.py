@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ingest.errors import PasswordRequired, UnreadablePDF
 from ingest.pdf import layers, pdfium
+from ingest.pdf.tables import TableRow, table_rows
 from ingest.pdf.text import origins
 
 
@@ -25,6 +26,20 @@ def page_rectangles(
             ordered = pdfium.read_text(text)
             positions = map(ordered.origin, origins(ordered.raw, start, end))
             return pdfium.boxes(page, text, [position for position in positions if position >= 0])
+    except PasswordRequired:
+        raise
+    except UnreadablePDF:
+        return []
+
+
+def page_tables(path: Path, page_number: int, *, password: str | None = None) -> list[TableRow]:
+    """Return the rows with figures of the tables of a page (1-based); [] for a file that only pypdf can read."""
+    try:
+        with (
+            pdfium.opened(path, password, layers.as_shown(path, password, page_number - 1)) as document,
+            pdfium.text_page(document, page_number - 1) as (_, text, _),
+        ):
+            return table_rows(text, pdfium.read_text(text))
     except PasswordRequired:
         raise
     except UnreadablePDF:

@@ -105,6 +105,16 @@ class Places:
             if right - left - usual * (after - before) >= 1.5 * segment.size
         ]
 
+    def span(self, first: int, last: int) -> tuple[float, float] | None:
+        """Return the left and right edges of a word from the positions of its first and last characters, -1 if unknown.
+
+        Letters that run up or down the page are not looked up.
+        """
+        if first < 0 or last < 0:
+            return None
+        sides = self._sides(first, 0), self._sides(last, 0)
+        return (sides[0][0], sides[1][1]) if sides[0] and sides[1] else None
+
     def _size(self, index: int) -> float:
         matrix = self._matrix
         if not self._pdfium.FPDFText_GetMatrix(self._text, index, self._to_matrix):

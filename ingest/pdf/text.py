@@ -40,6 +40,23 @@ def origins(raw: str, start: int, end: int) -> list[int]:
     return _original_positions(cleaning, start, end)
 
 
+def alignment(raw: str) -> list[int]:
+    """Return for each character of the normalized text the position in `raw` of what it stands for."""
+    cleaned, cleaning = _apply(raw, _edits(raw))
+    places = _starts(cleaning)
+    if not _is_composed(cleaned):
+        places = [places[at] for at in _starts(_apply(cleaned, _compositions(cleaned))[1])]
+    return places
+
+
+def _starts(runs: list[Run]) -> list[int]:
+    found: list[int] = []
+    for to_start, to_end, from_start, from_end in runs:
+        same = to_end - to_start == from_end - from_start
+        found += range(from_start, from_end) if same else [from_start] * (to_end - to_start)
+    return found
+
+
 def _apply(text: str, edits: Iterator[Edit]) -> tuple[str, list[Run]]:
     """Apply edits to a text; the runs map ranges of the result to ranges of the text."""
     parts: list[str] = []
