@@ -204,14 +204,17 @@ class Agent:
         pdfs = PdfStore(self.config.home)
 
         @cache
-        def hashes() -> dict[str, str]:
-            return {document.id: document.sha256 for document in self.store.documents()} if self.store else {}
+        def keys() -> dict[str, str]:
+            return {document.id: document.stored_pdf for document in self.store.documents()} if self.store else {}
 
         def rows(passage: Passage) -> list[TableRow]:
-            path = pdfs.path(hashes().get(passage.document_id, "0" * 64))
             try:
+                path = pdfs.path(keys()[passage.document_id])
                 return page_tables(path, passage.page) if path else []
-            except QuireError:  # a stored file that was damaged since costs the column heads, not the answer
+            except (
+                KeyError,
+                QuireError,
+            ):  # a document that was removed or damaged since costs the heads, not the answer
                 return []
 
         return rows

@@ -215,7 +215,7 @@ def _text_boxes(page: Any) -> list[pdfium.Box]:
     """Return where the page has text of its own, such as a stamp: OCR reads it too, and it would be there twice."""
     text = page.get_textpage()
     try:
-        return pdfium.boxes(page, text, list(range(len(pdfium.raw_text(text)))))
+        return pdfium.boxes(page, text, list(range(len(pdfium.characters(text)))))
     finally:
         text.close()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from statistics import median
 from typing import Any
@@ -14,6 +14,8 @@ from ingest.pdf.columns import apart, is_prose
 from ingest.pdf.segments import Places, Segment, segments
 from ingest.pdf.text import HYPHEN
 
+_PIECE = re.compile(r"[^\r\n]+")
+_SAME_LINE = 0.1  # in sizes, of the baselines of two pieces
 _SAME_ROW = 0.3  # in sizes; cells of one row have about one baseline
 _MIN_ROWS = 2  # that two columns of a table share
 _MATCHED = 0.7  # of the cells of a column that stand in rows of the table
@@ -47,8 +49,8 @@ class Ordered:
 def in_reading_order(text: Any, raw: str) -> Ordered:
     """Return the raw text of a page in reading order.
 
-    Three things are repaired, all others left as the file has them: columns of prose written row by row, tables
-    written column by column, and blocks that were written after what stands below them.
+    Four things are repaired, all others left as the file has them: lines that PDFium parts, columns of prose written row
+    by row, tables written column by column, and blocks that were written after what stands below them.
     """
     places = Places(text, raw)
     written = segments(places, raw)
@@ -56,7 +58,8 @@ def in_reading_order(text: Any, raw: str) -> Ordered:
         return Ordered(raw)
     upright = _in_one_direction(written)
     rtl = _is_right_to_left(raw)
-    rows = _rows(apart(upright, places, raw), raw)
+    whole = _whole_lines(upright, raw)
+    rows = _rows(apart(whole, places, raw), raw)
     rows = _blocks_in_order(rows, raw, rtl=rtl)
     if [segment for row in rows for segment in row] == upright:
         return Ordered(raw, _lines(raw, [(segment.start, segment.end, segment.size) for segment in written]))
@@ -71,6 +74,24 @@ def _in_one_direction(written: list[Segment]) -> list[Segment]:
         letters[segment.turn] += segment.end - segment.start
     turn = letters.index(max(letters))
     return written if sum(letters) == letters[turn] else [segment for segment in written if segment.turn == turn]
+
+
+def _whole_lines(written: list[Segment], raw: str) -> list[Segment]:
+    """Return the segments with those joined that stand on one line; PDFium parts some cells of a table."""
+    lines: list[Segment] = []
+    for segment in written:
+        last = lines[-1] if lines else None
+        if (
+            last
+            and abs(last.base - segment.base) <= _SAME_LINE * min(last.size, segment.size)
+            and (segment.left >= last.right or segment.right <= last.left)
+            and raw[last.end - 1] != HYPHEN
+        ):
+            left, right = min(last.left, segment.left), max(last.right, segment.right)
+            lines[-1] = replace(last, end=segment.end, left=left, right=right, size=max(last.size, segment.size))
+        else:
+            lines.append(segment)
+    return lines
 
 
 def _rows(pieces: list[Segment], raw: str) -> list[Row]:
@@ -246,7 +267,10 @@ def _in_rows(raw: str, rows: list[Row], *, rtl: bool) -> Ordered:
         for number, cell in enumerate(sorted(row, key=lambda cell: cell.left, reverse=rtl)):
             if number:
                 add(" ", -1)
-            add(raw[cell.start : cell.end], cell.start)
+            for part, piece in enumerate(_PIECE.finditer(raw, cell.start, cell.end)):
+                if part:
+                    add(" ", -1)
+                add(piece.group(), piece.start())
         lines.append((start, length, max(cell.size for cell in row)))
         if parts[-1][-1] != HYPHEN:
             add("\r\n", -1)

@@ -99,10 +99,10 @@ def xfa_form(document: Any) -> str | None:
 
 def read_text(text: Any) -> Ordered:
     """Return all characters of a page in reading order, raised digits as superscripts."""
-    return in_reading_order(text, with_raised_digits(text, _characters(text)))
+    return in_reading_order(text, with_raised_digits(text, characters(text)))
 
 
-def _characters(text: Any) -> str:
+def characters(text: Any) -> str:
     """Return all characters in the order of the file; a Python index is a text index of PDFium."""
     import pypdfium2.raw as pdfium
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from ingest.pdf.text import HYPHEN
 
 _PIECE = re.compile(rf"[^\s{HYPHEN}](?:[^\r\n{HYPHEN}]*[^\s{HYPHEN}])?{HYPHEN}?|{HYPHEN}")
-_SPACES = re.compile(" +")
+_SPACES = re.compile("[ \r\n]+")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Gives the rows of the tables of a page their labels, column heads and units, from the places of the characters."""
+"""The rows of the tables of a page, with label, column heads and unit, by the places of characters."""
 
 from __future__ import annotations
 
