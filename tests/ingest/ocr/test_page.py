@@ -52,7 +52,7 @@ def test_a_turned_page_is_read_like_an_upright_one(tmp_path: Path, engine: Engin
     page = read_page(engine, picture(tmp_path, engine, turn), 200)
     assert text_of(page) == [line.replace("|", " ") for line in scans.SALES]
     assert page.turn == 360 - round(turn / 90) * 90
-    assert page.tilt == pytest.approx(turn - round(turn / 90) * 90, abs=0.3)
+    assert page.tilt == pytest.approx(turn - round(turn / 90) * 90, abs=0.5)
     assert page.confidence > 0.85
 
 
