@@ -66,6 +66,7 @@ def _summary(engine: str, scan: str, rows: list[dict[str, Any]]) -> dict[str, An
         "worst page": min(row["words"] for row in of),
         "numbers": mean(row["numbers"] for row in of),
         "worst": min(row["numbers"] for row in of),
+        "rows": mean(row["rows_kept"] for row in of),
         "CPU s/page": mean(row["cpu_seconds"] for row in of),
         "s/page": mean(row["seconds"] for row in of),
         "peak MB": max(row["peak_mb"] for row in of),

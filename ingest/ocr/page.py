@@ -10,7 +10,7 @@ from typing import Any
 
 from ingest.errors import ParserLimit
 from ingest.ocr.engine import Engine
-from ingest.ocr.words import Piece, Word, confidence, evened, in_reading_order, slope, turn_needed, turned
+from ingest.ocr.words import Piece, Word, confidence, evened, in_lines, in_reading_order, slope, turn_needed, turned
 
 _MIN_SLOPE, _MAX_SLOPE, _SLOPES = 0.005, 0.09, 73  # 0.3 to 5 degrees, in steps of 0.14
 _INK_POINTS = 60_000  # of a page, for its slope
@@ -91,7 +91,7 @@ class _Reading:
                 )
                 for word in row
             )
-            for row in in_reading_order(level)
+            for row in in_lines(in_reading_order(level))
         )
         return PageText(rows, self.turn, round(math.degrees(tilt), 2), round(confidence(self.pieces), 3))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,6 +13,7 @@ _PROSE_LETTERS = 20  # letters that a line of a text column has at least
 _PROSE_SHARE = 0.7  # of its characters
 _COLUMN_LINES = 4  # lines of prose that each of two columns has at least
 _ABOUT = 1.3  # heights that differ by less are of one type size
+_FREE = 0.9  # of the distance of two rows: the most that a word's height is
 _FILLED = 0.7  # of the widest line: the usual line of a text column; cells of a table are ragged
 
 
@@ -114,14 +116,16 @@ def _ordered(boxes: list[_Box]) -> list[list[_Box]]:
     if gutter is None:
         return _rows(boxes)
     found: list[list[_Box]] = []
+    waiting: list[_Box] = []  # what is not in columns; a long label over the gutter must not part the rows of a table
     for band in _bands(boxes, gutter):
         left = [box for box in band if box.right <= gutter]
         right = [box for box in band if box.left >= gutter]
         if _are_columns(left, right):
-            found += _ordered(left) + _ordered(right)
+            found += _rows(waiting) + _ordered(left) + _ordered(right)
+            waiting = []
         else:
-            found += _rows(band)
-    return found
+            waiting += band
+    return found + _rows(waiting)
 
 
 def _gutter(boxes: list[_Box]) -> float | None:
@@ -187,6 +191,32 @@ def evened(pieces: Sequence[Piece]) -> list[Piece]:
         return replace(word, top=middle - usual / 2, bottom=middle + usual / 2)
 
     return [Piece(tuple(even(word) for word in piece.words)) for piece in pieces]
+
+
+def in_lines(rows: Sequence[tuple[Word, ...]]) -> list[tuple[Word, ...]]:
+    """Return rows whose words have one middle, and boxes that do not reach into the row above or below.
+
+    Readers of PDFs, PDFium too, take words that overlap in height for words of one line.
+    """
+    if not rows:
+        return []
+    middles = [median((word.top + word.bottom) / 2 for word in row) for row in rows]
+    steps = [abs(below - above) for above, below in itertools.pairwise(middles)]
+    leveled = []
+    for row, middle, above, below in zip(rows, middles, [0.0, *steps], [*steps, 0.0], strict=True):
+        height = median(word.bottom - word.top for word in row)
+        near = [step for step in (above, below) if step > _SAME_ROW * height]
+        most = min([_FREE * step for step in near], default=height)
+        leveled.append(tuple(_on_middle(word, middle, height, most) for word in row))
+    return leveled
+
+
+def _on_middle(word: Word, middle: float, usual: float, most: float) -> Word:
+    high = word.bottom - word.top
+    if high > usual * _ABOUT:  # a letter over two lines
+        return word
+    high = min(high, most)
+    return replace(word, top=middle - high / 2, bottom=middle + high / 2)
 
 
 def split_line(text: str, box: tuple[float, float, float, float], sure: float) -> Piece:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import zlib
 from pathlib import Path
 
+import numpy as np
 import pypdfium2
 from fpdf import FPDF
-from PIL import Image, ImageChops, ImageDraw, ImageFilter
+from PIL import Image, ImageFilter
 
 DPI = 150
 SALES = (
@@ -43,13 +44,10 @@ def picture(pdf: Path, page: int = 1, *, dpi: int = DPI, turn: float = 0.0) -> I
     return upright.rotate(90 * quarters - turn, fillcolor=255, resample=Image.Resampling.BICUBIC)
 
 
-def spoiled(drawn: Image.Image, *, stamp: str = "") -> Image.Image:
-    """Return a picture as a bad copier makes it: blurred and noisy, with a stamp on top."""
-    noise = Image.effect_noise(drawn.size, 40).point(lambda value: 255 if value > 60 else 160)
-    dirty = ImageChops.multiply(drawn.filter(ImageFilter.GaussianBlur(0.8)), noise)
-    if stamp:
-        ImageDraw.Draw(dirty).text((dirty.width * 0.6, dirty.height * 0.8), stamp, fill=90, font_size=36)
-    return dirty
+def spoiled(drawn: Image.Image) -> Image.Image:
+    """Return a picture as a bad copier makes it: blurred, with the same specks each time."""
+    specks = np.random.default_rng(0).random((drawn.height, drawn.width)) < 0.02
+    return Image.fromarray(np.where(specks, 90, np.array(drawn.filter(ImageFilter.GaussianBlur(0.8)))).astype(np.uint8))
 
 
 def scan(path: Path, *pictures: Image.Image, dpi: int = DPI) -> Path:

@@ -2,7 +2,18 @@
 
 import pytest
 
-from ingest.ocr.words import Piece, Word, confidence, evened, in_reading_order, slope, split_line, turn_needed, turned
+from ingest.ocr.words import (
+    Piece,
+    Word,
+    confidence,
+    evened,
+    in_lines,
+    in_reading_order,
+    slope,
+    split_line,
+    turn_needed,
+    turned,
+)
 
 
 def piece(text: str, left: float, top: float, *, width: float = 0, height: float = 12, sure: float = 1.0) -> Piece:
@@ -45,6 +56,23 @@ def test_a_table_of_labels_and_ragged_remarks_stays_in_rows() -> None:
         piece(text, left, 50 + 20 * n) for n, row in enumerate(rows) for left, text in zip((20, 330), row, strict=True)
     ]
     assert texts(pieces) == [" ".join(row) for row in rows]
+
+
+def test_a_long_label_over_a_gutter_does_not_part_the_rows_of_a_table() -> None:
+    labels = [f"A label of some length {'abcdef'[n]} here" for n in range(6)]
+    labels[3] = "A very much longer label that reaches over the gutter"
+    rows = [[piece(label, 20, 300 + 20 * n), piece("1,559", 600, 299 + 20 * n)] for n, label in enumerate(labels)]
+    notes = [piece(f"Some centered words of prose {'abcd'[n]}", 300, 40 + 20 * n) for n in range(4)]
+    expected = [" ".join(word.text for one in row for word in one.words) for row in rows]
+    assert texts([*notes, *(one for row in rows for one in reversed(row))])[4:] == expected
+
+
+def test_boxes_of_neighboring_rows_do_not_overlap_and_words_of_a_row_have_one_middle() -> None:
+    rows = in_reading_order([piece("Gross profit", 20, 100, height=20), piece("9,912", 300, 103, height=20)])
+    rows += in_reading_order([piece("Selling expenses", 20, 116, height=20)])
+    above, below = in_lines(rows)
+    assert len({word.top + word.bottom for word in above}) == 1
+    assert max(word.bottom for word in above) < min(word.top for word in below)
 
 
 def test_words_of_a_line_get_their_share_of_its_box() -> None:
