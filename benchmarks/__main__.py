@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-NAMES = ("read", "embed", "store", "start")
+NAMES = ("read", "embed", "store", "start", "coverage")
 
 
 def main(names: list[str]) -> int:

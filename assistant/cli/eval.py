@@ -156,6 +156,7 @@ def _add_pdfs_flag(parser: argparse.ArgumentParser) -> None:
 
 def _retrieval(args: argparse.Namespace) -> int:
     from assistant.evaluation.corpus import open_corpus
+    from assistant.evaluation.identity import ANSWER_CODE, code_hash
     from assistant.evaluation.questions import read_question_files
     from assistant.evaluation.rankings import rank_questions
     from assistant.evaluation.retrieval_metrics import METRICS, summarize_retrieval
@@ -174,6 +175,7 @@ def _retrieval(args: argparse.Namespace) -> int:
             names = {document.id: document.name for document in library.store.documents()}
             write_trec(args.trec, rankings, names, f"quire-{args.scope}")
     result["library"] = library.name
+    result["code_hash"] = code_hash(ANSWER_CODE)
     result["without_evidence"] = len(questions) - len(rankings)
     if args.json:
         print_json(result)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+
+from ingest import split_sentences
 
 _SCALE_WORDS = {"thousand": 1e3, "million": 1e6, "mn": 1e6, "mm": 1e6, "billion": 1e9, "bn": 1e9, "trillion": 1e12}
 _SCALE_LETTERS = {"k": 1e3, "m": 1e6, "b": 1e9}  # only with a currency or decimals: "3M" is a company
@@ -46,12 +49,14 @@ _DECLINE = re.compile(
     re.I,
 )
 _NEGATIVE_BEFORE = re.compile(r"\b(?:negative|minus)\s*$", re.I)
-_TO = r"(?P<dash>[-–—−]|\s[-–—−]\s)|\s*(?P<word>to|through|and)\s*"
+_TO = r"(?P<dash>[-–—−]|[^\S\n][-–—−]\s)|\s*(?P<word>to|through|and)\s*"
 _RANGE = re.compile(rf"(?:{_TO})(?:US\$|[$€£]|USD\s?)?", re.I)
 _QUESTION_SCALE = re.compile(r"\b(?:in|USD|dollars?)\s+(?:(?:USD|US|\$)\s?)?(thousand|million|billion)s?\b", re.I)
 _QUESTION_PERCENT = re.compile(
     r"\b(?:in|units? of|what|which)\s+(?:percent|percentage|percents|%)|\bas a (?:%|percent)", re.I
 )
+_MAX_FIGURES = 6  # a sentence with more amounts is a table or a list, which claims none of them
+_QUOTED = re.compile(r"[“\"][^“”\"\n]{30,}[”\"]|^>.*$", re.M)  # passages that an answer quotes, not the names of things
 _MAX_WORDS = 3  # an expected answer with more words is a statement, which needs a judge
 _PADDED_TOLERANCE = 0.05  # of the value: how far "$8.70" may be from what it was rounded from
 _FORMULA = re.compile(r"[\^×\\]")
@@ -76,18 +81,38 @@ def numeric_match(expected: str, answer: str, question: str = "") -> bool | None
     """Return whether an answer states every expected amount; None if the expected answer is not made of amounts.
 
     Value, unit, scale and sign must agree, at the rounding of the expected amount. A scale that the expected amount
-    lacks is taken from the question ("in USD millions"). Years, dates, citations and labels are not amounts.
+    lacks is taken from the question ("in USD millions"). Years, dates, citations and labels are not amounts. Only
+    what the answer claims counts, so an answer that lists every figure of a page is not right by accident.
     """
     wanted = [_as_asked(amount, question) for amount in _expected_amounts(expected)]
     if not wanted:
         return None
-    stated = read_amounts(answer)
+    stated = _claimed(answer, several=len(wanted) > 1 and not wanted[0].span)
     if wanted[0].span:
         ends = [
             _with_unit_of(low, high) for low, high in pairwise(stated) if _RANGE.fullmatch(answer, low.end, high.start)
         ]
         return any(_equal(wanted[0], low) and _equal(wanted[1], high) for low, high in ends)
     return all(states_amount(amount, [other for other in stated if not other.span]) for amount in wanted)
+
+
+def _claimed(answer: str, *, several: bool) -> list[Amount]:
+    """Return the amounts that an answer claims: those of its first and of its last sentence with any, or if the question
+    asks for `several`, of all sentences.
+
+    A quoted passage claims nothing if the answer has amounts outside of it; neither does a sentence with too many.
+    """
+    amounts = read_amounts(answer)
+    quoted = [range(*match.span()) for match in _QUOTED.finditer(answer)]
+    own = [amount for amount in amounts if not any(amount.start in span for span in quoted)]
+    lines = re.finditer(r".+", answer)  # an item of a list is a line without a full stop
+    ends = [line.start() + sentence.end for line in lines for sentence in split_sentences(line[0])]
+    sentences: dict[int, list[Amount]] = {}
+    for amount in own or amounts:
+        sentences.setdefault(bisect_left(ends, amount.end), []).append(amount)
+    groups = list(sentences.values())
+    chosen = groups if several else [*groups[:1], *groups[1:][-1:]]
+    return [amount for group in chosen if len(group) <= _MAX_FIGURES for amount in group]
 
 
 def states_amount(wanted: Amount, stated: Sequence[Amount]) -> bool:

@@ -11,7 +11,7 @@ from assistant.evaluation.questions import Question
 from assistant.evaluation.token_overlap import token_f1
 
 METRICS = {
-    "numeric_match": "answers that state the expected number, of answerable questions with a number",
+    "numeric_match": "answers that claim the expected number, of answerable questions with a number",
     "token_f1": "F1 of the words of the answer and of the expected one, of answerable questions; a refusal is 0",
     "judged_correct": "answers that the judge finds correct, of answerable questions",
     "judged_faithful": "answers that the judge finds supported by their passages, of answers given",
@@ -24,13 +24,23 @@ METRICS = {
     "citations_true": "cited numbers that exist in the prompt, shown or not, of a model's answers",
     "false_refusal": "refusals, of answerable questions",
     "right_refusal": "refusals, of unanswerable questions",
-    "unsupported": "answers with a sentence that the product marks as unsupported, of answers given",
-    "prompt_tokens": "tokens of the prompt",
-    "answer_tokens": "tokens of the answer",
+    "unsupported": "answers with a sentence that the product marks as unsupported, of a model's answers",
+    "prompt_tokens": "tokens of the prompt, of a model's answers",
+    "answer_tokens": "tokens of the answer, of a model's answers",
     "first_token_seconds": "seconds from the question to the first word shown",
     "seconds": "seconds from the question to the end of the answer",
     "own_seconds": "seconds before the model was called (search and prompt)",
 }
+
+COUNTS = frozenset(name for name in METRICS if name.endswith(("_tokens", "seconds")))  # the others are shares
+_OF_MODELS = (
+    "citation_recall",
+    "citation_precision",
+    "citations_true",
+    "unsupported",
+    "prompt_tokens",
+    "answer_tokens",
+)
 
 
 def answer_metrics(question: Question, answer: Answer, *, answerable: bool, document_id: str | None) -> dict[str, Any]:
@@ -47,12 +57,9 @@ def answer_metrics(question: Question, answer: Answer, *, answerable: bool, docu
         "token_f1": _token_f1(question, answer) if answerable else None,
         "cited_page": bool(evidence & cited) if answerable and answered and evidence else None,
         "evidence_prompted": bool(evidence & prompted) if answerable and evidence else None,
-        **_citation_metrics(answer),
+        **_model_metrics(answer),
         "false_refusal": answer.refused if answerable else None,
         "right_refusal": answer.refused if not answerable else None,
-        "unsupported": bool(answer.unsupported) if answered else None,
-        "prompt_tokens": answer.usage.prompt_tokens if answered else None,
-        "answer_tokens": answer.usage.answer_tokens if answered else None,
         "first_token_seconds": answer.usage.first_token_seconds,
         "seconds": answer.usage.seconds,
         "own_seconds": answer.usage.own_seconds,
@@ -63,14 +70,17 @@ def _token_f1(question: Question, answer: Answer) -> float | None:
     return 0.0 if answer.refused and question.answer else token_f1(question.answer, answer.text)
 
 
-def _citation_metrics(answer: Answer) -> dict[str, float | None]:
-    """Return the metrics of a model's citations; those of quotes are right by construction, so None."""
+def _model_metrics(answer: Answer) -> dict[str, float | None]:
+    """Return what applies to a model's answer: quotes are copied from what they cite and take no tokens, so None."""
     if answer.refused or answer.mode != "model":
-        return dict.fromkeys(("citation_recall", "citation_precision", "citations_true"))
+        return dict.fromkeys(_OF_MODELS)
     recall, precision = citation_scores(answer.text, answer.passages)
     true, invented = len(answer.citations), len(answer.invented)
     return {
         "citation_recall": recall,
         "citation_precision": precision,
         "citations_true": true / (true + invented) if true + invented else None,
+        "unsupported": bool(answer.unsupported),
+        "prompt_tokens": answer.usage.prompt_tokens,
+        "answer_tokens": answer.usage.answer_tokens,
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import NormalDist
 from typing import Any
@@ -103,12 +103,21 @@ def _read(path: Path) -> tuple[tuple[str, ...], dict[tuple[str, bool], Row], str
     retrieval = _retrieval_run(path)
     if retrieval is not None:
         rows = {(row["id"], True): row for row in retrieval["rows"]}
-        return tuple(retrieval_metrics.METRICS), rows, f"{retrieval['embedder']}, {retrieval['scope']}"
+        return tuple(retrieval_metrics.METRICS), rows, _label(retrieval, "embedder", retrieval.get("library", ""))
     rows = {(row["id"], row["answerable"]): row for row in read_run(path)}
     if not rows:
         raise QuestionsError(f"{path} has no rows", "give the answers.jsonl of a run")
     row = next(iter(rows.values()))
-    return tuple(answer_metrics.METRICS), rows, f"{row['model']}, {row['scope']}"
+    return (
+        tuple(answer_metrics.METRICS),
+        rows,
+        _label(row, "model", f"library {row['library_hash']}" if row.get("library_hash") else ""),
+    )
+
+
+def _label(run: Mapping[str, Any], what: str, library: str) -> str:
+    """Return what distinguishes a run: its model or embedder, its scope, and its library if the run says which."""
+    return ", ".join(filter(None, (run[what], run["scope"], library)))
 
 
 def _retrieval_run(path: Path) -> dict[str, Any] | None:

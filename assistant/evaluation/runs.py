@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from assistant.errors import AssistantError, QuestionsError
-from assistant.evaluation.answer_metrics import METRICS
+from assistant.evaluation.answer_metrics import COUNTS, METRICS
 from assistant.evaluation.statistics import Score, mean
 from quire import write_atomically
 
@@ -96,7 +96,8 @@ def summarize_run(rows: Sequence[Row]) -> dict[str, Any]:
 
 def _score(name: str, rows: Sequence[Row]) -> Score | None:
     scored = [row for row in rows if row.get(name) is not None]
-    return mean([row[name] for row in scored], [row.get("document", "") for row in scored])
+    documents = [row.get("document", "") for row in scored]
+    return mean([row[name] for row in scored], documents, share=name not in COUNTS)
 
 
 def threshold_sentence(threshold: Mapping[str, Any]) -> str:

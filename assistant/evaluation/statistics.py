@@ -10,6 +10,8 @@ from typing import TypeAlias
 
 import numpy as np
 
+from assistant.evaluation.share_interval import share_interval
+
 _SAMPLES = 2000
 _SEED = 20  # the same values give the same interval in every run
 _BLOCK_NUMBERS = 1_000_000  # 8 MB: samples are drawn in blocks, so that memory does not grow with the documents
@@ -29,7 +31,7 @@ class Score:
     high: float
     n: int
     documents: int  # groups of values that depend on each other; n if each value stands alone
-    method: str  # "wilson" for shares, "bootstrap" for other values, "t" for other values of few documents
+    method: str  # of shares "wilson" or, with several questions a document, "beta-binomial"; else "bootstrap" or "t"
 
     def as_dict(self) -> dict[str, float | int | str]:
         """Return the score rounded to four decimals."""
@@ -37,21 +39,21 @@ class Score:
         return {**rounded, "n": self.n, "documents": self.documents, "method": self.method}
 
 
-def mean(values: Sequence[float | bool], documents: Sequence[str] | None = None) -> Score | None:
+def mean(values: Sequence[float | bool], documents: Sequence[str] | None = None, *, share: bool = True) -> Score | None:
     """Return the mean with its interval, None for no values.
 
     `documents` names the document of each value; a value without one ("") stands alone, as all do by default.
-    Questions of one document share its difficulty, so the documents are what was sampled. Values that are all 0 or 1
-    get Wilson's interval for the number of independent questions that they amount to, with Student's t for few
-    documents. Others get the percentile bootstrap over documents, widened by the same t, or Student's t itself for
-    fewer than 8 documents.
+    Questions of one document share its difficulty, so the documents are what was sampled. Booleans, 0 and 1 get
+    Wilson's interval if each stands alone, else the beta-binomial one of `share_interval`. Others get the percentile
+    bootstrap over documents, widened by Student's t for few documents, or that t itself for fewer than 8 documents.
+    `share` is false for counts, which are not a share even where all of them are 0 or 1.
     """
     if not values:
         return None
     data = np.asarray(values, dtype=np.float64)
     sums, counts = _by_document(data, documents)
-    if np.isin(data, (0.0, 1.0)).all():
-        low, high, method = *_wilson(float(data.mean()), sums, counts), "wilson"
+    if share and np.isin(data, (0.0, 1.0)).all():
+        low, high, method = _of_share(sums, counts)
     else:
         low, high, method = _of_values(sums, counts)
         if data.min() >= 0 and data.max() <= 1:  # reciprocal ranks, recall and the like
@@ -85,21 +87,19 @@ def _by_document(data: _Floats, documents: Sequence[str] | None) -> tuple[_Float
     return np.bincount(index, weights=data).astype(np.float64), np.bincount(index).astype(np.float64)
 
 
-def _wilson(share: float, sums: _Floats, counts: _Floats) -> tuple[float, float]:
-    """Return Wilson's interval of a share for its effective number of questions.
+def _of_share(sums: _Floats, counts: _Floats) -> tuple[float, float, str]:
+    """Return the interval of a share, and its method."""
+    if len(counts) == counts.sum():
+        return *_wilson(float(sums.mean()), len(counts)), "wilson"
+    return *share_interval(sums, counts), "beta-binomial"
 
-    That number is share * (1 - share) / variance, with the variance of the mean between documents: as many questions
-    if they are independent, as few as there are documents if those of one document all agree.
-    """
-    total, groups = float(counts.sum()), len(counts)
-    quantile, effective = _NORMAL.inv_cdf(_UPPER), total
-    if groups < total:
-        quantile = _student(groups - 1)
-        variance = groups / (groups - 1) * float(((sums - share * counts) ** 2).sum()) / total**2
-        effective = min(max(share * (1 - share) / variance, groups), total) if variance else groups
-    middle = share + quantile**2 / (2 * effective)
-    half = quantile * math.sqrt(share * (1 - share) / effective + quantile**2 / (4 * effective**2))
-    below = 1 + quantile**2 / effective
+
+def _wilson(share: float, total: int) -> tuple[float, float]:
+    """Return Wilson's interval of a share of independent questions."""
+    square = _NORMAL.inv_cdf(_UPPER) ** 2
+    middle = share + square / (2 * total)
+    half = math.sqrt(square * (share * (1 - share) / total + square / (4 * total**2)))
+    below = 1 + square / total
     return max(0.0, (middle - half) / below), min(1.0, (middle + half) / below)
 
 

@@ -127,6 +127,34 @@ def test_the_golden_table_has_at_least_eighty_pairs():
     assert len({*RIGHT, *WRONG}) == len(RIGHT) + len(WRONG) >= 80
 
 
+LISTED = "Cash was 1 billion. In 2018 it was $1,577 million. Debt was 3 billion. It rose to 4 billion."
+QUOTED = 'Capital expenditure was $1,373 million. The page says: "purchases of PP&E were $1,577 million in that year".'
+
+
+@pytest.mark.parametrize(
+    ("expected", "answer", "right"),
+    [
+        ("$1,577 million", "In 2018, capital expenditure was $1,577 million. In 2017 it was $1,373 million.", True),
+        (
+            "$204 million",
+            "It was $1,577 million in 2018.\nIt was $1,373 million in 2017.\nSo it rose by $204 million.",
+            True,
+        ),
+        ("$1,577 million", LISTED, False),
+        ("$1,577 million", "- $1,577 million\n- $1,373 million\n- $1,420 million\n", True),
+        ("$1,373 million", "- $1,577 million\n- $1,373 million\n- $1,420 million\n", False),
+        ("1577", "1373 1420 1577 1208 990 875 841", False),
+        ("$1,577 million", QUOTED, False),
+        ("$1,373 million", QUOTED, True),
+        ("$1,577 million", 'As stated: "purchases of PP&E were $1,577 million in that year".', True),
+        ("$1,577 million", "> purchases were $1,577 million\n\nIt spent $1,373 million.", False),
+        ("$1bn, $3bn, $4bn", LISTED, True),
+    ],
+)
+def test_an_amount_counts_where_the_answer_claims_it_and_not_anywhere_in_it(expected, answer, right):
+    assert numeric_match(expected, answer) is right
+
+
 @pytest.mark.parametrize(
     "expected",
     [

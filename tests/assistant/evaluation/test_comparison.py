@@ -7,6 +7,7 @@ from assistant.evaluation.comparison import compare_runs, mcnemar, smallest_diff
 from assistant.evaluation.questions import Question
 from assistant.evaluation.rankings import rank_questions
 from assistant.evaluation.retrieval_metrics import summarize_retrieval
+from assistant.evaluation.runs import read_run
 from assistant.llm.model import wrap_chat_model
 from tests.assistant.evaluation.helpers import LIBRARY, QUESTIONS, run
 from tests.assistant.helpers import scripted
@@ -14,7 +15,8 @@ from tests.assistant.helpers import scripted
 
 def save_retrieval(path, questions):
     rankings = rank_questions(LIBRARY, questions, scope="shared")
-    path.write_text(json.dumps(summarize_retrieval(rankings, scope="shared", store="sqlite", embedder="words")))
+    summary = summarize_retrieval(rankings, scope="shared", store="sqlite", embedder="words")
+    path.write_text(json.dumps({**summary, "library": "astronomy"}))
     return path
 
 
@@ -24,7 +26,9 @@ def test_two_runs_of_answers_are_compared_question_by_question(tmp_path):
     run(tmp_path / "b.jsonl", wrap_chat_model(scripted(*good, *["x [9]"] * 9), name="model"), unanswerable=False)
     result = compare_runs(tmp_path / "a.jsonl", tmp_path / "b.jsonl")
     assert (result["questions"], result["only_in_first"]) == (3, 3)
-    assert (result["first"], result["second"]) == ("quotes, shared", "model, shared")
+    library = read_run(tmp_path / "a.jsonl")[0]["library_hash"]
+    assert result["first"] == f"quotes, shared, library {library}"
+    assert result["second"] == f"model, shared, library {library}"
     refusal = result["differences"]["false_refusal"]
     assert refusal["mean"] == pytest.approx(2 / 3, abs=1e-3)
     assert (refusal["won"], refusal["lost"], refusal["mcnemar_p"]) == (2, 0, 0.5)
@@ -38,6 +42,7 @@ def test_two_runs_of_retrieval_are_compared_without_the_questions_that_changed(t
     second = save_retrieval(tmp_path / "b.json", [moved, changed, QUESTIONS[2]])
     result = compare_runs(first, second)
     assert (result["questions"], result["changed_questions"]) == (2, 1)
+    assert result["first"] == "words, shared, astronomy"
     hit = result["differences"]["hit@1"]
     assert (hit["mean"], hit["won"], hit["lost"], hit["mcnemar_p"]) == (-0.5, 0, 1, 1.0)
     assert compare_runs(first, first)["differences"]["recall@10"]["smallest_difference"] is None
