@@ -1,6 +1,7 @@
 import json
 
 from assistant.cli import main
+from assistant.evaluation.identity import ANSWER_CODE, code_hash
 from tests.assistant.cli.conftest import PAGES, write_pdf
 
 
@@ -32,6 +33,7 @@ def test_an_evaluation_runs_over_a_folder_of_pdfs(home, capsys, tmp_path):
         shown = json.loads(capsys.readouterr().out)
         assert {"questions", "scope", "store", "embedder", "hit", "mrr", "seconds"} <= set(shown)
         assert shown["library"].startswith("eval-")
+        assert shown["code_hash"] == code_hash(ANSWER_CODE)
         assert (shown["questions"], shown["scope"], shown["store"], shown["hit"]["1"]) == (2, scope, "sqlite", 1.0)
     assert (
         main(["eval", "answers", str(questions), "--pdfs", str(folder), "--json", "--out", str(tmp_path / "run")]) == 0
