@@ -14,7 +14,7 @@ from ingest.pdf.columns import apart, is_prose
 from ingest.pdf.segments import Places, Segment, segments
 from ingest.pdf.text import HYPHEN
 
-_PIECE = re.compile(r"[^\r\n]+")
+_PIECE = re.compile(r"\S(?:[^\r\n]*\S)?")
 _SAME_LINE = 0.1  # in sizes, of the baselines of two pieces
 _SAME_ROW = 0.3  # in sizes; cells of one row have about one baseline
 _MIN_ROWS = 2  # that two columns of a table share
@@ -254,7 +254,7 @@ def _in_rows(raw: str, rows: list[Row], *, rtl: bool) -> Ordered:
     parts: list[str] = []
     runs: list[tuple[int, int]] = []
     lines: list[tuple[int, int, float]] = []
-    length = 0
+    length = ended = 0
 
     def add(text: str, origin: int) -> None:
         nonlocal length
@@ -264,6 +264,11 @@ def _in_rows(raw: str, rows: list[Row], *, rtl: bool) -> Ordered:
 
     for row in rows:
         start = length
+        if parts and parts[-1] != "\r\n" and row[0].start != ended:
+            # what the hyphen joined stands elsewhere now
+            parts[-1] = parts[-1].removesuffix(HYPHEN) + "-"
+            add("\r\n", -1)
+            start = length
         for number, cell in enumerate(sorted(row, key=lambda cell: cell.left, reverse=rtl)):
             if number:
                 add(" ", -1)
@@ -271,6 +276,7 @@ def _in_rows(raw: str, rows: list[Row], *, rtl: bool) -> Ordered:
                 if part:
                     add(" ", -1)
                 add(piece.group(), piece.start())
+            ended = cell.end
         lines.append((start, length, max(cell.size for cell in row)))
         if parts[-1][-1] != HYPHEN:
             add("\r\n", -1)

@@ -174,3 +174,34 @@ def test_the_mark_of_a_moved_passage_lies_on_its_words(tmp_path):
     assert box[0] == pytest.approx(left / pdf.w, abs=0.003)
     assert box[2] == pytest.approx((left + pdf.get_string_width("deposit amounts")) / pdf.w, abs=0.003)
     assert box[1] < 90 / pdf.h < box[3] + 0.005
+
+
+def test_words_that_are_drawn_one_by_one_with_wide_blanks_stay_on_one_line(tmp_path):
+    pdf = page(8)
+    words = ["If", "we", "are", "unable", "to", "grow", "our", "brand", "our", "business", "may", "be", "harmed"]
+    for number, word in enumerate(words):
+        pdf.text(40 + 40 * number, 100, word)
+    assert text_of(saved(pdf, tmp_path / "a.pdf")).strip() == " ".join(words)
+
+
+def test_a_hyphen_at_a_line_end_joins_its_word_in_columns_written_row_by_row(tmp_path):
+    left = [
+        "the notice reaches the land-",
+        "lord before the first day of",
+        "a quarter and is in writing",
+        "as the terms of it require",
+    ]
+    right = [
+        "the deposit bears interest",
+        "at the rate of usual sav-",
+        "ings accounts and is paid",
+        "back after some weeks",
+    ]
+    pdf = page()
+    for number, (one, other) in enumerate(zip(left, right, strict=True)):
+        pdf.text(40, 100 + 13 * number, one)
+        pdf.text(320, 100 + 13 * number, other)
+    found = flat(saved(pdf, tmp_path / "a.pdf"))
+    assert "sav- ings" in found or "savings" in found
+    assert "land- lord" in found or "landlord" in found
+    assert found.index("require") < found.index("deposit")
