@@ -30,7 +30,7 @@ class IngestConfig:
     parse_pages: int = 20_000  # of one PDF
     ocr: str = "auto"  # one of OCR_CHOICES; auto = RapidOCR if it is installed, else Tesseract if it is on PATH
     ocr_page_seconds: float = 120.0  # time for OCR of one page, with all attempts
-    ocr_memory_mb: int = 2048  # memory of one parser process for OCR beyond parse_memory_mb
+    ocr_memory_mb: int = 1024  # memory of one parser process for OCR beyond parse_memory_mb; RapidOCR uses up to 768
     link_megabytes: int = 200  # size of the PDF behind a link
     link_seconds: float = 120.0  # time to fetch one link
     weaviate_url: str = ""  # http(s)://host:port of a Weaviate server or cloud

@@ -9,7 +9,7 @@ from ingest.ocr import rapid, tesseract
 from ingest.ocr.words import Piece
 from quire import install_extra
 
-_SECONDS_A_PAGE = {"rapidocr": 8.0, "tesseract": 1.8}  # of one core; docs/ocr.md has the measurements
+_SECONDS_A_PAGE = {"rapidocr": 8.0, "tesseract": 2.0}  # of one core; docs/ocr.md has the measurements
 
 
 class Engine(Protocol):

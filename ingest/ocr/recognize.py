@@ -123,7 +123,8 @@ def _read_one(path: Path, password: str | None, number: int, engine: Engine, sec
     except IngestError:
         raise
     except Exception as exc:  # what a library raises about one page must not cost the others
-        raise ParserLimit(f"{type(exc).__name__}: {exc}"[:200]) from exc
+        reason = (str(exc).strip().splitlines() or [""])[-1][:200]
+        raise ParserLimit(f"{type(exc).__name__}: {reason}") from exc
 
 
 def _engine(name: str, threads: int) -> Engine:
