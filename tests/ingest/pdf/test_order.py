@@ -124,9 +124,10 @@ def test_a_missing_cell_does_not_move_the_cells_below_it(tmp_path):
     assert lines[2:] == ["South pier 380 7.90", "East basin 520 240 11.00"]
 
 
-def test_columns_of_prose_are_not_joined_to_rows(tmp_path):
+@pytest.mark.parametrize("written", [((LEFT, 60), (RIGHT, 320)), ((RIGHT, 320), (LEFT, 60))])
+def test_columns_of_prose_are_read_from_the_left_in_whatever_order_they_are_written(tmp_path, written):
     pdf = page()
-    for text, left in ((LEFT, 60), (RIGHT, 320)):
+    for text, left in written:
         row_by_row(pdf, [text], [left], top=90, width=44, step=13)
     assert flat(saved(pdf, tmp_path / "a.pdf")) == f"{LEFT} {RIGHT}"
 
@@ -154,13 +155,6 @@ def test_a_heading_written_last_is_read_before_its_text(tmp_path):
     pdf.text(60, 180, "Deposit")
     pdf.text(60, 80, "Notice")
     assert flat(saved(pdf, tmp_path / "a.pdf")) == f"Notice {LEFT} Deposit {RIGHT}"
-
-
-def test_a_column_written_first_is_read_after_the_one_on_its_left(tmp_path):
-    pdf = page()
-    for text, left in ((RIGHT, 320), (LEFT, 60)):
-        row_by_row(pdf, [text], [left], top=90, width=44, step=13)
-    assert flat(saved(pdf, tmp_path / "a.pdf")) == f"{LEFT} {RIGHT}"
 
 
 def test_the_mark_of_a_moved_passage_lies_on_its_words(tmp_path):
