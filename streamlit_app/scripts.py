@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
-# a number in an answer clicks the citation's button below the answer, which keyboard users have as well
+# A number in an answer clicks the citation's button below the answer, which keyboard users have as well. The press
+# decides, not the browser's click: a page that is redrawn or scrolled between press and release sends none. The button
+# of an answer that is just being completed may be drawn a moment later.
 OPEN_CITATIONS = """<script>
 if (!window.quireMarks) {
   window.quireMarks = true;
-  document.addEventListener('click', event => {
-    const mark = event.target.closest('.quire-mark');
-    const message = mark && mark.closest('[data-testid="stChatMessage"]');
+  const messages = () => [...document.querySelectorAll('[data-testid="stChatMessage"]')];
+  let pressed = null;
+  const open = (mark, left) => {
+    const message = messages()[mark.message];
     const buttons = message ? [...message.querySelectorAll('[class*="st-key-cite_"] button')] : [];
-    const button = buttons.find(one => one.innerText.trim().startsWith(mark.innerText));
+    const button = buttons.find(one => one.innerText.trim().startsWith(mark.number));
     if (button) button.click();
-  });
+    else if (left > 0) setTimeout(() => open(mark, left - 1), 100);
+  };
+  document.addEventListener('pointerdown', event => {
+    const mark = event.isPrimary && event.button === 0 && event.target.closest('.quire-mark');
+    pressed = mark && {
+      number: mark.innerText, message: messages().indexOf(mark.closest('[data-testid="stChatMessage"]')),
+      x: event.clientX, y: event.clientY,
+    };
+  }, true);
+  document.addEventListener('pointerup', event => {
+    const mark = pressed;
+    pressed = null;
+    // farther away it is a selection of text
+    if (mark && Math.hypot(event.clientX - mark.x, event.clientY - mark.y) < 10) open(mark, 50);
+  }, true);
 }
 </script>"""
 # A new answer is scrolled into view when it starts and when it is complete, even if the reader had scrolled up before;

@@ -57,6 +57,9 @@ def app(home: Path, folder: Path, **environ: str) -> Iterator[str]:
     try:
         _wait_for(url, process, folder / "app.log")
         yield url
+    except Exception:
+        print(f"the log of the page:\n{(folder / 'app.log').read_text()[-3000:]}")
+        raise
     finally:
         process.send_signal(signal.SIGTERM)
         try:
@@ -86,6 +89,10 @@ def browser(folder: Path, *, width: int = 1280, height: int = 900, dark: bool = 
         context.on("request", lambda request: foreign.append(request.url) if _is_foreign(request.url) else None)
         try:
             yield context
+        except Exception:
+            for page in context.pages:  # pytest shows it beside the failure
+                print(f"the page at {page.url} showed:\n{page.inner_text('body')[:3000]}")
+            raise
         finally:
             context.close()
     assert not foreign, f"requests to the internet: {foreign}"
