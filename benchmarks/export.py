@@ -71,8 +71,8 @@ print("PEAK", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, file=sy
 def write_random(root: Path, shape: dict[str, int]) -> None:
     """Write a random Qwen2 model in bf16, tensor by tensor, and a run with a random adapter on it."""
     from finetune.demo.tiny import make_tokenizer
-    from finetune.export.safetensors_io import ShardWriter, from_float
     from finetune.runs.manifest import RunManifest, write_manifest
+    from finetune.safetensors_io import ShardWriter, from_float
     from finetune.templates.builtin import get_template
     from finetune.templates.find import save_template
 

@@ -141,6 +141,35 @@ def circles(graph: dict[str, set[str]]) -> list[list[str]]:
     return found
 
 
+def json_faults(root: Path) -> list[str]:
+    """Return every place of a command, or of a print, that makes JSON by itself; quire.terminal has its only maker.
+
+    `json.dumps(...).encode()` is a command's only other use: it is hashed, not shown.
+    """
+    faults = []
+    for package in PACKAGES:
+        for file in modules(root, package):
+            name = module_name(root, file)
+            nodes = list(ast.walk(ast.parse(file.read_text(encoding="utf-8"))))
+            hashed = {id(node.value) for node in nodes if isinstance(node, ast.Attribute) and node.attr == "encode"}
+            printing = [
+                node for node in nodes if isinstance(node, ast.Call) and _called(node) in ("print", "stdout.write")
+            ]
+            printed = {id(inner) for node in printing for inner in ast.walk(node)}
+            for node in nodes:
+                if not isinstance(node, ast.Call) or id(node) in hashed or name == "quire.terminal":
+                    continue
+                makes = _called(node).rsplit(".", 1)[-1] in ("dump", "dumps", "JSONEncoder")
+                if makes and (".cli" in name or id(node) in printed):
+                    faults.append(f"{name}, line {node.lineno}: {ast.unparse(node.func)}")
+    return faults
+
+
+def _called(call: ast.Call) -> str:
+    """Return the last two parts of the name that a call is of."""
+    return ".".join(ast.unparse(call.func).split(".")[-2:])
+
+
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
     """A copy of the packages in which a fault can be planted."""
@@ -253,6 +282,21 @@ def test_a_long_module_gives_its_reason(package: str) -> None:
         lines = file.read_text(encoding="utf-8").splitlines()
         if len(lines) > 400:
             assert any(line.startswith("# Long because") for line in lines[:40]), f"{file} has {len(lines)} lines"
+
+
+def test_json_that_commands_print_is_made_in_one_place() -> None:
+    assert json_faults(ROOT) == []
+
+
+def test_json_that_is_printed_by_itself_is_found(tree: Path) -> None:
+    plant(tree / "finetune" / "cli" / "plan.py", "import json", "def f(x):", "    y = json.dumps(x)", "    print(y)")
+    plant(tree / "ingest" / "config.py", "import json, sys", "def g(x): sys.stdout.write(json.dumps(x))")
+    plant(tree / "assistant" / "config.py", "from json import dumps", "def h(x): print('rows', dumps(x))")
+    assert [fault.split(",")[0] for fault in json_faults(tree)] == [
+        "ingest.config",
+        "assistant.config",
+        "finetune.cli.plan",
+    ]
 
 
 def test_no_pickle_and_no_unsafe_loader() -> None:

@@ -18,7 +18,7 @@ from assistant.evaluation.import_formats import READERS
 from assistant.evaluation.minimum import Condition, failed_conditions, parse_condition
 from ingest import add_library_flags, library_flags
 from ingest import load_config as load_ingest_config
-from quire import UsageError, add_json_flag, command_parser, pluralize, positive_int, print_json
+from quire import UsageError, add_json_flag, command_parser, pluralize, positive_int, print_json, strict_json
 
 if TYPE_CHECKING:
     from assistant.config import AssistantConfig
@@ -236,7 +236,7 @@ def _answers(args: argparse.Namespace) -> int:
         )
         result = summarize_run(rows) | {"out": str(folder)}
         write_report(folder / "report.html", result, rows, library.store)
-    (folder / "summary.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    (folder / "summary.json").write_text(strict_json(result, indent=2) + "\n", encoding="utf-8")
     if args.json:
         print_json(result)
     else:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
 from assistant.config import load_config
-from quire import UsageError, add_json_flag, command_parser, pluralize, print_json
+from quire import UsageError, add_json_flag, command_parser, pluralize, print_json, strict_json
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -36,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     config, _ = load_config()
     feedback = History(config.home).feedback()
     rows = list(preference_rows(feedback) if args.format == "pairs" else kto_rows(feedback))
-    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    lines = "".join(strict_json(row) + "\n" for row in rows)
     if args.out:
         try:
             Path(args.out).write_text(lines, encoding="utf-8")

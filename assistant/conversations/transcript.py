@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from assistant.conversations.history import Conversation, Turn
-from quire import UsageError
+from quire import UsageError, strict_json
 
 
 def export_conversation(conversation: Conversation, turns: Sequence[Turn], path: Path) -> None:
@@ -26,7 +25,7 @@ def export_conversation(conversation: Conversation, turns: Sequence[Turn], path:
 def conversation_as_json(conversation: Conversation, turns: Sequence[Turn]) -> str:
     """Return a conversation as one JSON object."""
     shown = [{"created_at": turn.created_at, **turn.answer.as_dict()} for turn in turns]
-    return json.dumps({**asdict(conversation), "turns": shown}, ensure_ascii=False, indent=2) + "\n"
+    return strict_json({**asdict(conversation), "turns": shown}, indent=2) + "\n"
 
 
 def conversation_as_markdown(conversation: Conversation, turns: Sequence[Turn]) -> str:

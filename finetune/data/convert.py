@@ -2,7 +2,6 @@
 
 import gzip
 import io
-import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -13,7 +12,7 @@ from finetune.data.records import Conversation, Record, Text
 from finetune.data.sources.chat_formats import is_guanaco, is_rendered
 from finetune.data.sources.fields import GROUP_FIELD
 from finetune.errors import DataError
-from quire import UsageError
+from quire import UsageError, strict_json
 
 SUFFIXES = (".jsonl", ".jsonl.gz")
 
@@ -37,7 +36,7 @@ def write_rows(records: Sequence[Record], path: Path) -> None:
     _require_one_kind(records)
     with _open_for_rows(path) as file:
         for record in records:
-            file.write(json.dumps(row_of(record), ensure_ascii=False) + "\n")
+            file.write(strict_json(row_of(record)) + "\n")
 
 
 def require_rows_file(path: Path, *, flag: str, overwrite: bool) -> None:

@@ -20,10 +20,10 @@ from finetune.export.ollama import Ollama
 from finetune.export.ollama_tags import read_records
 from finetune.export.parity import STEPS, Parity, compare, difference
 from finetune.export.reference import CONVERSATIONS, MAX_ANSWER_TOKENS, Reference, compute_reference
-from finetune.export.safetensors_io import list_tensors
 from finetune.export.streamed import open_streamed
 from finetune.runs.manifest import RunManifest, find_run, read_manifest
 from finetune.runs.scratch import scratch_folder
+from finetune.safetensors_io import list_tensors
 from finetune.templates.find import load_template
 from finetune.train.device import machine_problems
 from quire import QuireError, pluralize

@@ -9,9 +9,9 @@ from typing import Any
 from finetune.config import TrainConfig, build
 from finetune.errors import RunError, UnsupportedModel
 from finetune.export.lora import LoraPair, check_base, find_base, read_adapter
-from finetune.export.safetensors_io import list_tensors
 from finetune.runs.contents import NAMES, kind_of, listing
 from finetune.runs.manifest import RunManifest, library_versions, open_run, write_manifest
+from finetune.safetensors_io import list_tensors
 from finetune.templates.find import FILE_NAME, choose_template, save_template
 from finetune.templates.jinja_and_go import to_jinja
 from finetune.train.complete import free_name

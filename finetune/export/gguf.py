@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from finetune.errors import AlreadyExists, UnsupportedModel
 from finetune.export.rotary import LLAMA, ROPE_TYPES, frequency_factors, head_size, pair_rows, rope, rotated_heads
-from finetune.export.safetensors_io import Floats, Tensor, check_space, from_float, has_own_head, list_tensors
 from finetune.export.vocabulary import Vocabulary, read_vocabulary
+from finetune.safetensors_io import Floats, Tensor, check_space, from_float, has_own_head, list_tensors
 from finetune.templates.jinja_and_go import to_jinja
 from finetune.templates.template import Template
 

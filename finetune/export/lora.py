@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from finetune.errors import UnsupportedModel, WrongBase
-from finetune.export.safetensors_io import Floats, Tensor, list_tensors
 from finetune.hub_access import download_model
 from finetune.runs.manifest import RunManifest
+from finetune.safetensors_io import Floats, Tensor, list_tensors
 from quire import QuireError
 
 _MODULE_PREFIX = "base_model.model."  # PEFT puts it before every module's name

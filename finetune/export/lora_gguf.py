@@ -9,7 +9,7 @@ from finetune.errors import AlreadyExists, UnsupportedModel
 from finetune.export.gguf import ALIGNMENT, ARCHITECTURE, NAMES, add_template_keys, read_config
 from finetune.export.lora import check_base, read_adapter
 from finetune.export.rotary import pair_rows, rotated_heads
-from finetune.export.safetensors_io import list_tensors
+from finetune.safetensors_io import list_tensors
 from finetune.templates.find import load_template
 
 

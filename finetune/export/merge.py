@@ -18,7 +18,9 @@ from finetune.errors import AlreadyExists, UnsupportedModel, WrongBase
 from finetune.export.gguf import stops_of
 from finetune.export.held_out import HeldOut, measure_trained
 from finetune.export.lora import LoraPair, check_base, find_base, read_adapter
-from finetune.export.safetensors_io import (
+from finetune.export.streamed import open_streamed
+from finetune.runs.manifest import find_run, read_manifest, trained_dtype
+from finetune.safetensors_io import (
     ITEM_BYTES,
     SHARD_BYTES,
     Floats,
@@ -30,8 +32,6 @@ from finetune.export.safetensors_io import (
     list_tensors,
     plan_shards,
 )
-from finetune.export.streamed import open_streamed
-from finetune.runs.manifest import find_run, read_manifest, trained_dtype
 from finetune.templates.find import load_template, save_template
 from finetune.templates.jinja_and_go import to_jinja
 from finetune.templates.template import Template

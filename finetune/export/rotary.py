@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from finetune.export.safetensors_io import Floats
+from finetune.safetensors_io import Floats
 
 LLAMA = ("LlamaForCausalLM", "MistralForCausalLM")  # llama.cpp runs both as its architecture `llama`
 _ROPE_TYPES = ("default", "linear", "yarn")

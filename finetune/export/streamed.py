@@ -13,8 +13,8 @@ import numpy as np
 
 from finetune.errors import UnsupportedModel
 from finetune.export.lora import find_base
-from finetune.export.safetensors_io import Tensor, list_tensors
 from finetune.runs.manifest import find_run, read_manifest, trained_dtype
+from finetune.safetensors_io import Tensor, list_tensors
 from finetune.train.device import return_large_blocks
 
 MAX_TOKENS = 4096  # of a batch, padding included

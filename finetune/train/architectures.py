@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from finetune.errors import ModelUnavailable, UnknownTarget
+from finetune.errors import ExportError, ModelUnavailable, UnknownTarget
 
 ARCHITECTURES = ("qwen2", "phi", "llama", "mistral")
 _ATTENTION = ("q_proj", "k_proj", "v_proj")
@@ -121,11 +121,11 @@ def shape_of(model: str) -> Shape:
     """
     folder = Path(model).expanduser()
     if (folder / "config.json").is_file():
-        return _from_config(json.loads((folder / "config.json").read_text(encoding="utf-8")), model)
+        return _from_config(folder / "config.json", model)
     if found := _shipped().get(_normal(model)):
         return found
     if cached := _cached_config(model):
-        return _from_config(json.loads(cached.read_text(encoding="utf-8")), model)
+        return _from_config(cached, model)
     near = difflib.get_close_matches(_normal(model), shape_names(), n=1)
     guess = f"did you mean {near[0]}? " if near else ""
     raise ModelUnavailable(
@@ -150,7 +150,8 @@ def _cached_config(model: str) -> Path | None:
     return Path(found) if isinstance(found, str) else None
 
 
-def _from_config(config: dict[str, Any], model: str) -> Shape:
+def _from_config(path: Path, model: str) -> Shape:
+    config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     kind = config.get("model_type")
     if kind not in ARCHITECTURES:
         raise ModelUnavailable(
@@ -166,10 +167,20 @@ def _from_config(config: dict[str, Any], model: str) -> Shape:
         heads=heads,
         kv_heads=int(config.get("num_key_value_heads") or heads),
         vocab=int(config["vocab_size"]),
-        tied=bool(config.get("tie_word_embeddings", False)),
+        tied=bool(config.get("tie_word_embeddings", False)) and not _stores_own_head(path.parent),
         head_dim=int(config.get("head_dim") or 0),
         biases=_biases(config) if kind == "llama" else (),
     )
+
+
+def _stores_own_head(folder: Path) -> bool:
+    """Return whether a folder has weights with an output head of its own: transformers loads it, whatever the flag says."""
+    from finetune.safetensors_io import has_own_head, list_tensors
+
+    try:
+        return has_own_head(list_tensors(folder))
+    except ExportError:
+        return False  # without weights that can be read, the config is all there is to plan with
 
 
 def _biases(config: dict[str, Any]) -> tuple[str, ...]:

@@ -8,14 +8,14 @@ from typing import Any, NoReturn
 
 from transformers import IntervalStrategy, TrainerCallback
 
-from finetune.errors import TrainingFailed
+from finetune.errors import FinetuneError, TrainingFailed
 from finetune.templates.messages import Message
 from finetune.train.context import Progress, Run
 from finetune.train.generate import generate
 from finetune.train.guardrails import GuardRails
 from finetune.train.load import LoadedModel
 from finetune.train.metrics import append_metrics, truncate_metrics
-from quire import strict_json
+from quire import pluralize, strict_json
 
 PROGRESS_SECONDS = 10.0
 
@@ -24,24 +24,63 @@ class StopWhenNotFinite(TrainerCallback):  # type: ignore[misc]
     """Ends a run at the first logged loss or gradient norm that is not a finite number, and an SFT run that diverged.
 
     A diverged run has a loss above that of guessing and three times the first one, or twice no gradient at all.
+
+    With fp16 on a GPU, the loss is scaled so that small gradients do not vanish. A gradient that overflows halves that scale,
+    from 65536 on, and its step is skipped: a few such steps are usual. When the scale is below 1, the gradient overflows
+    without it as well, and no later step would be taken either.
     """
 
     def __init__(self, *, sft: bool = False) -> None:
         self._sft = sft
         self._first: float | None = None
         self._flat = 0
+        self._skipped = 0  # steps since the last one that was taken
+        self._took_a_step = False
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Count the steps that a resumed run has taken before."""
+        self._took_a_step = state.global_step > 0
+
+    def on_step_end(self, args: Any, state: Any, control: Any, optimizer: Any = None, **_: Any) -> None:
+        """Check the loss scale of fp16 after a step that was skipped."""
+        if not optimizer.step_was_skipped:
+            self._skipped, self._took_a_step = 0, True
+            return
+        self._skipped += 1
+        if optimizer.scaler.get_scale() < 1:
+            self._fail(
+                args,
+                f"the gradient is not a number in fp16 at step {state.global_step}: it overflowed in "
+                f"{pluralize(self._skipped, 'step')} in a row, until the loss scale was below 1",
+            )
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Refuse a run that has changed no weight."""
+        if self._skipped and not self._took_a_step:
+            self._fail(
+                args,
+                f"nothing was trained: in fp16, the gradient overflowed in every step up to step {state.global_step}",
+            )
 
     def on_log(
-        self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, model: Any = None, **_: Any
+        self,
+        args: Any,
+        state: Any,
+        control: Any,
+        logs: dict[str, float] | None = None,
+        model: Any = None,
+        optimizer: Any = None,
+        **_: Any,
     ) -> None:
         """Check what was just logged."""
         logs = logs or {}
-        # with fp16, gradients overflow now and then: the loss scale falls, and that step is not taken
-        watched = ("loss", "eval_loss") if args.fp16 else ("loss", "eval_loss", "grad_norm")
+        skipped = getattr(optimizer, "step_was_skipped", False)  # its gradient overflowed, see above
+        watched = ("loss", "eval_loss") if skipped else ("loss", "eval_loss", "grad_norm")
         for name in watched:
             value = logs.get(name, 0.0)
             if not math.isfinite(value):
-                self._fail(args, f"{name.replace('_', ' ')} is not a number at step {state.global_step} ({value})")
+                problem = f"{name.replace('_', ' ')} is not a number at step {state.global_step} ({value})"
+                self._fail(args, problem, resumable=True)
         if self._sft and "loss" in logs:
             self._check_divergence(args, state.global_step, logs, model)
 
@@ -57,18 +96,14 @@ class StopWhenNotFinite(TrainerCallback):  # type: ignore[misc]
         if self._flat == 2:
             self._fail(args, f"the gradient is 0 at step {step}, with a loss of {loss:.4g}: the run diverged")
 
-    def _fail(self, args: Any, problem: str) -> NoReturn:
-        resumable = any(Path(args.output_dir).glob("checkpoint-*"))
-        raise TrainingFailed(
-            problem,
+    def _fail(self, args: Any, problem: str, *, resumable: bool = False) -> NoReturn:
+        hint = (
             "use --dtype bf16 or fp32 instead of fp16, or a lower --learning-rate; if it is the first step, check the "
             "base: `quire finetune generate` with it"
-            + (
-                "; --resume continues from the last checkpoint, which is sound"
-                if resumable and "diverge" not in problem
-                else ""
-            ),
         )
+        if resumable and any(Path(args.output_dir).glob("checkpoint-*")):
+            hint += "; --resume continues from the last checkpoint, which is sound"
+        raise TrainingFailed(problem, hint)
 
 
 class MetricsWriter(TrainerCallback):  # type: ignore[misc]
@@ -214,7 +249,10 @@ class Sampler(TrainerCallback):  # type: ignore[misc]
         lengths = []
         with self._path.open("a", encoding="utf-8") as stream:
             for prompt in config.prompts:
-                found = generate(loaded, (Message("user", prompt),), max_new_tokens=config.sample_tokens)
+                try:
+                    found = generate(loaded, (Message("user", prompt),), max_new_tokens=config.sample_tokens)
+                except FinetuneError as exc:
+                    raise TrainingFailed(f"at step {state.global_step}, {exc.message}", exc.hint) from exc
                 lengths.append(found.tokens)
                 line = {"step": state.global_step, "prompt": prompt, "answer": found.text, "finish": found.finish}
                 stream.write(strict_json(line) + "\n")

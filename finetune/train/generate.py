@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from finetune.errors import FinetuneError
 from finetune.templates.messages import Message
 from finetune.train.answer_text import AnswerText
 from finetune.train.load import LoadedModel
@@ -38,7 +39,8 @@ def generate(
     """Return the answer to a conversation that ends with the user's message.
 
     Each piece of text goes to `emit` as soon as it is certain. Setting `stop`, from any thread or a signal handler,
-    ends generation after the forward pass in progress. Raises UsageError for a prompt that fills the model's window.
+    ends generation after the forward pass in progress. Raises UsageError for a prompt that fills the model's window, and
+    FinetuneError for a model whose scores are not numbers.
     """
     template = loaded.template
     ids = template.encode_prompt(loaded.tokenizer, messages)
@@ -81,6 +83,14 @@ def _continue(
     model = loaded.model
     prompt = torch.tensor([ids], device=next(model.parameters()).device)
 
+    def require_numbers(input_ids: Any, scores: Any) -> Any:
+        if scores.isnan().any():
+            raise FinetuneError(
+                f"the model's scores of token {len(answer.ids) + 1} of its answer are not numbers",
+                "its weights or its base are broken: train it again, from a sound base; in fp16, try --dtype bf16 or fp32",
+            )
+        return scores
+
     def stopped(input_ids: Any, scores: Any, **_: Any) -> Any:
         return torch.full((1,), stop is not None and stop.is_set(), device=input_ids.device)
 
@@ -93,6 +103,7 @@ def _continue(
             pad_token_id=loaded.tokenizer.pad_token_id,
             use_cache=True,
             streamer=answer,
+            logits_processor=[require_numbers],
             stopping_criteria=[stopped],
             **sampling.options(),
         )

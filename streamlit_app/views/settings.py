@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import functools
-import json
 
 import streamlit as st
 
 from assistant import kto_rows, preference_rows
-from quire import QuireError, pluralize
+from quire import QuireError, pluralize, strict_json
 from streamlit_app import state, text
 from streamlit_app.services import Services
 from streamlit_app.state import Session
@@ -40,7 +39,7 @@ def _draw_feedback(services: Services) -> None:
             ("corrections", "pairs", preference_rows(feedback)),
             ("ratings", "kto", kto_rows(feedback)),
         ):
-            lines = [f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows]
+            lines = [f"{strict_json(row)}\n" for row in rows]
             st.download_button(
                 f"Download {label} ({len(lines)})",
                 "".join(lines),

@@ -46,5 +46,5 @@ def world(trained_world: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> dic
 
 @pytest.fixture
 def printed(capsys: pytest.CaptureFixture[str]) -> Callable[[], Any]:
-    """Return what went to stdout since the last call, as one JSON object."""
-    return lambda: json.loads(capsys.readouterr().out)
+    """Return what went to stdout since the last call, as one JSON object; NaN and Infinity are no JSON."""
+    return lambda: json.loads(capsys.readouterr().out, parse_constant=pytest.fail)

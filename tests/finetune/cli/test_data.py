@@ -33,6 +33,19 @@ def test_check_counts_several_files_and_a_malformed_row(rows, tmp_path, capsys):
     assert [(p["file"], p["line"]) for p in out["problems"] if p["kind"] == "malformed"] == [(str(other), 2)]
 
 
+def test_rows_with_nan_are_named_in_strict_json(tmp_path, capsys):
+    path = tmp_path / "rows.jsonl"
+    path.write_text(
+        '{"instruction": "a", "output": "b", "score": NaN}\n{"instruction": "c", "output": "d", "score": 1e999}\n'
+    )
+    out = str(tmp_path / "out.jsonl")
+    for command, code in (["check"], 1), (["show", "--template", "chatml"], 0), (["convert", "--out", out], 0):
+        assert main(["data", command[0], str(path), *command[1:], "--json"]) == code
+        printed = capsys.readouterr().out
+        json.loads(printed, parse_constant=pytest.fail)
+        assert "NaN is not a JSON number" in printed or command[0] != "check", printed
+
+
 def test_check_in_words_ends_with_the_counts(rows, capsys):
     assert main(["data", "check", str(rows)]) == 0
     out = capsys.readouterr().out

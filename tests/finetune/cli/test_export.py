@@ -49,6 +49,16 @@ def test_tags_are_listed_without_ollama_and_broken_records_are_named(
     assert "no Ollama answers" in err
 
 
+def test_a_figure_of_an_older_record_that_is_not_a_number_is_null_in_json(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = records(home) / "mine%3Alatest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"parity": {"mean_kl": float("nan")}}))
+    assert run("ollama", "--list", "--json", "--host", DEAD) == 0
+    found = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)["tags"]
+    assert [row["parity"]["mean_kl"] for row in found if row["tag"] == "mine:latest"] == [None]
+
+
 def test_showing_a_broken_record_reports_it(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     records(home)
     assert run("ollama", "--show", "odd", "--host", DEAD) == 2

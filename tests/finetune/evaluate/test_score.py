@@ -14,7 +14,10 @@ from finetune.errors import ExportError, FinetuneError
 from finetune.evaluate.score import answer_log_probs, pair_log_probs, score_pairs
 from finetune.export.held_out import measure_trained
 from finetune.runs.manifest import read_manifest
+from finetune.train.generate import generate
+from finetune.train.load import load_run
 from finetune.train.run import train
+from finetune.train.sampling import GREEDY, Sampling
 
 
 @pytest.fixture(scope="module", params=["qwen2", "phi"])
@@ -114,7 +117,7 @@ def test_faults_of_public_scripts_give_other_numbers(scored: tuple[Any, list[Tok
     assert abs(mean_with_pads - right / len(answer)) > 0.01  # pads averaged in
 
 
-def test_a_run_whose_weights_are_not_numbers_is_not_scored(
+def test_a_run_whose_weights_are_not_numbers_neither_answers_nor_is_scored(
     models: dict[str, str],
     conversations: list[Conversation],
     preferences: list[Preference],
@@ -135,3 +138,6 @@ def test_a_run_whose_weights_are_not_numbers_is_not_scored(
         score_pairs("broken", preferences)
     with pytest.raises(ExportError, match="train it again"):
         measure_trained("broken", read_manifest("broken"))
+    for sampling in (GREEDY, Sampling(temperature=1.0)):
+        with pytest.raises(FinetuneError, match="scores of token 1 of its answer are not numbers"):
+            generate(load_run("broken"), conversations[0].messages[:1], max_new_tokens=2, sampling=sampling)

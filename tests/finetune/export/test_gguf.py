@@ -116,7 +116,7 @@ def test_the_weights_are_those_of_the_folder(tuned: Tuned, tmp_path: Path) -> No
 
 
 def test_pieces_do_not_show_in_the_file(tuned: Tuned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from finetune.export import safetensors_io as weights
+    from finetune import safetensors_io as weights
 
     for kind in ("F16", "Q8_0"):
         whole = write_gguf(

@@ -9,7 +9,7 @@ import torch
 from finetune.errors import AlreadyExists, UnfinishedRun, WrongBase
 from finetune.export.lora import read_adapter
 from finetune.export.merge import merge
-from finetune.export.safetensors_io import list_tensors
+from finetune.safetensors_io import list_tensors
 from tests.finetune.export_home import Tuned
 from tests.finetune.hub_stand_in import Hub
 

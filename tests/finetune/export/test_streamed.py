@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from finetune.errors import UnsupportedModel
-from finetune.export.safetensors_io import list_tensors
 from finetune.export.streamed import MAX_TOKENS, _batches, greedy, head_of, hidden_states, open_streamed, open_trained
+from finetune.safetensors_io import list_tensors
 from tests.finetune.export_home import Tuned
 
 ROWS = [[5, 9, 33, 77, 12], [40, 41], [7, 8, 9]]

@@ -7,7 +7,7 @@ import pytest
 from finetune.errors import TrainingFailed
 from finetune.train.callbacks import StopWhenNotFinite
 
-ARGS = SimpleNamespace(fp16=False, output_dir="nowhere")
+ARGS = SimpleNamespace(output_dir="nowhere")
 MODEL = SimpleNamespace(config=SimpleNamespace(vocab_size=512))
 
 

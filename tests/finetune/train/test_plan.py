@@ -89,6 +89,27 @@ def test_llama_and_mistral_are_counted_as_transformers_makes_them(
     assert shape_of(str(tmp_path)).parameters == sum(p.numel() for p in model.parameters())
 
 
+@pytest.mark.parametrize(("shift", "more"), [(0.0, 0), (0.01, 1)])
+def test_a_head_is_counted_if_it_differs_from_the_embedding_whatever_the_flag_says(
+    models: dict[str, str], tmp_path: Path, shift: float, more: int
+) -> None:
+    from safetensors.torch import load_file, save_file
+    from transformers import AutoModelForCausalLM
+
+    folder = tmp_path / "base"
+    shutil.copytree(models["qwen2"], folder)
+    weights = load_file(folder / "model.safetensors")
+    head = weights["model.embed_tokens.weight"] + shift
+    save_file({**weights, "lm_head.weight": head}, folder / "model.safetensors", metadata={"format": "pt"})
+    tied, found = shape_of(models["qwen2"]), shape_of(str(folder))
+    assert found.parameters == tied.parameters + more * head.numel()
+    loaded = AutoModelForCausalLM.from_pretrained(folder)
+    assert found.parameters == sum(p.numel() for p in loaded.parameters())
+    config = build({"model": str(folder), "method": "full"})
+    memory = make_plan(config, card=CARD).stages["sft"]
+    assert memory.weights == 4 * found.parameters
+
+
 def test_an_architecture_that_cannot_be_planned_is_answered_with_those_that_can(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "mamba"}')
     with pytest.raises(ModelUnavailable, match="'mamba'") as caught:

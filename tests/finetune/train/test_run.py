@@ -287,6 +287,79 @@ def test_a_loss_that_is_not_a_number_ends_the_run_and_names_the_step(
     assert not list((home / "runs" / "nan").glob("checkpoints/*"))
 
 
+@pytest.fixture(scope="module")
+def overflowing_bases(models: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Bases that fp32 can train: in fp16, the activations of one overflow, and of the other the gradients alone.
+
+    The gradients pass factors of 60,000, while the activations are 0, because every embedding is.
+    """
+    from safetensors.torch import load_file, save_file
+
+    folder, bases = tmp_path_factory.mktemp("overflow"), {}
+    for name, changes in (
+        ("activations", {"mlp.fc1.weight": 1e4, "mlp.fc2.weight": 1e4}),
+        ("gradients", {"embed_tokens.weight": 0.0, "lm_head.weight": 6e4, "final_layernorm.weight": 6e4}),
+    ):
+        shutil.copytree(models["phi"], folder / name)
+        tensors = load_file(folder / name / "model.safetensors")
+        for key, tensor in tensors.items():
+            factor = next((factor for end, factor in changes.items() if key.endswith(end)), 1.0)
+            tensors[key] = tensor * factor
+        save_file(tensors, folder / name / "model.safetensors", metadata={"format": "pt"})
+        bases[name] = str(folder / name)
+    return bases
+
+
+def scale_fp16(monkeypatch: pytest.MonkeyPatch, first_scale: float = 2.0**16) -> None:
+    """Let accelerate compute and scale the loss in fp16 on the processor as it does on a GPU; it has no scaler there."""
+    import torch
+    from accelerate import Accelerator
+
+    made = Accelerator.__init__
+
+    def make(self: Any, *args: Any, **kwargs: Any) -> None:
+        made(self, *args, **kwargs)
+        if self.mixed_precision == "fp16" and self.scaler is None:
+            self.native_amp, self.scaler = True, torch.amp.GradScaler("cpu", init_scale=first_scale)
+
+    monkeypatch.setattr(Accelerator, "__init__", make)
+
+
+FP16: dict[str, Any] = {"device": "auto", "dtype": "fp16", "method": "full", "stage": "sft"}
+
+
+@pytest.mark.parametrize(
+    ("base", "steps", "match"),
+    [
+        ("activations", 3, "loss is not a number at step 1"),
+        ("gradients", 30, "gradient is not a number in fp16 at step 17: it overflowed in 17 steps in a row"),
+        ("gradients", 4, "nothing was trained: in fp16, the gradient overflowed in every step up to step 4"),
+    ],
+)
+def test_an_overflow_in_fp16_ends_the_run_and_names_the_step(
+    base: str, steps: int, match: str, overflowing_bases: dict[str, str], conversations: list[Conversation],
+    monkeypatch: pytest.MonkeyPatch, home: Path,
+) -> None:  # fmt: skip
+    scale_fp16(monkeypatch)
+    config = build(COMMON, FP16, {"model": overflowing_bases[base], "name": "x", "max_steps": steps, "save_every": 5})
+    with pytest.raises(TrainingFailed, match=match) as failed:
+        train(config, records=conversations, progress=quiet)
+    assert "--dtype bf16 or fp32" in failed.value.hint
+    assert not (home / "runs" / "x" / MANIFEST_FILE).exists()
+
+
+def test_a_run_in_fp16_goes_on_after_steps_that_its_loss_scale_skips(
+    models: dict[str, str], conversations: list[Conversation], monkeypatch: pytest.MonkeyPatch, home: Path
+) -> None:
+    scale_fp16(monkeypatch, first_scale=2.0**28)
+    config = build(COMMON, FP16, {"model": models["qwen2"], "name": "x", "max_steps": 20, "learning_rate": 1e-3})
+    folder = train(config, records=conversations, progress=quiet)
+    norms = [line["grad_norm"] for line in read_metrics(folder) if "grad_norm" in line]
+    assert norms[0] is None and norms[-1] > 0
+    found = losses(folder)
+    assert len(found) == 20 and found[-1] < found[0]
+
+
 def test_no_checkpoint_is_written_after_the_loss_stopped_being_a_number(
     models: dict[str, str], conversations: list[Conversation], home: Path
 ) -> None:

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from finetune.errors import ExportError, UnsupportedModel
-from finetune.export.safetensors_io import ShardWriter, check_space, from_float, list_tensors, plan_shards, to_float
+from finetune.safetensors_io import ShardWriter, check_space, from_float, list_tensors, plan_shards, to_float
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
