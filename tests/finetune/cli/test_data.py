@@ -39,11 +39,10 @@ def test_rows_with_nan_are_named_in_strict_json(tmp_path, capsys):
         '{"instruction": "a", "output": "b", "score": NaN}\n{"instruction": "c", "output": "d", "score": 1e999}\n'
     )
     out = str(tmp_path / "out.jsonl")
-    for command, code in (["check"], 1), (["show", "--template", "chatml"], 0), (["convert", "--out", out], 0):
+    for command, code in (["check"], 1), (["convert", "--out", out], 0):
         assert main(["data", command[0], str(path), *command[1:], "--json"]) == code
-        printed = capsys.readouterr().out
-        json.loads(printed, parse_constant=pytest.fail)
-        assert "NaN is not a JSON number" in printed or command[0] != "check", printed
+        found = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+        assert found["problems"][0]["problem"] == "not JSON: NaN is not a JSON number"
 
 
 def test_check_in_words_ends_with_the_counts(rows, capsys):
