@@ -43,7 +43,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="how often search finds the page with the evidence",
         description="Measure how often a page with the evidence is among the first k pages found.",
     )
-    _add_question_set_flags(retrieval)
+    _add_question_set_flags(retrieval, "hit@5>=0.8")
     retrieval.add_argument("--trec", type=Path, metavar="DIR", help="write run.txt and qrels.txt for trec_eval to DIR")
     retrieval.set_defaults(run=_retrieval)
 
@@ -52,7 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="how often a model is right, cites the page, or refuses",
         description="Ask a model every question, and measure how often it is right, cites the page, or refuses.",
     )
-    _add_question_set_flags(answers)
+    _add_question_set_flags(answers, "cited_page>=0.6")
     add_model_flags(answers)
     answers.add_argument("--judge", metavar="M", help="model that judges whether answers are correct and supported")
     answers.add_argument(
@@ -75,12 +75,13 @@ def build_parser() -> argparse.ArgumentParser:
     answers.add_argument(
         "--no-unanswerable",
         action="store_true",
-        help="do not test refusals with questions that the documents cannot answer",
+        help="do not ask each answerable question of all other documents too, where a refusal is right",
     )
     answers.add_argument(
         "--out",
         metavar="DIR",
-        help="folder for answers.jsonl and report.html; if it contains a run, that run is resumed",
+        help="folder for answers.jsonl, summary.json and report.html; if it contains a run, that run is resumed "
+        "(default: one folder for each configuration, in `evaluations` of the home folder)",
     )
     answers.set_defaults(run=_answers)
 
@@ -105,15 +106,19 @@ def _add_convert(commands: Any) -> None:
         help="question sets and runs in the formats of other tools",
         description="Convert a question set or a run between our format and those of other tools.",
     )
-    convert.add_argument("source", type=Path, metavar="IN", help="a file, or a folder for beir and ragtruth")
-    convert.add_argument("target", type=Path, metavar="OUT", help="the file to write, or the folder for beir")
-    convert.add_argument("--from", choices=tuple(READERS), default="questions", dest="reader", help="format of IN")
+    convert.add_argument("source", type=Path, metavar="IN", help="a file, or a folder for answers, beir and ragtruth")
+    convert.add_argument(
+        "target", type=Path, metavar="OUT", help="the file to write (again, if it exists), or the folder for beir"
+    )
+    convert.add_argument(
+        "--from", choices=tuple(READERS), default="questions", dest="reader", help="format of IN (default questions)"
+    )
     convert.add_argument(
         "--to",
         choices=("questions", "beir", "ragas", "deepeval"),
         default="questions",
         dest="writer",
-        help="format of OUT",
+        help="format of OUT (default questions)",
     )
     _add_pdfs_flag(convert)
     add_library_flags(convert)
@@ -121,7 +126,7 @@ def _add_convert(commands: Any) -> None:
     convert.set_defaults(run=_convert)
 
 
-def _add_question_set_flags(parser: argparse.ArgumentParser) -> None:
+def _add_question_set_flags(parser: argparse.ArgumentParser, condition: str) -> None:
     parser.add_argument("questions", type=Path, nargs="+", metavar="QUESTIONS.jsonl", help="question files, as one set")
     _add_pdfs_flag(parser)
     parser.add_argument(
@@ -137,7 +142,7 @@ def _add_question_set_flags(parser: argparse.ArgumentParser) -> None:
         default=[],
         dest="conditions",
         metavar="SCORE>=X",
-        help='exit with 1 if a mean is lower, such as "hit@5>=0.8"; also "false_refusal<=0.1"; repeatable',
+        help=f'exit with 1 if the mean of a score is lower, such as "{condition}", or higher ("<="); repeatable',
     )
     add_library_flags(parser)
     add_json_flag(parser)
@@ -164,7 +169,9 @@ def _retrieval(args: argparse.Namespace) -> int:
 
     _check_scores(args.conditions, METRICS)
     config, _ = load_ingest_config(flags=library_flags(args))
-    questions = read_question_files(args.questions)
+    questions = read_question_files(args.questions, print_notes)
+    if args.trec:
+        args.trec.mkdir(parents=True, exist_ok=True)  # an unusable folder is refused before the work
     progress = None if args.json else print_count
     with open_corpus(config, args.pdfs, progress, print_notes) as library:
         rankings = rank_questions(library, questions, scope=args.scope, progress=progress)
@@ -174,6 +181,7 @@ def _retrieval(args: argparse.Namespace) -> int:
         if args.trec:
             names = {document.id: document.name for document in library.store.documents()}
             write_trec(args.trec, rankings, names, f"quire-{args.scope}")
+            print_notes(f"run.txt and qrels.txt are in {args.trec}")
     result["library"] = library.name
     result["code_hash"] = code_hash(ANSWER_CODE)
     result["without_evidence"] = len(questions) - len(rankings)
@@ -212,7 +220,7 @@ def _answers(args: argparse.Namespace) -> int:
     if args.judge == "quotes":
         raise UsageError("quotes cannot judge answers: it is not a language model", "name one: --judge ollama:NAME")
     ingest_config, config = read_configs(args)
-    questions = read_question_files(args.questions)[: args.limit]
+    questions = read_question_files(args.questions, print_notes)[: args.limit]
     name, notice = choose_model(config)
     model = load_or_pull(name, config, pull=args.pull)
     judge = load_or_pull(args.judge, config, pull=args.pull) if args.judge else None
@@ -249,8 +257,11 @@ def _print_summary(result: dict[str, Any]) -> None:
     from assistant.evaluation.runs import threshold_sentence
 
     questions = pluralize(result["questions"], "question")
-    unanswerable = pluralize(result["unanswerable"], "unanswerable one")
-    print(f"{result['model']}: {questions} and {unanswerable}, scope {result['scope']}")
+    unanswerable = pluralize(result["unanswerable"] - result["without_document"], "unanswerable one")
+    print(
+        f"{result['model']}: {questions}, {result['without_document']} asked again without their document, "
+        f"{unanswerable}, scope {result['scope']}"
+    )
     if result["failed"]:
         failed = pluralize(result["failed"], "question")
         print_notes(f"{failed} failed and will be asked again by the same command, first {result['first_error']}")
@@ -289,22 +300,25 @@ def _convert(args: argparse.Namespace) -> int:
     from assistant.evaluation.corpus import open_corpus
     from assistant.evaluation.import_formats import read_samples
 
-    samples = read_samples(args.source, args.reader)
+    if args.target.resolve() == args.source.resolve():
+        raise UsageError(f"OUT is IN: {args.target}", "name another file to write")
+    notices: list[str] = []
+    samples = read_samples(args.source, args.reader, notices.append)
     if args.writer == "beir":
         config, _ = load_ingest_config(flags=library_flags(args))
         with open_corpus(config, args.pdfs, print_count, print_notes) as library:
-            notes = export_formats.write_beir(args.target, samples, library)
+            notices += export_formats.write_beir(args.target, samples, library)
     else:
         write = {
             "questions": export_formats.write_questions,
             "ragas": export_formats.write_ragas,
             "deepeval": export_formats.write_deepeval,
         }[args.writer]
-        notes = write(args.target, samples)
+        notices += write(args.target, samples)
     if args.json:
-        print_json({"questions": len(samples), "out": str(args.target), "notices": list(notes)})
+        print_json({"questions": len(samples), "out": str(args.target), "notices": notices})
         return 0
-    print_notes(*notes)
+    print_notes(*notices)
     print(f"{pluralize(len(samples), 'question')} written to {args.target}")
     return 0
 

@@ -19,10 +19,10 @@ def print_retrieval(result: Mapping[str, Any]) -> None:
     )
     if result["without_evidence"]:
         print(f"left out: {pluralize(result['without_evidence'], 'question')} without evidence pages")
-    print(f"\n  {'score':<12}{'questions':>10}  {'95 % interval':<16}{'documents':>10}")
+    print(f"\n  {'score':<12}{'mean':>10}  {'95 % interval':<16}{'mean over documents':>21}")
     for name, score in result["scores"].items():
         interval = f"[{score['low']:.3f}, {score['high']:.3f}]"
-        print(f"  {name:<12}{score['mean']:>10.3f}  {interval:<16}{score['document_mean']:>10.3f}")
+        print(f"  {name:<12}{score['mean']:>10.3f}  {interval:<16}{score['document_mean']:>21.3f}")
     for title in ("by_type", "by_document"):
         print_groups(title.replace("_", " "), result[title])
     print(
@@ -44,7 +44,7 @@ def print_differences(differences: Mapping[str, Mapping[str, Any]]) -> None:
     """Print each difference with its interval, the smallest one that this set can show, and McNemar's test."""
     for name, score in differences.items():
         smallest = score["smallest_difference"]
-        line = f"  {name:<20}{score['mean']:>+9.3f}  [{score['low']:+.3f}, {score['high']:+.3f}]  n {score['n']}  " + (
+        line = f"  {name:<26}{score['mean']:>+9.3f}  [{score['low']:+.3f}, {score['high']:+.3f}]  n {score['n']}  " + (
             "no pair differs" if smallest is None else f"visible from {smallest:.3f}"
         )
         if "won" in score:

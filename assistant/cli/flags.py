@@ -27,7 +27,10 @@ def add_question_flags(parser: argparse.ArgumentParser) -> None:
 def add_model_flags(parser: argparse.ArgumentParser) -> None:
     """Add the choice of a model, every sampling control, and how the model is used."""
     parser.add_argument(
-        "--model", metavar="M", help="ollama:NAME, gguf:PATH, openai:NAME, hf:NAME or quotes (default: QUIRE_MODEL)"
+        "--model",
+        metavar="M",
+        help="ollama:NAME, gguf:PATH, openai:NAME, hf:NAME or quotes (default: QUIRE_MODEL, else a model of Ollama, else "
+        "quotes)",
     )
     for control in CONTROLS.values():
         parser.add_argument(

@@ -81,7 +81,7 @@ def source_line(number: int, source: Passage | Citation) -> str:
 def print_scores(scores: Mapping[str, Mapping[str, Any]]) -> None:
     """Print a table of scores, each with its interval and the number of cases."""
     for name, score in scores.items():
-        print(f"  {name:<20} {score['mean']:>9.3f}  [{score['low']:.3f}, {score['high']:.3f}]  n {score['n']}")
+        print(f"  {name:<26} {score['mean']:>9.3f}  [{score['low']:.3f}, {score['high']:.3f}]  n {score['n']}")
 
 
 def print_download(states: Iterable[tuple[str, int, int]]) -> None:

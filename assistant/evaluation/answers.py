@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from assistant.answering.agent import Agent
 from assistant.config import AssistantConfig
 from assistant.evaluation.answer_metrics import METRICS, answer_metrics
-from assistant.evaluation.corpus import Notify, ReportProgress, document_ids
+from assistant.evaluation.corpus import ReportProgress, document_ids
 from assistant.evaluation.identity import question_hash, run_settings
 from assistant.evaluation.judge import NO_VERDICT, judge_answer
-from assistant.evaluation.questions import Question
+from assistant.evaluation.questions import Notify, Question
 from assistant.evaluation.runs import Row, resume_run, row_line
 from assistant.retrieval.search import search
 from ingest import Library
@@ -48,7 +48,7 @@ def run_answers(
     an answer is unanswerable: it is asked of its own document, else of `document`. With `unanswerable`, each other
     question whose document is in the library is also asked of all other documents, where a refusal is right. A question
     that fails gets a row with its error, and is asked again by the next run. Raises AssistantError if `path` contains a
-    run of another configuration; `notify` is told how many rows are reused.
+    run of another configuration; `notify` is told how many rows are reused, and which questions have no other documents.
     """
     agent = Agent(config, model, library.store, library.embedder)
     jobs = list(_jobs(library, questions, scope=scope, unanswerable=unanswerable, document=document))
@@ -60,8 +60,13 @@ def run_answers(
     reused = sum(job.key in rows for job in jobs)
     if reused and notify:
         notify(
-            f"{reused} of {pluralize(len(jobs), 'answer')} are those of {path}: same question, documents, settings and code"
+            f"used again from {path}: {reused} of {pluralize(len(jobs), 'answer')}, of the same question, documents, settings and code"
         )
+    alone = len(
+        {job.question.id for job in jobs if job.document_id} - {job.question.id for job in jobs if not job.answerable}
+    )
+    if unanswerable and alone and notify:
+        notify(f"{pluralize(alone, 'question')} could not be asked without the document: the library has no other one")
     path.parent.mkdir(parents=True, exist_ok=True)
     missing = [job for job in jobs if job.key not in rows]
     with path.open("a", encoding="utf-8") as file:
@@ -116,15 +121,15 @@ def _jobs(
         for question in questions
     ]
     ids = document_ids(library, questions)
-    all_ids = [document.id for document in library.store.documents()]
+    hashes = {document.id: document.sha256 for document in library.store.documents()}
     for question in questions:
         own_id = ids.get(question.document)
         if question.unanswerable:
             yield _Job(question, False, [own_id] if own_id else None, own_id)
             continue
         yield _Job(question, True, [own_id] if scope == "single" and own_id else None, own_id)
-        other_ids = [document_id for document_id in all_ids if document_id != own_id]
-        if unanswerable and own_id and other_ids:
+        other_ids = [other for other, sha256 in hashes.items() if own_id and sha256 != hashes[own_id]]  # not its copies
+        if unanswerable and other_ids:
             yield _Job(question, False, other_ids, own_id)
 
 

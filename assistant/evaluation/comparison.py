@@ -11,7 +11,7 @@ from typing import Any
 
 from assistant.errors import QuestionsError
 from assistant.evaluation import answer_metrics, retrieval_metrics
-from assistant.evaluation.runs import Row, read_run
+from assistant.evaluation.runs import Row, read_run, run_file
 from assistant.evaluation.statistics import paired_difference
 
 _ALPHA, _POWER = 0.05, 0.8  # two-sided; the share of true differences that a set of this size shows
@@ -98,15 +98,14 @@ def _document(row: Row) -> str:
 
 def _read(path: Path) -> tuple[tuple[str, ...], dict[tuple[str, bool], Row], str]:
     """Return the names of a run's scores, its rows by (id, answerable), and a label."""
-    if path.is_dir():
-        path = path / "answers.jsonl"
+    path = run_file(path)
     retrieval = _retrieval_run(path)
     if retrieval is not None:
         rows = {(row["id"], True): row for row in retrieval["rows"]}
         return tuple(retrieval_metrics.METRICS), rows, _label(retrieval, "embedder", retrieval.get("library", ""))
     rows = {(row["id"], row["answerable"]): row for row in read_run(path)}
     if not rows:
-        raise QuestionsError(f"{path} has no rows", "give the answers.jsonl of a run")
+        raise QuestionsError(f"{path} has no rows", "give a run that has asked a question")
     row = next(iter(rows.values()))
     return (
         tuple(answer_metrics.METRICS),
@@ -126,4 +125,5 @@ def _retrieval_run(path: Path) -> dict[str, Any] | None:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return content if isinstance(content, dict) and "rows" in content else None
+    keys = {"rows", "embedder", "scope"}
+    return content if isinstance(content, dict) and keys <= content.keys() else None

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from unicodedata import normalize
 
 from assistant.errors import QuestionsError
 from assistant.evaluation.identity import index_hash
-from assistant.evaluation.questions import Question
-from ingest import IngestConfig, Library, StoreError, open_library, open_store
+from assistant.evaluation.questions import Notify, Question
+from ingest import Document, IngestConfig, Library, StoreError, open_library, open_store
 from quire import pluralize, sha256_of_file
 
 ReportProgress = Callable[[int, int, str], None]  # done, total, name of the current item
-Notify = Callable[[str], None]  # receives one sentence for the user
 
 
 @contextmanager
@@ -39,21 +39,59 @@ def open_corpus(
 
 
 def document_ids(library: Library, questions: Sequence[Question]) -> dict[str, str]:
-    """Return the id of each document that a question names; raises QuestionsError if the library lacks one."""
-    known = {document.name: document.id for document in library.store.documents()}
-    known |= {Path(name).name: document_id for name, document_id in known.items()}
-    named = {question.document for question in questions if question.document}
-    missing = sorted(named - known.keys())
+    """Return the id of each document that a question names, by its name in the library or its bare file name.
+
+    Raises QuestionsError if the library lacks a document or has two of that name, and if an evidence page has no
+    document or lies beyond its end: search would miss it whatever it finds.
+    """
+    documents = library.store.documents()
+    matches = {name: _matches(name, documents) for name in {question.document for question in questions} - {""}}
+    missing = sorted(name for name, found in matches.items() if not found)
     if missing:
         verb = "is" if len(missing) == 1 else "are"
         raise QuestionsError(
             f"{pluralize(len(missing), 'document')} of the questions {verb} not in the library, first {missing[0]}",
-            "give their folder with --pdfs, or ingest them",
+            f"give their folder with --pdfs, or ingest them; the library has {_first([d.name for d in documents])}",
         )
-    return {name: known[name] for name in named}
+    for name, found in matches.items():
+        if len(found) > 1:
+            raise QuestionsError(
+                f"{pluralize(len(found), 'document')} are called {name}",
+                f"write one of {_first([d.name for d in found])} as the question's document",
+            )
+    _check_pages(questions, {name: found[0] for name, found in matches.items()})
+    return {name: found[0].id for name, found in matches.items()}
+
+
+def _matches(name: str, documents: Sequence[Document]) -> list[Document]:
+    wanted = normalize("NFC", name)  # macOS writes an accent as a separate character
+    exact = [document for document in documents if normalize("NFC", document.name) == wanted]
+    return exact or [document for document in documents if normalize("NFC", Path(document.name).name) == wanted]
+
+
+def _check_pages(questions: Sequence[Question], documents: Mapping[str, Document]) -> None:
+    for question in questions:
+        if question.pages and not question.document:
+            raise QuestionsError(
+                f"question {question.id} has evidence pages but no document", 'add "document": "report.pdf"'
+            )
+        pages = documents[question.document].pages if question.pages else 0
+        if question.pages and max(question.pages) > pages:
+            raise QuestionsError(
+                f"question {question.id} has evidence on page {max(question.pages)} of {question.document}, "
+                f"which has {pluralize(pages, 'page')}",
+                "correct the page, or give the document that the question was written for",
+            )
+
+
+def _first(names: Sequence[str], count: int = 5) -> str:
+    return ", ".join(sorted(names)[:count]) + (" ..." if len(names) > count else "")
 
 
 def _pdf_files(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        what = "is a file" if folder.exists() else "does not exist"
+        raise QuestionsError(f"{folder} {what}", "give the folder of the questions' documents")
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() == ".pdf" and path.is_file())
     if not files:
         raise QuestionsError(f"{folder} has no PDFs", "give the folder of the questions' documents")

@@ -100,8 +100,12 @@ def write_beir(folder: Path, samples: Sequence[Sample], library: Library) -> lis
     _write_lines(folder / "corpus.jsonl", corpus.values())
     _write_lines(folder / "queries.jsonl", [{"_id": encoded(sample.id), "text": sample.question} for sample in samples])
     write_atomically(folder / "qrels" / "test.tsv", "".join(qrels))
-    without = sum(not sample.evidence for sample in samples)
-    return [f"{pluralize(without, 'question')} without evidence pages"] if without else []
+    notes = []
+    if answers := sum(bool(sample.answer) for sample in samples):
+        notes.append(f"{pluralize(answers, 'answer')} left out: BEIR has no place for them")
+    if without := sum(not sample.evidence for sample in samples):
+        notes.append(f"{pluralize(without, 'question')} without evidence pages")
+    return notes
 
 
 def _pages(library: Library) -> Iterator[dict[str, str]]:

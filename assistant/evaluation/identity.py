@@ -35,8 +35,15 @@ _INDEX_SETTINGS = (
     *("chunk_overlap", "chunk_size", "embedder", "ocr", "ocr_memory_mb", "ocr_page_seconds"),
     *("parse_memory_mb", "parse_pages", "parse_seconds"),
 )
-# what an answer does not depend on; keys and folders are no part of a result
-_OTHER_SETTINGS = ("home", "keep_conversations", "conversation_log", "conversation_log_redact", "openai_api_key")
+# what an answer does not depend on: keys and folders; `model` is how the model was asked for, its name is in the row
+_OTHER_SETTINGS = (
+    "model",
+    "home",
+    "keep_conversations",
+    "conversation_log",
+    "conversation_log_redact",
+    "openai_api_key",
+)
 
 
 def code_hash(parts: Iterable[str], root: Path = _ROOT) -> str:

@@ -12,6 +12,9 @@ from urllib.parse import unquote
 
 from assistant.errors import QuestionsError
 from assistant.evaluation.page_ids import page_id, page_of
+from assistant.evaluation.questions import Notify, read_questions
+from assistant.evaluation.runs import run_file
+from quire import pluralize
 
 
 @dataclass(frozen=True)
@@ -28,23 +31,27 @@ class Sample:
     faithful: bool | None = None  # whether people found nothing unsupported in the response
 
 
-def read_samples(path: Path, source: str) -> list[Sample]:
-    """Return the samples of a file or folder in the format `source`, one of READERS; raises QuestionsError."""
-    samples = list(READERS[source](path))
+def read_samples(path: Path, source: str, notify: Notify | None = None) -> list[Sample]:
+    """Return the samples of a file or folder in the format `source`, one of READERS; raises QuestionsError.
+
+    `notify` is told how many rows are left out, and why.
+    """
+    rows = list(READERS[source](path))
+    samples = [sample for sample in rows if sample]
     if not samples:
         raise QuestionsError(f"{path} has no questions", f"give a file in the format {source}")
+    if len(samples) < len(rows) and notify:
+        notify(f"{pluralize(len(rows) - len(samples), 'row')} left out: {_LEFT_OUT[source]}")
     return samples
 
 
 def _questions(path: Path) -> Iterator[Sample]:
-    from assistant.evaluation.questions import read_questions
-
     for question in read_questions(path):
         evidence = tuple((question.document, page) for page in question.pages)
         yield Sample(question.id, question.question, question.answer, question.question_type, evidence)
 
 
-def _financebench(path: Path) -> Iterator[Sample]:
+def _financebench(path: Path) -> Iterator[Sample | None]:
     """The open-source JSONL; `evidence_page_num` counts from 0."""
 
     def sample(row: dict[str, Any], _: str) -> Sample:
@@ -57,7 +64,7 @@ def _financebench(path: Path) -> Iterator[Sample]:
     return _samples(path, sample)
 
 
-def _beir(folder: Path) -> Iterator[Sample]:
+def _beir(folder: Path) -> Iterator[Sample | None]:
     """A folder with queries.jsonl and qrels/test.tsv (or the only .tsv of qrels); corpus ids must name pages."""
     evidence: dict[str, list[tuple[str, int]]] = {}
     for number, line in enumerate(_text(_qrels(folder)).split("\n"), 1):
@@ -80,7 +87,7 @@ def _beir(folder: Path) -> Iterator[Sample]:
     return _samples(folder / "queries.jsonl", sample)
 
 
-def _ragtruth(folder: Path) -> Iterator[Sample]:
+def _ragtruth(folder: Path) -> Iterator[Sample | None]:
     """A folder with response.jsonl and source_info.jsonl; answers to questions, faithful if no span is marked."""
     sources = {str(row["source_id"]): row for _, row in _rows(folder / "source_info.jsonl")}
 
@@ -101,7 +108,7 @@ def _ragtruth(folder: Path) -> Iterator[Sample]:
     return _samples(folder / "response.jsonl", sample)
 
 
-def _ragas(path: Path) -> Iterator[Sample]:
+def _ragas(path: Path) -> Iterator[Sample | None]:
     def sample(row: dict[str, Any], default_id: str) -> Sample:
         ids = row.get("retrieved_context_ids") or [""] * len(row.get("retrieved_contexts") or [])
         pages = (page_of(str(item)) for item in row.get("reference_context_ids") or [])
@@ -117,7 +124,7 @@ def _ragas(path: Path) -> Iterator[Sample]:
     return _samples(path, sample)
 
 
-def _deepeval(path: Path) -> Iterator[Sample]:
+def _deepeval(path: Path) -> Iterator[Sample | None]:
     def sample(row: dict[str, Any], default_id: str) -> Sample:
         return Sample(
             str(row.get("name") or default_id),
@@ -130,8 +137,8 @@ def _deepeval(path: Path) -> Iterator[Sample]:
     return _samples(path, sample)
 
 
-def _answers(path: Path) -> Iterator[Sample]:
-    """The answers.jsonl of `quire eval answers`; unanswerable and failed questions are left out."""
+def _answers(path: Path) -> Iterator[Sample | None]:
+    """The answers.jsonl of `quire eval answers`, or its folder; unanswerable and failed questions are left out."""
 
     def sample(row: dict[str, Any], _: str) -> Sample | None:
         if not row["answerable"] or row["error"]:
@@ -145,10 +152,10 @@ def _answers(path: Path) -> Iterator[Sample]:
             contexts=tuple((page_id(item["document"], item["page"]), item["text"]) for item in row["passages"]),
         )
 
-    return _samples(path, sample)
+    return _samples(run_file(path), sample)
 
 
-READERS: dict[str, Callable[[Path], Iterator[Sample]]] = {
+READERS: dict[str, Callable[[Path], Iterator[Sample | None]]] = {
     "questions": _questions,
     "answers": _answers,
     "financebench": _financebench,
@@ -157,19 +164,22 @@ READERS: dict[str, Callable[[Path], Iterator[Sample]]] = {
     "ragas": _ragas,
     "deepeval": _deepeval,
 }
+_LEFT_OUT = {
+    "answers": "an unanswerable question, one asked without its document, or one that failed",
+    "ragtruth": "a task other than answering a question",
+}
 
 
-def _samples(path: Path, read: Callable[[dict[str, Any], str], Sample | None]) -> Iterator[Sample]:
-    """Yield what `read` makes of each row, without None; raises QuestionsError that names the row."""
+def _samples(path: Path, read: Callable[[dict[str, Any], str], Sample | None]) -> Iterator[Sample | None]:
+    """Yield what `read` makes of each row, None for one to leave out; raises QuestionsError that names the row."""
     for number, row in _rows(path):
         try:
             sample = read(row, f"{path.stem}:{number}")
-        except (ValueError, KeyError, TypeError, AttributeError) as exc:
-            raise QuestionsError(
-                f"{path}, row {number}: {type(exc).__name__}: {exc}", "check the format given with --from"
-            ) from exc
-        if sample is not None:
-            yield sample
+        except KeyError as exc:
+            raise QuestionsError(f"{path}, row {number} has no {exc}", "check the format given with --from") from exc
+        except (ValueError, TypeError, AttributeError) as exc:
+            raise QuestionsError(f"{path}, row {number}: {exc}", "check the format given with --from") from exc
+        yield sample
 
 
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -188,9 +198,12 @@ def _json_lines(text: str) -> list[Any]:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as exc:
-        raise QuestionsError(f"cannot read {path}: {exc}", "check the path and the format given with --from") from exc
+        reason = exc.strerror if isinstance(exc, OSError) else "it is not UTF-8 text"
+        raise QuestionsError(
+            f"cannot read {path}: {reason}", "check the path and the format given with --from"
+        ) from exc
 
 
 def _qrels(folder: Path) -> Path:

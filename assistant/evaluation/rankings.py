@@ -39,14 +39,11 @@ def rank_questions(
     """Search the pages of every question that names evidence pages.
 
     `scope` is "single" (search only the question's document) or "shared" (search all). Raises QuestionsError if no
-    question names an evidence page, or one names pages but no document.
+    question names an evidence page, and for what `document_ids` refuses.
     """
     asked = [question for question in questions if question.pages]
     if not asked:
         raise QuestionsError("no question names an evidence page", 'add "evidence": [{"page": 12}]')
-    homeless = next((question.id for question in asked if not question.document), None)
-    if homeless is not None:
-        raise QuestionsError(f"question {homeless} has evidence pages but no document", 'add "document": "report.pdf"')
     ids = document_ids(library, asked)
     rankings = []
     for done, question in enumerate(asked, 1):

@@ -15,24 +15,39 @@ from quire import write_atomically
 
 Row = dict[str, Any]  # one line of answers.jsonl
 
+_KEYS = {"id", "answerable", "error", "model", "scope"}  # what every row has
+_GIVE_A_RUN = "give the answers.jsonl that `quire eval answers` wrote"
+
+
+def run_file(path: Path) -> Path:
+    """Return the answers.jsonl of a run that is given as a file or as a folder."""
+    return path / "answers.jsonl" if path.is_dir() else path
+
 
 def read_run(path: Path) -> list[Row]:
     """Return the rows of a run; an incomplete last line, as a killed run leaves it, is skipped.
 
-    Raises QuestionsError for a file that cannot be read and for any other line that is not JSON.
+    Raises QuestionsError for a file that cannot be read and for any other line that is not a row.
     """
     try:
         lines = path.read_text(encoding="utf-8").rstrip("\n").split("\n")
     except OSError as exc:
-        raise QuestionsError(f"cannot read {path}: {exc.strerror}", "give the answers.jsonl of a run") from exc
+        raise QuestionsError(f"cannot read {path}: {exc.strerror}", _GIVE_A_RUN) from exc
+    except UnicodeDecodeError as exc:
+        raise QuestionsError(f"{path} is not a run: it is not text", _GIVE_A_RUN) from exc
     rows = []
     for number, line in enumerate(lines, 1):
         try:
-            rows.append(json.loads(line))
-        except ValueError as exc:
+            row = json.loads(line)
+        except ValueError:
             if number == len(lines):
                 break
-            raise QuestionsError(f"{path}, line {number} is not JSON", "remove the line, then run again") from exc
+            row = None
+        if not isinstance(row, dict) or _KEYS - row.keys():
+            raise QuestionsError(
+                f"{path}, line {number} is not a row of a run", f"{_GIVE_A_RUN}; in one, remove the line"
+            )
+        rows.append(row)
     return rows
 
 
@@ -81,6 +96,7 @@ def summarize_run(rows: Sequence[Row]) -> dict[str, Any]:
     return {
         "questions": len(answerable),
         "unanswerable": len(rows) - len(answerable),
+        "without_document": sum(not row["answerable"] and _has_an_answer(row) for row in rows),
         "failed": len(failed),
         "first_error": failed[0]["error"] if failed else "",
         "model": rows[0]["model"],
@@ -94,6 +110,11 @@ def summarize_run(rows: Sequence[Row]) -> dict[str, Any]:
     }
 
 
+def _has_an_answer(row: Row) -> bool:
+    """Return whether the question of a row has an answer or evidence: it was asked without its document if not answerable."""
+    return bool(row.get("expected") or row.get("evidence"))
+
+
 def _score(name: str, rows: Sequence[Row]) -> Score | None:
     scored = [row for row in rows if row.get(name) is not None]
     documents = [row.get("document", "") for row in scored]
@@ -102,14 +123,10 @@ def _score(name: str, rows: Sequence[Row]) -> Score | None:
 
 def threshold_sentence(threshold: Mapping[str, Any]) -> str:
     """Return the `threshold` of a summary as a sentence."""
-    answerable, unanswerable = (
-        "none" if share is None else f"{share:.1%}"
-        for share in (threshold["false_refusals"], threshold["right_refusals"])
-    )
-    return (
-        f"Threshold {threshold['value']}: {answerable} of the answerable questions score below it, "
-        f"and {unanswerable} of the unanswerable ones."
-        + ("" if threshold["auroc"] is None else f" AUROC of the score: {threshold['auroc']:.3f}.")
+    kinds = (("answerable", threshold["false_refusals"]), ("unanswerable", threshold["right_refusals"]))
+    below = " and ".join(f"{share:.1%} of the {kind} questions" for kind, share in kinds if share is not None)
+    return f"Threshold {threshold['value']}: {below or 'no questions'} score below it." + (
+        "" if threshold["auroc"] is None else f" AUROC of the score: {threshold['auroc']:.3f}."
     )
 
 

@@ -98,7 +98,9 @@ class PagesStore:
     def documents(self):
         names = sorted({chunk.document for chunk in self.chunks})
         return [
-            Document(f"id-{n}", n, n, "", "", max(c.page for c in self.chunks if c.document == n), 1, 1, "", "")
+            Document(
+                f"id-{n}", n, n, f"hash of {n}", "", max(c.page for c in self.chunks if c.document == n), 1, 1, "", ""
+            )
             for n in names
         ]
 

@@ -1,5 +1,7 @@
 import json
 
+import pytest
+
 from assistant.cli import main
 from assistant.evaluation.identity import ANSWER_CODE, code_hash
 from tests.assistant.cli.conftest import PAGES, write_pdf
@@ -66,19 +68,49 @@ def test_an_evaluation_runs_over_a_folder_of_pdfs(home, capsys, tmp_path):
     assert "fruit" in shown.out
     assert "is used again: same bytes, settings and code" in shown.err
     assert len((tmp_path / "trec" / "qrels.txt").read_text().splitlines()) == 3
+    assert f"run.txt and qrels.txt are in {tmp_path / 'trec'}\n" in shown.err
     (tmp_path / "none.jsonl").write_text(
-        '{"id": "e", "document": "pump.pdf", "question": "bananas?", "evidence": [{"page": 99}]}\n'
+        '{"id": "e", "document": "pump.pdf", "question": "How long is the warranty?", "evidence": [{"page": 2}], "pages": 2}\n'
     )
     command.insert(2, str(tmp_path / "none.jsonl"))
-    assert main([*command, "--min", "hit@5>=0.9", "--min", "mrr>=0.1", "--json"]) == 1
+    assert main([*command, "--min", "hit@1>=0.9", "--min", "mrr>=0.1", "--json"]) == 1
     shown = capsys.readouterr()
-    assert "hit@5 is 0.7500, and must be at least 0.9\n" in shown.err
+    assert "hit@1 is 0.7500, and must be at least 0.9\n" in shown.err
+    assert "none.jsonl has fields that are not used: pages (1 line)\n" in shown.err
     saved = tmp_path / "saved.json"
     saved.write_text(shown.out)
     assert main(["eval", "compare", str(saved), str(saved)]) == 0
     assert "no pair differs  won 0 lost 0" in capsys.readouterr().out
     assert main([*command, "--min", "hits>=0.9"]) == 2
     assert "use one of hit@1" in capsys.readouterr().err
+
+
+def test_an_unusable_folder_for_trec_files_is_refused_before_the_search(home, capsys, tmp_path):
+    (tmp_path / "q.jsonl").write_text('{"document": "pump.pdf", "question": "?", "evidence": [{"page": 1}]}\n')
+    (tmp_path / "file").touch()
+    with pytest.raises(FileExistsError):  # `quire` prints it as one sentence
+        main(["eval", "retrieval", str(tmp_path / "q.jsonl"), "--library", "none", "--trec", str(tmp_path / "file")])
+
+
+def test_a_run_says_how_many_questions_of_each_kind_it_asked(home, capsys, tmp_path):
+    (tmp_path / "q.jsonl").write_text(
+        '{"id": "a", "document": "pump.pdf", "question": "How long does the warranty last?", "answer": "24 months"}\n'
+        '{"id": "b", "question": "Who wrote War and Peace?"}\n'
+    )
+    assert main(["eval", "answers", str(tmp_path / "q.jsonl"), "--out", str(tmp_path / "run")]) == 0
+    shown = capsys.readouterr()
+    assert "quotes: 1 question, 0 asked again without their document, 1 unanswerable one, scope single" in shown.out
+    assert "1 question could not be asked without the document" in shown.err
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert (summary["unanswerable"], summary["without_document"]) == (1, 0)
+
+
+def test_a_conversion_never_writes_over_what_it_reads(home, capsys, tmp_path):
+    path = tmp_path / "q.jsonl"
+    path.write_text('{"question": "?", "mine": 1}\n')
+    assert main(["eval", "convert", str(path), str(tmp_path / "." / "q.jsonl")]) == 2
+    assert "name another file to write" in capsys.readouterr().err
+    assert path.read_text() == '{"question": "?", "mine": 1}\n'
 
 
 def test_a_question_set_is_converted_and_what_was_lost_is_said(home, capsys, tmp_path):

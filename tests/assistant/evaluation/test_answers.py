@@ -1,12 +1,17 @@
+from dataclasses import replace
+
 import pytest
 
 from assistant.errors import AssistantError, ModelUnreachable
+from assistant.evaluation.answers import run_answers
 from assistant.evaluation.questions import Question
 from assistant.evaluation.report import failures
-from assistant.evaluation.runs import read_run, summarize_run
+from assistant.evaluation.runs import read_run, summarize_run, threshold_sentence
+from assistant.llm.kinds import quotes
 from assistant.llm.model import wrap_chat_model
-from tests.assistant.evaluation.helpers import QUESTIONS, run
-from tests.assistant.helpers import scripted
+from ingest.library import Library
+from tests.assistant.evaluation.helpers import CONFIG, QUESTIONS, IdentifiedStore, run
+from tests.assistant.helpers import PAGES, WordEmbedder, scripted
 
 
 def test_quotes_cite_the_evidence_page_and_other_questions_are_refused(tmp_path):
@@ -17,7 +22,7 @@ def test_quotes_cite_the_evidence_page_and_other_questions_are_refused(tmp_path)
     assert scores["false_refusal"] == 0
     assert scores["right_refusal"] == 1.0
     assert scores["numeric_match"] == 1.0
-    assert (result["questions"], result["unanswerable"]) == (3, 3)
+    assert (result["questions"], result["unanswerable"], result["without_document"]) == (3, 3, 3)
     assert result["threshold"] | {"value": 0.3, "false_refusals": 0.0, "right_refusals": 1.0} == result["threshold"]
 
 
@@ -76,7 +81,7 @@ def test_several_workers_answer_at_the_same_time_and_an_interrupted_run_is_resum
     rows = run(path, wrap_chat_model(second, name="m"), questions, unanswerable=False, workers=2, notify=notes.append)
     assert len(second.calls) == 5
     assert [row["id"] for row in rows] == [question.id for question in questions]
-    assert notes[0].startswith("3 of 8 answers are those of")
+    assert notes == [f"used again from {path}: 3 of 8 answers, of the same question, documents, settings and code"]
 
 
 def test_a_row_keeps_what_the_model_wrote_and_how_long_it_took_to_the_first_word(tmp_path):
@@ -99,10 +104,51 @@ def test_a_question_without_evidence_and_answer_is_asked_of_its_document_or_of_t
         (True, "moon.pdf"),
     ]
     result = summarize_run(rows)
+    assert result["scores"]["right_refusal"] == result["scores"]["unanswerable_refused"]
     assert result["scores"]["right_refusal"]["mean"] == 1.0
     assert (result["questions"], result["unanswerable"], result["threshold"]["auroc"]) == (1, 2, 1.0)
+    assert result["without_document"] == 0
     asked_of_all = run(tmp_path / "b.jsonl", None, [none], unanswerable=False)
     assert asked_of_all[0]["right_refusal"] is False  # moon.pdf has the answer
+
+
+def test_refusals_of_unanswerable_questions_and_of_questions_without_their_document_are_told_apart(tmp_path):
+    none = Question("none", "", "What is the diameter of the moon?", "", ())  # asked of all documents, so not refused
+    scores = summarize_run(run(tmp_path / "a.jsonl", None, [none, QUESTIONS[0]]))["scores"]
+    means = {name: score["mean"] for name, score in scores.items() if name.endswith(("_refused", "right_refusal"))}
+    assert means == {"right_refusal": 0.5, "unanswerable_refused": 0.0, "without_document_refused": 1.0}
+
+
+def test_a_library_of_one_document_and_its_copies_has_no_question_without_it_and_that_is_said(tmp_path):
+    class Copies(IdentifiedStore):
+        def documents(self):
+            return [replace(document, sha256="same bytes") for document in super().documents()]
+
+    pages = {("moon.pdf", 1): PAGES["moon.pdf", 1], ("copy.pdf", 1): PAGES["moon.pdf", 1]}
+    library = Library("test", Copies(pages), WordEmbedder())
+    notes: list[str] = []
+    rows = run_answers(
+        library, QUESTIONS[:1], quotes(CONFIG), CONFIG, tmp_path / "a.jsonl", scope="single", notify=notes.append
+    )
+    assert [row["answerable"] for row in rows] == [True]
+    assert notes == ["1 question could not be asked without the document: the library has no other one"]
+
+
+@pytest.mark.parametrize(
+    ("false_refusals", "right_refusals", "sentence"),
+    [
+        (
+            0.1,
+            0.5,
+            "Threshold 0.3: 10.0% of the answerable questions and 50.0% of the unanswerable questions score below it.",
+        ),
+        (0.1, None, "Threshold 0.3: 10.0% of the answerable questions score below it."),
+        (None, None, "Threshold 0.3: no questions score below it."),
+    ],
+)
+def test_the_threshold_sentence_speaks_only_of_questions_that_there_were(false_refusals, right_refusals, sentence):
+    threshold = {"value": 0.3, "false_refusals": false_refusals, "right_refusals": right_refusals, "auroc": None}
+    assert threshold_sentence(threshold) == sentence
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,28 @@ def test_two_runs_of_retrieval_are_compared_without_the_questions_that_changed(t
 
 
 @pytest.mark.parametrize(
+    "content",
+    [
+        b'{"id": "a", "question": "a question file"}\n',
+        b'{"questions": 3, "scores": {}, "out": "the summary of a run"}\n',
+        b'{"rows": []}\n',
+        b'{}\n{"id": "half of a row',
+        b"[1]\n",
+        b"not JSON\n{}\n",
+        b"%PDF-1.7 \xd0\xd4",
+        b"",
+    ],
+)
+def test_a_file_that_is_no_run_is_refused_with_what_to_give(tmp_path, content):
+    run(tmp_path / "answers.jsonl")
+    (tmp_path / "other").write_bytes(content)
+    for pair in ((tmp_path / "other", tmp_path), (tmp_path, tmp_path / "other")):
+        with pytest.raises(QuestionsError, match="other") as caught:
+            compare_runs(*pair)
+        assert caught.value.hint.startswith("give ")
+
+
+@pytest.mark.parametrize(
     ("won", "lost", "exact", "mid"),
     [
         (0, 0, 1, 1),

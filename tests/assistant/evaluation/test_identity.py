@@ -74,6 +74,7 @@ def test_a_changed_setting_document_or_local_model_changes_what_rows_share(tmp_p
     assert settings_of() == base
     for name, value in (("passages", 3), ("temperature", 0.9), ("system_prompt", "Be short."), ("max_tokens", 9)):
         assert settings_of(config=replace(CONFIG, **{name: value})) != base, name
+    assert settings_of(config=replace(CONFIG, model="quotes")) == base  # named, or the default: the same model
     assert settings_of(config=replace(CONFIG, home=tmp_path)) == base
     fewer = Library("test", IdentifiedStore({("moon.pdf", 1): PAGES["moon.pdf", 1]}), WordEmbedder())
     assert settings_of(library=fewer) != base
@@ -112,4 +113,4 @@ def test_an_edited_question_is_asked_again_and_the_others_are_not(tmp_path):
     assert [row["question"] for row in read_run(path)].count("Who lives on the moon?") == 2
     assert len(read_run(path)) == 6
     assert len(notes) == 1
-    assert notes[0].startswith("4 of 6 answers are those of")
+    assert ": 4 of 6 answers, of the same question" in notes[0]

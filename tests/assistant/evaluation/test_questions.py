@@ -3,22 +3,54 @@ import json
 import pytest
 
 from assistant.errors import QuestionsError
-from assistant.evaluation.questions import read_question_files, read_questions
+from assistant.evaluation.questions import Question, read_question_files, read_questions
 
 
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("{", "line 2"),
-        ('{"id": 1}', "KeyError: 'question'"),
-        ('{"question": "?", "evidence": [{"page": "x"}]}', "line 2"),
+        ("{", "is not JSON: Expecting property name"),
+        ('["id"]', "it is no JSON object"),
+        ('{"id": 1}', '"question" is missing or empty'),
+        ('{"question": " "}', '"question" is missing or empty'),
+        ('{"question": ["?"]}', r'"question" is \["\?"\], not text'),
+        ('{"question": "?", "answer": true}', '"answer" is true, not text'),
+        ('{"question": "half \\ud800"}', '"question" has half of a surrogate pair'),
+        ('{"question": "?", "evidence": {"page": 1}}', '"evidence" is {"page": 1}, not a list'),
+        ('{"question": "?", "evidence": [3]}', '"evidence" has 3: a page is a whole number'),
+        ('{"question": "?", "evidence": [{"page": "1"}]}', '{"page": "1"}: a page is a whole number'),
+        ('{"question": "?", "evidence": [{"page": true}]}', "a page is a whole number"),
+        ('{"question": "?", "evidence": [{"page": 0}]}', "the first page is 1"),
+        (
+            '{"question": "?", "document": "a.pdf", "evidence": [{"page": 1, "document": "b.pdf"}]}',
+            'evidence in "b.pdf": all evidence of a question is in its own document',
+        ),
     ],
 )
-def test_a_question_file_that_cannot_be_used_names_the_line(tmp_path, line, message):
+def test_a_line_that_cannot_be_used_is_named_with_what_is_wrong(tmp_path, line, message):
     path = tmp_path / "q.jsonl"
-    path.write_text(json.dumps({"question": "?"}) + "\n" + line + "\n")
-    with pytest.raises(QuestionsError, match=message):
+    path.write_text(json.dumps({"question": "?"}) + "\n\n" + line + "\n")
+    with pytest.raises(QuestionsError, match=f"q.jsonl, line 3.*{message}") as caught:
         read_questions(path)
+    assert caught.value.hint.startswith("write one JSON object a line: {")
+
+
+def test_a_byte_order_mark_blank_lines_and_numbers_for_text_are_read(tmp_path):
+    path = tmp_path / "q.jsonl"
+    row = '{"id": 0, "document": "a.pdf", "question": "?", "answer": 8.9, "evidence": [{"page": 2}, {"page": 2}]}'
+    path.write_bytes(b"\xef\xbb\xbf" + row.encode() + b"\r\n\r\n  \n")
+    assert read_questions(path) == [Question("0", "a.pdf", "?", "8.9", (2,))]
+    path.write_bytes("?".encode("utf-16"))
+    with pytest.raises(QuestionsError, match="is not UTF-8 text"):
+        read_questions(path)
+
+
+def test_fields_that_are_not_used_are_named_once_a_file(tmp_path):
+    path = tmp_path / "q.jsonl"
+    path.write_text('{"question": "a", "evidnce": []}\n{"question": "b", "evidnce": [], "source": "x"}\n')
+    notes: list[str] = []
+    assert len(read_question_files([path], notes.append)) == 2
+    assert notes == [f"{path} has fields that are not used: evidnce (2 lines), source (1 line)"]
 
 
 def test_a_question_file_without_questions_is_refused(tmp_path):

@@ -11,8 +11,8 @@ def test_each_question_has_the_rank_of_every_evidence_page():
     rankings = rank_questions(LIBRARY, [both, Question("y", "", "no evidence", "", ())], scope="single")
     assert [ranking.ranks for ranking in rankings] == [[1, 2]]
     assert {document for document, _ in rankings[0].pages} == {"id-moon.pdf"}
-    gone = Question("z", "moon.pdf", "diameter of the moon", "", (1, 99))
-    assert rank_questions(LIBRARY, [gone], scope="shared")[0].ranks == [1, None]
+    one = Question("z", "moon.pdf", "the diameter, in kilometres", "", (1, 2))
+    assert rank_questions(LIBRARY, [one], scope="shared")[0].ranks == [1, None]
 
 
 @pytest.mark.parametrize(
@@ -21,6 +21,7 @@ def test_each_question_has_the_rank_of_every_evidence_page():
         (Question("x", "gone.pdf", "?", "", (1,)), r"gone\.pdf"),
         (Question("x", "", "?", "", (1,)), "question x has evidence pages but no document"),
         (Question("x", "moon.pdf", "?", "", ()), "no question names an evidence page"),
+        (Question("x", "moon.pdf", "?", "", (1, 99)), r"evidence on page 99 of moon\.pdf, which has 2 pages"),
     ],
 )
 def test_a_question_that_cannot_be_measured_is_named(question, message):
