@@ -24,7 +24,8 @@ def main(argv: list[str]) -> None:
                 for share in _SHARES
             }
             values = value_coverage(documents, questions, correlation=correlation, samples=_SAMPLES)
-            rows.append({"set": f"{documents} of {questions}", "correlation": correlation, **shares, "values": values})
+            size = {"documents": documents, "questions each": questions, "correlation": correlation}
+            rows.append({**size, **shares, "values": values})
     show("coverage", f"Coverage of the 95 % intervals in {_SAMPLES} simulations", rows)
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from assistant.cli.evaluation_tables import print_differences, print_retrieval
 from assistant.cli.flags import add_model_flags, read_configs
 from assistant.cli.opening import load_or_pull
-from assistant.cli.terminal import print_count, print_notes, print_scores
+from assistant.cli.terminal import count_printer, print_notes, print_scores
 from assistant.evaluation.import_formats import READERS
 from assistant.evaluation.minimum import Condition, failed_conditions, parse_condition
 from ingest import add_library_flags, library_flags
@@ -172,7 +172,7 @@ def _retrieval(args: argparse.Namespace) -> int:
     questions = read_question_files(args.questions, print_notes)
     if args.trec:
         args.trec.mkdir(parents=True, exist_ok=True)  # an unusable folder is refused before the work
-    progress = None if args.json else print_count
+    progress = None if args.json else count_printer()
     with open_corpus(config, args.pdfs, progress, print_notes) as library:
         rankings = rank_questions(library, questions, scope=args.scope, progress=progress)
         identity = library.store.identity()
@@ -225,7 +225,7 @@ def _answers(args: argparse.Namespace) -> int:
     model = load_or_pull(name, config, pull=args.pull)
     judge = load_or_pull(args.judge, config, pull=args.pull) if args.judge else None
     print_notes(notice)
-    progress = None if args.json else print_count
+    progress = None if args.json else count_printer()
     with open_corpus(ingest_config, args.pdfs, progress, print_notes) as library:
         folder = Path(args.out) if args.out else _default_folder(args, library, model, config, judge)
         rows = run_answers(
@@ -306,7 +306,7 @@ def _convert(args: argparse.Namespace) -> int:
     samples = read_samples(args.source, args.reader, notices.append)
     if args.writer == "beir":
         config, _ = load_ingest_config(flags=library_flags(args))
-        with open_corpus(config, args.pdfs, print_count, print_notes) as library:
+        with open_corpus(config, args.pdfs, count_printer(), print_notes) as library:
             notices += export_formats.write_beir(args.target, samples, library)
     else:
         write = {

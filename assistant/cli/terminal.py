@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from assistant.errors import AssistantError
@@ -96,11 +97,24 @@ def print_download(states: Iterable[tuple[str, int, int]]) -> None:
     print(file=sys.stderr)
 
 
-def print_count(done: int, total: int, name: str) -> None:
-    """Print `3/59 NAME` over the line before it, on a terminal; the last one ends the line."""
-    if sys.stderr.isatty():
-        end = "\n" if done == total else ""
-        print(f"\r\x1b[K{done}/{total} {clean(name)[:60]}", end=end, file=sys.stderr, flush=True)
+def count_printer(seconds: float = 30.0) -> Callable[[int, int, str], None]:
+    """Return a function that prints `3/59 NAME` to stderr.
+
+    On a terminal, each replaces the one before, and the last one ends the line. Elsewhere a line is printed every
+    `seconds`, so that a log shows that a long run goes on.
+    """
+    printed = time.monotonic()
+
+    def show(done: int, total: int, name: str) -> None:
+        nonlocal printed
+        if sys.stderr.isatty():
+            end = "\n" if done == total else ""
+            print(f"\r\x1b[K{done}/{total} {clean(name)[:60]}", end=end, file=sys.stderr, flush=True)
+        elif time.monotonic() - printed >= seconds:
+            printed = time.monotonic()
+            print(f"{done}/{total} {clean(name)[:60]}", file=sys.stderr, flush=True)
+
+    return show
 
 
 def _quoted(text: str) -> str:

@@ -16,7 +16,9 @@ from quire import write_atomically
 Row = dict[str, Any]  # one line of answers.jsonl
 
 _KEYS = {"id", "answerable", "error", "model", "scope"}  # what every row has
-_GIVE_A_RUN = "give the answers.jsonl that `quire eval answers` wrote"
+_GIVE_A_RUN = (
+    "give the answers.jsonl of `quire eval answers`, or what `quire eval retrieval --json` printed, nothing else"
+)
 
 
 def run_file(path: Path) -> Path:
@@ -45,7 +47,7 @@ def read_run(path: Path) -> list[Row]:
             row = None
         if not isinstance(row, dict) or _KEYS - row.keys():
             raise QuestionsError(
-                f"{path}, line {number} is not a row of a run", f"{_GIVE_A_RUN}; in one, remove the line"
+                f"{path}, line {number} is not a row of a run", f"{_GIVE_A_RUN}; in an answers.jsonl, remove the line"
             )
         rows.append(row)
     return rows

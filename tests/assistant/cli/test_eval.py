@@ -1,10 +1,18 @@
 import json
+import re
+import shlex
+from pathlib import Path
 
 import pytest
 
 from assistant.cli import main
+from assistant.cli.eval import build_parser
+from assistant.evaluation import answer_metrics, retrieval_metrics
 from assistant.evaluation.identity import ANSWER_CODE, code_hash
+from assistant.evaluation.questions import read_questions
 from tests.assistant.cli.conftest import PAGES, write_pdf
+
+ROOT = Path(__file__).parents[3]
 
 
 def test_an_evaluation_runs_over_a_folder_of_pdfs(home, capsys, tmp_path):
@@ -103,6 +111,26 @@ def test_a_run_says_how_many_questions_of_each_kind_it_asked(home, capsys, tmp_p
     assert "1 question could not be asked without the document" in shown.err
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert (summary["unanswerable"], summary["without_document"]) == (1, 0)
+
+
+def test_the_commands_and_the_question_lines_of_the_documentation_work(tmp_path):
+    pages = [(ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/evaluation.md")]
+    commands = [shlex.split(line) for page in pages for line in re.findall(r"^quire eval .+$", page, re.MULTILINE)]
+    assert len(commands) == 5
+    for command in commands:
+        build_parser().parse_args(command[2:])  # exits with 2 where the command does not know a flag
+    lines = re.findall(r"^{.+}$", pages[1], re.MULTILINE)
+    (tmp_path / "q.jsonl").write_text("\n".join(lines))
+    notes: list[str] = []
+    assert [question.unanswerable for question in read_questions(tmp_path / "q.jsonl", notes.append)] == [False, True]
+    assert notes == []
+
+
+def test_every_score_is_explained_on_the_page():
+    page = (ROOT / "docs/evaluation.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`([\w@]+)`", page))
+    assert set(answer_metrics.METRICS) <= named
+    assert {re.sub(r"\d+", "k", name) for name in retrieval_metrics.METRICS} <= named
 
 
 def test_a_conversion_never_writes_over_what_it_reads(home, capsys, tmp_path):
