@@ -1,9 +1,11 @@
 """The settings of a model in Ollama."""
 
+from pathlib import Path
+
 import pytest
 
 from finetune.export.modelfile import Modelfile, modelfile_for
-from finetune.templates.builtin import get_template
+from finetune.templates.builtin import TEMPLATES, get_template
 from finetune.templates.jinja_and_go import to_go
 from quire import UsageError
 
@@ -19,6 +21,14 @@ def test_everything_comes_from_the_template_of_training() -> None:
         "repeat_penalty": 1.0,
         "stop": ["<|im_end|>", "<|endoftext|>"],
     }
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_no_model_offers_tools_to_ollama_as_the_handbook_says(name: str) -> None:
+    """Ollama offers tools where the template has `.Tools`."""
+    assert ".Tools" not in modelfile_for(get_template(name), context_length=2048).to_text("./m.gguf")
+    handbook = Path(__file__).parents[3] / "docs" / "handbook" / "11-exporting.md"
+    assert "does not call tools" in handbook.read_text(encoding="utf-8")
 
 
 def test_a_system_prompt_that_ollama_would_truncate_is_refused() -> None:

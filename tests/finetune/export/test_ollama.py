@@ -252,11 +252,12 @@ def test_ollama_keeps_a_model_of_the_same_name_that_is_not_ours(qwen2: Tuned, ol
     server.create("theirs", path, modelfile_for(qwen2.template, context_length=2048))
     before = server.digests()["theirs:latest"]
     said: list[str] = []
-    with pytest.raises(AlreadyExists, match=r"that quire did not create.*--replace"):
-        to_ollama(qwen2.run, "theirs", host=ollama.host, progress=said.append)
+    for name in ("theirs", "Theirs", "THEIRS:Latest"):  # one model to Ollama
+        with pytest.raises(AlreadyExists, match=r"that quire did not create.*--replace"):
+            to_ollama(qwen2.run, name, host=ollama.host, progress=said.append)
     assert server.digests()["theirs:latest"] == before and "merging the adapter into its base" not in said
-    record = to_ollama(qwen2.run, "theirs", host=ollama.host, replace=True)
-    assert server.digests()["theirs:latest"] == record.digest != before
+    record = to_ollama(qwen2.run, "Theirs", host=ollama.host, replace=True)
+    assert list(server.digests().values()) == [record.digest] and record.digest != before
     record_path("theirs").unlink()
 
 

@@ -8,7 +8,15 @@ import pytest
 from finetune.data.records import Preference
 from finetune.data.sources.formats import ROW_FORMATS
 from finetune.data.sources.loader import load_data
-from finetune.data.sources.meanings import MESSAGE_RULES, ROW_RULES, TURN_MARKS
+from finetune.data.sources.meanings import (
+    HISTORY,
+    MARKS,
+    MESSAGE_FIELDS,
+    MESSAGE_RULES,
+    ROW_RULES,
+    SYSTEM,
+    TURN_MARKS,
+)
 from tests.finetune.data.sources.rows import A, S, U, write
 
 Q, OK = {"role": "user", "content": "Q"}, {"role": "assistant", "content": "A"}
@@ -144,13 +152,36 @@ def test_fields_without_effect_are_listed_once(tmp_path):
     assert loaded.sentences() == ["fields without effect: id, topic"]
 
 
-def test_every_format_and_rule_is_in_the_table_of_the_documentation():
-    text = (Path(__file__).parents[4] / "docs" / "data.md").read_text(encoding="utf-8")
-    lines = [line for line in text.splitlines() if line.startswith("| ")]
-    rows = {line.split(" | ")[0].strip("| "): line for line in reversed(lines)}
+HANDBOOK = Path(__file__).parents[4] / "docs" / "handbook" / "19-training-data.md"
+
+
+def table(head: str) -> dict[str, str]:
+    """Return the lines of one table of the handbook by their first cell."""
+    text = HANDBOOK.read_text(encoding="utf-8")
+    lines = text[text.index(f"| {head} |") :].split("\n\n")[0].splitlines()[2:]
+    return {line.split(" | ")[0].strip("| "): line for line in lines}
+
+
+def test_every_format_is_in_the_table_of_the_handbook_with_its_fields():
+    rows = table("format | fields")
+    assert rows.keys() == {format.name for format in ROW_FORMATS} | {"oasst", "helpsteer", "kto"}
     for format in ROW_FORMATS:
         own = [name for name in re.findall(r"\w+", re.sub(r"\(.*?\)", "", format.fields)) if name in format.reads]
-        missing = [name for name in own if f"`{name}" not in rows.get(format.name, "")]
-        assert missing == [], format.name
-    assert all(f"`{rule.names[0]}`" in text for rule in (*ROW_RULES, *MESSAGE_RULES))
-    assert all(f"`{name}`" in text for name in TURN_MARKS)
+        assert [name for name in own if f"`{name}" not in rows[format.name]] == [], format.name
+
+
+@pytest.mark.parametrize(
+    ("head", "rules", "used"),
+    [
+        ("field of a row", ROW_RULES, {*SYSTEM, *HISTORY, *MARKS, "split_group", "format", "input", "text"}),
+        ("field of a message", MESSAGE_RULES, {*TURN_MARKS, *MESSAGE_FIELDS, "speaker", "text", "tool", "function",
+                                               "observation"}),
+    ],
+)  # fmt: skip
+def test_the_table_of_the_handbook_names_every_field_that_has_a_meaning_and_no_other(head, rules, used):
+    refused = {name: rule for rule in rules for name in rule.names}
+    lines = table(head)
+    for name in refused:
+        assert any(f"`{name}`" in cell and "left out" in line for cell, line in lines.items()), name
+    named = {name for line in lines.values() for name in re.findall(r"`(\w+)`", line.split(" | ")[0])}
+    assert named - {"text"} == (refused.keys() | used) - {"text"}

@@ -17,6 +17,14 @@ def test_each_paragraph_of_a_text_file_is_a_row(tmp_path):
     assert loaded.records == [Text("one\ntwo", str(path), 1), Text("three", str(path), 2)]
 
 
+@pytest.mark.parametrize("end", ["\r\n", "\r", "\n"])
+def test_no_carriage_return_of_a_text_file_is_trained_whatever_its_line_ends(tmp_path, end):
+    path = tmp_path / "notes.txt"
+    path.write_bytes(end.join(["Oats are cut in July.", "Rye is cut first.", "", "  ", "Hay is dry.", ""]).encode())
+    records = load_data(path).records
+    assert [record.text for record in records] == ["Oats are cut in July.\nRye is cut first.", "Hay is dry."]
+
+
 def test_a_row_that_is_not_json_names_its_line(tmp_path):
     path = write(tmp_path, [{"text": "a"}, "{broken"])
     with pytest.raises(MalformedRow, match=r"line 2: not JSON.*data check"):
