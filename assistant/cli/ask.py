@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from assistant.cli.flags import add_model_flags, add_question_flags, check_question, read_configs
+from assistant.cli.flags import add_model_flags, add_no_documents_flag, add_question_flags, check_question, read_configs
 from assistant.cli.opening import open_agent
 from assistant.cli.terminal import print_notes, print_sources, print_stream
 from quire import command_parser, positive_int, print_json
@@ -23,6 +23,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_question_flags(parser)
     parser.add_argument("-k", type=positive_int, metavar="N", help="number of passages to search for")
     add_model_flags(parser)
+    add_no_documents_flag(parser)
     parser.set_defaults(run=run)
     return parser
 

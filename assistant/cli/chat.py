@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from assistant.cli.flags import add_model_flags, read_configs
+from assistant.cli.flags import add_model_flags, add_no_documents_flag, read_configs
 from assistant.cli.opening import open_agent
 from assistant.cli.terminal import clean, print_notes
 from ingest import add_library_flags
@@ -31,6 +31,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add_library_flags(parser)
     add_model_flags(parser)
+    add_no_documents_flag(parser)
     parser.add_argument(
         "--no-keep", dest="keep_conversations", action="store_false", default=None, help="do not store the conversation"
     )

@@ -168,6 +168,7 @@ def _retrieval(args: argparse.Namespace) -> int:
     from assistant.evaluation.trec import write_trec
 
     _check_scores(args.conditions, METRICS)
+    _check_library(args)
     config, _ = load_ingest_config(flags=library_flags(args))
     questions = read_question_files(args.questions, print_notes)
     if args.trec:
@@ -199,6 +200,11 @@ def _check_scores(conditions: Sequence[Condition], metrics: Mapping[str, str]) -
         raise UsageError(f"--min names no score: {unknown}", f"use one of {', '.join(metrics)}")
 
 
+def _check_library(args: argparse.Namespace) -> None:
+    if args.library and args.pdfs:
+        raise UsageError("--library and --pdfs name two libraries", "give one of them")
+
+
 def _condition_exit_code(conditions: Sequence[Condition], scores: Mapping[str, Mapping[str, Any]]) -> int:
     """Print the conditions that are not met, and return 1 if there is one, else 0."""
     failed = failed_conditions(conditions, scores)
@@ -217,6 +223,7 @@ def _answers(args: argparse.Namespace) -> int:
     from assistant.llm.available import choose_model
 
     _check_scores(args.conditions, METRICS)
+    _check_library(args)
     if args.judge == "quotes":
         raise UsageError("quotes cannot judge answers: it is not a language model", "name one: --judge ollama:NAME")
     ingest_config, config = read_configs(args)
@@ -302,6 +309,7 @@ def _convert(args: argparse.Namespace) -> int:
 
     if args.target.resolve() == args.source.resolve():
         raise UsageError(f"OUT is IN: {args.target}", "name another file to write")
+    _check_library(args)
     notices: list[str] = []
     samples = read_samples(args.source, args.reader, notices.append)
     if args.writer == "beir":

@@ -46,8 +46,12 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tools", action="store_true", default=None, help="let the model search again by itself, with tool calls"
     )
-    parser.add_argument("--no-documents", action="store_true", help="ask the model alone, without any search")
     parser.add_argument("--pull", action="store_true", help="download the model with Ollama if it is missing")
+
+
+def add_no_documents_flag(parser: argparse.ArgumentParser) -> None:
+    """Add --no-documents."""
+    parser.add_argument("--no-documents", action="store_true", help="ask the model alone, without any search")
 
 
 def read_configs(args: argparse.Namespace) -> tuple[IngestConfig, AssistantConfig]:

@@ -100,6 +100,16 @@ def test_an_unusable_folder_for_trec_files_is_refused_before_the_search(home, ca
         main(["eval", "retrieval", str(tmp_path / "q.jsonl"), "--library", "none", "--trec", str(tmp_path / "file")])
 
 
+def test_a_flag_that_an_evaluation_would_ignore_is_refused(home, capsys, tmp_path):
+    (tmp_path / "q.jsonl").write_text('{"document": "pump.pdf", "question": "?", "answer": "x"}\n')
+    with pytest.raises(SystemExit):
+        main(["eval", "answers", str(tmp_path / "q.jsonl"), "--no-documents"])
+    assert "unrecognized arguments: --no-documents" in capsys.readouterr().err
+    for command in (["retrieval"], ["answers"], ["convert", "--to", "beir", str(tmp_path / "b")]):
+        assert main(["eval", *command, str(tmp_path / "q.jsonl"), "--pdfs", str(tmp_path), "--library", "mine"]) == 2
+        assert "give one of them" in capsys.readouterr().err
+
+
 def test_a_run_says_how_many_questions_of_each_kind_it_asked(home, capsys, tmp_path):
     (tmp_path / "q.jsonl").write_text(
         '{"id": "a", "document": "pump.pdf", "question": "How long does the warranty last?", "answer": "24 months"}\n'
