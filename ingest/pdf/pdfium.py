@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ingest.errors import PasswordRequired, UnreadablePDF
-from ingest.pdf.annotations import draw_undrawn_values, page_with_annotations
+from ingest.pdf.annotations import Shown, draw_undrawn_values, page_with_annotations
 from ingest.pdf.order import Ordered, in_reading_order
 from ingest.pdf.raised import with_raised_digits
 
@@ -76,13 +76,13 @@ def needs_password(path: Path) -> bool:
 
 
 @contextmanager
-def text_page(document: Any, index: int) -> Iterator[tuple[Any, Any, bool]]:
-    """Load page `index` (from 0) and its text, with form values and typed text; the last: whether some is left out."""
-    page, incomplete = page_with_annotations(document, index)
+def text_page(document: Any, index: int) -> Iterator[tuple[Any, Any, Shown]]:
+    """Load page `index` (from 0) and its text, with what its annotations show: form values and typed text."""
+    page, shown = page_with_annotations(document, index)
     try:
         text = page.get_textpage()
         try:
-            yield page, text, incomplete
+            yield page, text, shown
         finally:
             text.close()
     finally:
@@ -97,9 +97,9 @@ def xfa_form(document: Any) -> str | None:
     return kinds.get(pdfium.FPDF_GetFormType(document))
 
 
-def read_text(text: Any) -> Ordered:
+def read_text(text: Any, shown: Shown) -> Ordered:
     """Return all characters of a page in reading order, raised digits as superscripts."""
-    return in_reading_order(text, with_raised_digits(text, characters(text)))
+    return in_reading_order(text, with_raised_digits(text, characters(text)), shown.boxes)
 
 
 def characters(text: Any) -> str:

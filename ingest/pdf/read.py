@@ -155,10 +155,10 @@ def _read_pages(path: Path, document: Any) -> list[_RawPage]:
 
 
 def _read_page(document: Any, index: int) -> _RawPage:
-    with pdfium.text_page(document, index) as (page, text, incomplete):
-        ordered = pdfium.read_text(text)
+    with pdfium.text_page(document, index) as (page, text, shown):
+        ordered = pdfium.read_text(text, shown)
         lines = tuple(pdfium.lines(text, ordered))
-        return _RawPage(ordered.raw, lines, look(page, text, ordered.raw), unread_notes=incomplete)
+        return _RawPage(ordered.raw, lines, look(page, text, ordered.raw), unread_notes=shown.incomplete)
 
 
 def _read_by_pypdf(path: Path, password: str | None, refused: UnreadablePDF, max_pages: int) -> list[_RawPage]:

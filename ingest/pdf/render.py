@@ -21,9 +21,9 @@ def page_rectangles(
     try:
         with (
             pdfium.opened(path, password, layers.as_shown(path, password, page_number - 1)) as document,
-            pdfium.text_page(document, page_number - 1) as (page, text, _),
+            pdfium.text_page(document, page_number - 1) as (page, text, shown),
         ):
-            ordered = pdfium.read_text(text)
+            ordered = pdfium.read_text(text, shown)
             positions = map(ordered.origin, origins(ordered.raw, start, end))
             return pdfium.boxes(page, text, [position for position in positions if position >= 0])
     except PasswordRequired:
@@ -37,9 +37,9 @@ def page_tables(path: Path, page_number: int, *, password: str | None = None) ->
     try:
         with (
             pdfium.opened(path, password, layers.as_shown(path, password, page_number - 1)) as document,
-            pdfium.text_page(document, page_number - 1) as (_, text, _),
+            pdfium.text_page(document, page_number - 1) as (_, text, shown),
         ):
-            return table_rows(text, pdfium.read_text(text))
+            return table_rows(text, pdfium.read_text(text, shown))
     except PasswordRequired:
         raise
     except UnreadablePDF:

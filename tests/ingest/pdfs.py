@@ -223,9 +223,10 @@ class Own:
         self.reference: Any = None
 
 
-def annotated(path: Path, text: str, *annotations: dict[str, Any], root: dict[str, Any] | None = None) -> Path:
-    """One page of text with annotations on it."""
-    writer = PdfWriter(clone_from=PdfReader(saved(document(text), path.with_suffix(".plain.pdf"))))
+def annotated(path: Path, text: str | None, *annotations: dict[str, Any], root: dict[str, Any] | None = None) -> Path:
+    """One page of text with annotations on it; without text they are added to the file at `path`."""
+    plain = path if text is None else saved(document(text), path.with_suffix(".plain.pdf"))
+    writer = PdfWriter(clone_from=PdfReader(plain))
     shown = [writer._add_object(as_pdf({"Type": "/Annot", "F": 4} | one, writer)) for one in annotations]
     writer.pages[0][NameObject("/Annots")] = ArrayObject(shown)
     for key, value in (root or {}).items():

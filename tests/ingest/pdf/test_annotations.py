@@ -18,12 +18,12 @@ def _typed(text: str, **more: Any) -> dict[str, Any]:
 
 
 def _field(name: str, value: str, **more: Any) -> dict[str, Any]:
-    look = {"FT": "/Tx", "T": name, "V": value, "DA": "/Helv 12 Tf 0 g", "Rect": [100, 600, 400, 620]}
+    look = {"FT": "/Tx", "T": name, "V": value, "DA": "0 g /Helv 12 Tf", "Rect": [100, 600, 400, 620]}
     return {"Subtype": "/Widget"} | look | more
 
 
 def _form(**more: Any) -> dict[str, Any]:
-    return {"AcroForm": {"DR": {"Font": {"Helv": _HELVETICA}}, "DA": "/Helv 0 Tf 0 g"} | more}
+    return {"AcroForm": {"DR": {"Font": {"Helv": _HELVETICA}}, "DA": "0 g /Helv 0 Tf"} | more}
 
 
 def _text(path: Path) -> str:
@@ -70,3 +70,75 @@ def test_typed_text_without_letters_of_a_standard_font_is_named(folder: Path) ->
     path = pdfs.annotated(folder / "cyrillic.pdf", "Rent:", _typed("двести евро"))
     (notice,) = read_pdf(path).notices
     assert "typed onto page 1 could not be read" in notice
+
+
+def test_values_are_read_beside_their_labels_and_marked_where_they_are(folder: Path) -> None:
+    """Labels before, behind and above the values; two values on one line; the file holds all values at its end."""
+    lines = [
+        (700, "First name:                                  Last name:"),
+        (660, "I agree to the terms"),
+        (620, "City"),
+    ]
+    content = b"".join(b"BT /F1 11 Tf 60 %d Td (%s) Tj ET\n" % (y, t.encode()) for y, t in [*lines, (500, "Page 1")])
+    fields = [
+        _field("last", "Halvorsen", Rect=[280, 694, 400, 714]),
+        _field("first", "Ingrid", Rect=[120, 694, 200, 714]),
+        _field("terms", "/Yes", FT="/Btn", AS="/Yes", Rect=[42, 658, 54, 670], MK={"CA": "4"}),
+        _field("city", "Bergen", Rect=[60, 594, 200, 614]),
+    ]
+    path = pdfs.annotated(pdfs.drawn(folder / "beside.pdf", content), None, *fields, root=_form(NeedAppearances=True))
+    text = _text(path)
+    assert text.split("\n")[:4] == [
+        "First name: Ingrid Last name: Halvorsen",
+        "✔ I agree to the terms",
+        "City",
+        "Bergen",
+    ]
+    start = text.index("Halvorsen")
+    (box,) = page_rectangles(path, 1, start, start + len("Halvorsen"))
+    assert 278 / 595 < box[0] < 290 / 595 and 1 - 714 / 842 < box[1] < box[3] < 1 - 690 / 842
+
+
+@pytest.mark.parametrize(
+    ("field", "shown"),
+    [
+        (_field("blank", "Ingrid", AP={"N": pdfs.form_xobject(b"/Tx BMC EMC", 300, 20)}), "Ingrid"),
+        (_field("nothing", "Ingrid", AP={"N": pdfs.form_xobject(b"", 300, 20)}), "Ingrid"),
+        (_field("comb", "NO938601", Ff=1 << 24, MaxLen=8), "NO938601"),
+        (_field("pair", "b", FT="/Ch", Ff=1 << 17, Opt=[["a", "Alpha"], ["b", "Beta"]]), "Beta"),
+        (_field("radio", "/Yes", FT="/Btn", Ff=1 << 15, AS="/Yes", MK={"CA": "l"}), "✔"),
+        (_field("other letters", "Анна Петрова"), "Анна Петрова"),
+    ],
+    ids=lambda value: value["T"] if isinstance(value, dict) else "",
+)
+def test_a_value_is_read_whatever_its_field_and_its_empty_drawing(
+    folder: Path, field: dict[str, Any], shown: str
+) -> None:
+    path = pdfs.annotated(folder / f"{field['T']}.pdf", "Application", field, root=_form())
+    assert _text(path).split() == ["Application", *shown.split()]
+
+
+def test_what_pypdf_fills_in_is_read(folder: Path) -> None:
+    from pypdf import PdfReader, PdfWriter
+
+    empty = _field("name", "", Rect=[100, 770, 400, 790])
+    writer = PdfWriter(clone_from=PdfReader(pdfs.annotated(folder / "empty.pdf", "Name", empty, root=_form())))
+    writer.update_page_form_field_values(writer.pages[0], {"name": "Ingrid Halvorsen"}, auto_regenerate=False)
+    writer.write(folder / "by_pypdf.pdf")
+    assert "Ingrid Halvorsen" in _text(folder / "by_pypdf.pdf")
+
+
+@pytest.mark.parametrize(
+    ("annotation", "shown"),
+    [
+        (_typed("", RC="<body><p>EUR 1,285</p></body>"), "EUR 1,285"),
+        (_typed("EUR 1,285", Rotate=90), "EUR 1,285"),
+        ({"Subtype": "/Stamp", "Rect": [100, 400, 300, 440], "Name": "/NotApproved"}, "NOT APPROVED"),
+        (_typed("For print only", F=36), ""),
+        (_typed("Drawn empty", AP={"N": pdfs.form_xobject(b"", 300, 40)}), ""),
+    ],
+    ids=["rich text alone", "turned", "stamp by name", "not for the screen", "empty drawing"],
+)
+def test_typed_text_is_read_if_a_viewer_shows_it(folder: Path, annotation: dict[str, Any], shown: str) -> None:
+    text = _text(pdfs.annotated(folder / "shown.pdf", "Monthly rent:", annotation))
+    assert text.removeprefix("Monthly rent:").strip() == shown

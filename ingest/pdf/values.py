@@ -1,0 +1,100 @@
+"""Puts form values and text typed onto a page beside their labels; a file holds them last."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ingest.pdf.annotations import Box
+from ingest.pdf.segments import Places, Segment
+
+_WORD = re.compile(r"\S+")
+_ON_EDGE = 2.0  # points; letters may touch the edge of their box
+_SAME_ROW = 0.7  # in sizes; a value rarely has exactly the baseline of its label
+_BEHIND = 3.0  # in sizes; a label behind its value, as that of a check box, is near
+
+Row = list[Segment]
+
+
+def without_values(
+    written: list[Segment], places: Places, raw: str, boxes: Sequence[Box]
+) -> tuple[list[Segment], list[Segment]]:
+    """Return the segments of a page without those in the boxes at its end, and these, a piece of a line each."""
+    words = [match.span() for match in _WORD.finditer(raw)]
+    values: list[Segment] = []
+    end = len(raw)
+    before: Box | None = None
+    while words and (word := places.segment(*words[-1])) and not word.turn:
+        box = _box_of(word, boxes)
+        if box is None:
+            break
+        last = values[-1] if values else None
+        if last and box == before and abs(last.base - word.base) < 1 and word.left <= last.left:
+            values[-1] = replace(last, start=word.start, left=word.left, size=max(last.size, word.size))
+        else:
+            values.append(word)
+        before, end = box, word.start
+        words.pop()
+    kept = [replace(segment, end=min(segment.end, end)) for segment in written if segment.start < end]
+    if kept and kept[-1].end == end:  # the value was on the line of what was written before it
+        start = kept[-1].start
+        shortened = places.segment(start, start + len(raw[start:end].rstrip()))
+        kept[-1:] = [shortened] if shortened else []
+    return kept, sorted(values, key=lambda value: (value.base, value.left))
+
+
+def with_values(rows: list[Row], values: list[Segment], places: Places, raw: str) -> list[Row]:
+    """Return the rows with each value in the row of its label, else below what stands above it."""
+    rows = list(rows)
+    for value in values:
+        at = _row_of(rows, value)
+        if at is not None:
+            rows[at] = [*_parted(rows[at], value, places, raw), value]
+            continue
+        above = [n for n, row in enumerate(rows) if any(_is_above(cell, value) for cell in row)]
+        nearest = max(above, key=lambda n: rows[n][0].base, default=len(rows) - 1)
+        rows.insert(nearest + 1, [value])
+    return rows
+
+
+def _box_of(word: Segment, boxes: Sequence[Box]) -> Box | None:
+    for box in boxes:
+        left, bottom, right, top = box
+        # `base` counts down the page
+        if left - _ON_EDGE <= word.left <= right + _ON_EDGE and bottom - _ON_EDGE <= -word.base <= top + _ON_EDGE:
+            return box
+    return None
+
+
+def _row_of(rows: list[Row], value: Segment) -> int | None:
+    """Return the row whose label stands before the value, or close behind it; the one with the nearest baseline."""
+    found = []
+    for number, row in enumerate(rows):
+        distance = abs(row[0].base - value.base)
+        if row[0].turn or distance > _SAME_ROW * max(row[0].size, value.size):
+            continue
+        if any(cell.left < value.left or 0 <= cell.left - value.right <= _BEHIND * value.size for cell in row):
+            found.append((distance, number))
+    return min(found)[1] if found else None
+
+
+def _is_above(cell: Segment, value: Segment) -> bool:
+    return not cell.turn and cell.base <= value.base and cell.left < value.right and cell.right > value.left
+
+
+def _parted(row: Row, value: Segment, places: Places, raw: str) -> Row:
+    """Return a row with the cell that runs over the value parted before the first word that begins behind it."""
+    parted: Row = []
+    for cell in row:
+        words = [match.span() for match in _WORD.finditer(raw, cell.start, cell.end)]
+        spans = [places.span(start, end - 1) for start, end in words]
+        behind = next((n for n, span in enumerate(spans) if n and span and span[0] > value.left), None)
+        before = spans[behind - 1] if behind else None
+        if behind is None or before is None or cell.left >= value.left or cell.right <= value.left:
+            parted.append(cell)
+            continue
+        after = spans[behind]
+        parted.append(replace(cell, end=words[behind - 1][1], right=before[1]))
+        parted.append(replace(cell, start=words[behind][0], left=after[0] if after else cell.left))
+    return parted
