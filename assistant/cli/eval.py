@@ -173,7 +173,7 @@ def _retrieval(args: argparse.Namespace) -> int:
     questions = read_question_files(args.questions, print_notes)
     if args.trec:
         args.trec.mkdir(parents=True, exist_ok=True)  # an unusable folder is refused before the work
-    progress = None if args.json else count_printer()
+    progress = count_printer()
     with open_corpus(config, args.pdfs, progress, print_notes) as library:
         rankings = rank_questions(library, questions, scope=args.scope, progress=progress)
         identity = library.store.identity()
@@ -232,7 +232,7 @@ def _answers(args: argparse.Namespace) -> int:
     model = load_or_pull(name, config, pull=args.pull)
     judge = load_or_pull(args.judge, config, pull=args.pull) if args.judge else None
     print_notes(notice)
-    progress = None if args.json else count_printer()
+    progress = count_printer()
     with open_corpus(ingest_config, args.pdfs, progress, print_notes) as library:
         folder = Path(args.out) if args.out else _default_folder(args, library, model, config, judge)
         rows = run_answers(
