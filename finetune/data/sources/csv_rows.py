@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
@@ -9,6 +10,7 @@ from itertools import islice
 from finetune.data.sources.row import Row
 
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "vertical bar"}
+_DELIMITER_LINE = re.compile(r"\A\s*sep=([,;|\t])[ \t]*(?:\r\n|\n|\r)")
 _MAX_FAULTS = 1000  # each one reads the rest of the file again
 _LONGEST_CELL = 2**31 - 1  # the library's own limit is 131,072 characters
 
@@ -20,13 +22,16 @@ def csv_rows(text: str, usual: str) -> Iterator[Row]:
     """
     csv.field_size_limit(_LONGEST_CELL)
     delimiter = delimiter_of(text, usual)
+    text = _DELIMITER_LINE.sub("\n", text, count=1)  # an empty line, so that lines keep their numbers
     if delimiter == "\t" and not _is_quoted(text):
         return _read(text, delimiter, csv.QUOTE_NONE)
     return _read(text, delimiter, csv.QUOTE_MINIMAL)
 
 
 def delimiter_of(text: str, usual: str) -> str:
-    """Return the delimiter that a header has most of; `usual` if it has it, or none."""
+    """Return the delimiter that Excel's first line names, or that the header has most of; `usual` if it has it, or none."""
+    if given := _DELIMITER_LINE.match(text):
+        return given[1]
     header = text.lstrip("\r\n").split("\n", 1)[0]
     counts = Counter({mark: header.count(mark) for mark in DELIMITERS})
     return usual if counts[usual] or not any(counts.values()) else counts.most_common(1)[0][0]

@@ -23,6 +23,7 @@ _NOTES = re.compile(
 _SETTINGS = (
     "dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json", "config.json", "tokenizer.json",
     "tokenizer_config.json", "special_tokens_map.json", "generation_config.json", "croissant.json",
+    "metadata.json", "meta.json", "manifest.json", "schema.json", "stats.json", "info.json", "features.json",
 )  # fmt: skip
 
 

@@ -13,7 +13,8 @@ from finetune.data.sources.helpsteer import read_helpsteer
 from finetune.data.sources.label_formats import labeled
 from finetune.data.sources.loaded import LoadedData, join
 from finetune.data.sources.marks import Mark, find_mark
-from finetune.data.sources.meanings import refuse_unhonored, unread_fields
+from finetune.data.sources.meanings import refuse_unhonored, unread_fields, unread_message_fields
+from finetune.data.sources.message_lists import ROLE_KEYS
 from finetune.data.sources.names import with_known_names
 from finetune.data.sources.oasst import TreeFilter, read_trees
 from finetune.data.sources.problem import Problem
@@ -23,6 +24,7 @@ from finetune.data.sources.row_format import Format, first_match
 from finetune.errors import InvalidRecord, MalformedRow, SourceUnavailable, UnknownFormat
 from quire import UsageError
 
+_SAMPLE_ROWS = 50  # in which a field with a list of messages is recognized
 _HINT = "correct the row; `quire finetune data check` lists all malformed rows"
 
 
@@ -129,7 +131,9 @@ def _formats_of(
     formats = tuple(format for format in ROW_FORMATS if format.name == loaded.format) or CONVERSATIONS
     if given not in (None, "kto") or formats[0].kind not in ("conversation", "text"):
         return formats
-    mark = find_mark(rows, numbers_are_marks=loaded.format == "prompt-completion" or given == "kto" or task == "label")
+    reads = {name for format in formats for name in format.reads}
+    in_numbers = loaded.format == "prompt-completion" or given == "kto" or task == "label"
+    mark = find_mark(rows, reads, numbers_are_marks=in_numbers)
     if mark is None and given == "kto":
         name = next((name for name in ("kto_tag", "label") if any(name in row.values for row in rows)), "label")
         return (labeled(formats, name),)
@@ -147,7 +151,8 @@ def _report_ambiguous(mark: Mark, source: str, loaded: LoadedData, task: Task | 
     if task == "sft":
         raise UnknownFormat(
             f"{source}: {found}",
-            "write true and false to mark wanted and unwanted answers; rename the field if it is a topic; or convert the file "
+            "to mark wanted and unwanted answers, write true and false into `label`; to train on all rows, rename or remove "
+            "the field; or convert the file "
             "first: `quire finetune data convert` with --format kto or --format of the conversations",
         )
     loaded.notices.append(f"{found}: read as marks, and refused by sft; name the --format to decide")
@@ -182,7 +187,28 @@ def _read_row_by_row(
 def _note_unread_fields(rows: Sequence[Row], formats: tuple[Format, ...], loaded: LoadedData, text_column: str) -> None:
     names = dict.fromkeys(name for shape in {tuple(row.values): None for row in rows} for name in shape)
     read = {name for format in formats for name in format.reads}
-    loaded.unread = [name for name in names if name != text_column] if text_column else unread_fields(names, read)
+    if text_column:
+        loaded.unread = [name for name in names if name != text_column]
+        return
+    loaded.unread = unread_fields(names, read)
+    loaded.unread += [f"{name} (of a message)" for name in _unread_in_messages(rows, [n for n in names if n in read])]
+    splits = {str(row.values.get("split", "")).strip().lower() for row in rows} if "split" in loaded.unread else set()
+    if {"train", "training"} & splits and len(splits) > 1:
+        loaded.notices.append(
+            f"rows of several splits are in one file, and all of them are read: {', '.join(sorted(splits))}"
+        )
+
+
+def _unread_in_messages(rows: Sequence[Row], names: Sequence[str]) -> list[str]:
+    shapes: dict[tuple[str, ...], None] = {}
+    for name in names:
+        if not any(isinstance(row.values.get(name), list) for row in rows[:_SAMPLE_ROWS]):
+            continue
+        for row in rows:
+            value = row.values.get(name)
+            shapes |= {tuple(item): None for item in value if isinstance(item, dict)} if isinstance(value, list) else {}
+    spoken = (shape for shape in shapes if set(shape) & set(ROLE_KEYS))
+    return unread_message_fields(dict.fromkeys(field for shape in spoken for field in shape))
 
 
 def _convert(loaded: LoadedData, task: Task) -> None:

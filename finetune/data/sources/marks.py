@@ -1,7 +1,7 @@
 """Marks of wanted and unwanted answers, told from labels that are only a topic."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from finetune.data.sources.fields import Fields
@@ -20,9 +20,11 @@ _UNWANTED = (
 )  # fmt: skip
 _VALUES = {**dict.fromkeys(_WANTED, True), **dict.fromkeys(_UNWANTED, False)}
 _LABELS = ("label", "labels")  # names that classification uses too
-_NUMBERS = ("score", "reward", "rating")  # names whose numbers are grades
+_NUMBERS = ("score", "reward", "rating", "quality")  # names whose numbers are grades
 # Words that are topics as often as marks.
 _TOPIC_WORDS = {"0", "1", "0.0", "1.0", "-1", "-1.0", "positive", "negative", "pos", "neg", "yes", "no", "y", "n", "correct", "incorrect"}  # fmt: skip
+# Words that mark answers under any name.
+_CLEAR_WORDS = _VALUES.keys() - _TOPIC_WORDS - {"true", "false", "t", "f"}
 _MAX_VALUES = 8  # distinct values of a mark; more are a topic
 
 
@@ -35,17 +37,32 @@ class Mark:
     ambiguous: bool
 
 
-def find_mark(rows: Sequence[Row], *, numbers_are_marks: bool) -> Mark | None:
-    """Return the field by which the rows mark answers as wanted or not, or None.
+def find_mark(rows: Sequence[Row], reads: Collection[str], *, numbers_are_marks: bool) -> Mark | None:
+    """Return the field by which the rows mark answers as wanted or not, or None; `reads` are the fields of their texts.
 
     A `label` with other values than those of marks is a topic. `numbers_are_marks` says that 0 and 1 are not ambiguous
-    in this format, as beside `prompt` and `completion`.
+    in this format, as beside `prompt` and `completion`. A field of another name is one, and ambiguous, if it has words
+    such as good and bad.
     """
-    names = {name for row in rows for name in row.values if name in MARKS}
+    names = dict.fromkeys(name for shape in {tuple(row.values): None for row in rows} for name in shape)
     for name in MARKS:
         if name in names and (mark := _as_mark(name, rows, numbers_are_marks=numbers_are_marks)):
             return mark
-    return None
+    others = (name for name in names if name not in MARKS and name not in reads)
+    return next((mark for name in others if (mark := _as_clear_words(name, rows))), None)
+
+
+def _as_clear_words(name: str, rows: Sequence[Row]) -> Mark | None:
+    found: set[str] = set()
+    for row in rows:
+        value = row.values.get(name)
+        if _is_missing(value):
+            continue
+        if not isinstance(value, str) or (word := _plain(value)) not in _CLEAR_WORDS:
+            return None
+        found.add(word)
+    both = {_VALUES[word] for word in found} == {True, False}
+    return Mark(name, tuple(sorted(found)), ambiguous=True) if both else None
 
 
 def _as_mark(name: str, rows: Sequence[Row], *, numbers_are_marks: bool) -> Mark | None:

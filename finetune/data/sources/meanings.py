@@ -14,6 +14,13 @@ from finetune.errors import NotHonored
 SYSTEM = ("system", "system_prompt", "system_message")
 HISTORY = ("history", "chat_history", "conversation_history", "dialogue_history")
 CONVERSATION = (*SYSTEM, *HISTORY)  # what every format of conversations and pairs reads
+# Other names of fields, where a row has no field of the first name itself.
+ALIASES = {
+    **dict.fromkeys(("sys", "sys_prompt", "system_msg", "system_instruction", "system_text", "preprompt", "pre_prompt"), "system"),
+    **dict.fromkeys(("previous_messages", "past_messages", "prior_messages", "previous_turns", "prior_turns", "earlier_turns",
+                     "message_history", "dialog_history", "history_messages"), "history"),
+    **dict.fromkeys(("bad_response", "rejected_text", "dispreferred_response"), "rejected_response"),
+}  # fmt: skip
 REJECTED = (
     "rejected_response", "rejected_messages", "rejected_output", "rejected_answer", "rejected_completion", "rejected",
 )  # fmt: skip
@@ -21,10 +28,12 @@ _MARKS = (
     "kto_tag", "kto_label", "label", "labels", "binary_label", "completion_label", "desirable", "is_desirable", "wanted",
     "is_wanted", "good", "is_good", "thumbs_up", "thumbs", "liked", "is_liked", "upvoted", "accepted", "is_accepted",
     "approved", "is_preferred", "preferred", "is_chosen", "is_positive", "is_correct", "correct", "feedback", "vote",
-    "verdict", "rating", "reward", "score",
+    "verdict", "rating", "reward", "score", "thumb", "like", "upvote", "helpful", "is_helpful", "human_label",
+    "human_feedback", "user_feedback", "reaction", "judgment", "judgement", "is_valid", "passed", "quality",
 )  # fmt: skip
 INVERTED_MARKS = (
     "undesirable", "is_undesirable", "unwanted", "bad", "is_bad", "thumbs_down", "disliked", "downvoted", "is_rejected",
+    "dislike", "downvote",
 )  # fmt: skip
 MARKS = (*_MARKS, *INVERTED_MARKS)
 
@@ -41,6 +50,19 @@ def is_set(value: object) -> bool:
 def _is_weighted(value: object) -> bool:
     """Return whether a weight is a number other than 1."""
     return isinstance(value, int | float) and not isinstance(value, bool) and not math.isnan(value) and value != 1
+
+
+def _is_off(value: object) -> bool:
+    """Return whether a value says no: 0, false, or a text of these."""
+    return str(value).strip().lower() in ("0", "0.0", "false", "no")
+
+
+def _is_on(value: object) -> bool:
+    return is_set(value) and not _is_off(value)
+
+
+def _is_given(value: object) -> bool:
+    return value is not None and value != ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +95,13 @@ ROW_RULES = (
     Rule("system message", SYSTEM, "this format has no system message"),
     Rule("context", ("context", "documents", "passages"), "this format has no place for it"),
     Rule("input", ("input",), "this format has no place for it", kinds=("conversation", "label")),
-    Rule("weight", ("weight", "sample_weight", "loss_weight", "example_weight"),
+    Rule("weight", ("weight", "weights", "sample_weight", "loss_weight", "example_weight", "row_weight", "instance_weight"),
          "rows are trained with a weight of 1", _is_weighted),
     Rule("loss mask", ("loss_mask", "mask"), "the template decides which tokens are trained"),
+    Rule("not trained", ("train", "trainable", "is_trainable", "use_for_training", "include", "loss"),
+         "the row says that it is not to be trained", _is_off),
+    Rule("excluded", ("exclude", "excluded", "ignore", "ignored", "skip"), "the row says that it is not to be trained",
+         _is_on),
 )  # fmt: skip
 
 # The same for one message of a list.
@@ -85,6 +111,8 @@ MESSAGE_RULES = (
     Rule("images, audio, video", _MEDIA, ROW_RULES[1].why),
     Rule("rejected answer", REJECTED, "a message has no rejected answer here; give whole pairs"),
     Rule("part of a turn", ("train_detail", "training_detail"), "a turn is trained whole or not at all"),
+    Rule("mask", ("mask", "masked"), "it may mean trained or not; say it with `train`: true or false", _is_given),
+    Rule("excluded", ("exclude", "excluded", "ignore", "ignored", "skip"), "say it with `train`: false", _is_on),
 )
 # A turn of the assistant is part of the prompt when one of these is 0 or false.
 TURN_MARKS = (
@@ -98,10 +126,14 @@ TURN_MARKS = (
     "loss_weight",
     "loss_scale",
     "learn",
+    "train_on",
+    "train_on_turn",
+    "should_train",
+    "is_trained",
     "mask_loss",
 )
 _INVERTED_TURN_MARKS = ("mask_loss",)
-MESSAGE_FIELDS = ("role", "from", "content", "value", "context")
+MESSAGE_FIELDS = ("role", "from", "speaker", "content", "value", "text", "context")
 
 
 @cache
@@ -165,6 +197,12 @@ def is_trained(values: Mapping[str, Any], what: str, *, of_assistant: bool) -> b
 
 
 def unread_fields(names: Iterable[str], reads: Iterable[str]) -> list[str]:
-    """Return the fields that have no effect, in their order."""
+    """Return the fields of rows that have no effect, in their order."""
     known = {*reads, *_rules(ROW_RULES), "split_group", "format"}
+    return [name for name in names if name not in known]
+
+
+def unread_message_fields(names: Iterable[str]) -> list[str]:
+    """Return the fields of messages that have no effect, in their order."""
+    known = {*MESSAGE_FIELDS, *TURN_MARKS, *_rules(MESSAGE_RULES)}
     return [name for name in names if name not in known]

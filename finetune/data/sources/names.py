@@ -1,10 +1,11 @@
-"""Names of fields as files spell them: `Instruction`, ` output` and `RESPONSE` are known names too."""
+"""Names of fields as files spell them: `Instruction`, ` output`, `System Prompt` and `chatHistory` are known names too."""
 
+import re
 from collections.abc import Sequence
 from functools import cache
 
 from finetune.data.sources.formats import ROW_FORMATS
-from finetune.data.sources.meanings import MARKS, ROW_RULES
+from finetune.data.sources.meanings import ALIASES, MARKS, ROW_RULES
 from finetune.data.sources.row import Row
 
 _OTHERS = ("human_ref_A", "human_ref_B", "message_id", "parent_id", "helpfulness", "correctness")
@@ -17,12 +18,17 @@ def _known() -> dict[str, str]:
     return {name.lower(): name for name in (*names, *MARKS, *_OTHERS)}
 
 
+def _snake(name: str) -> str:
+    return re.sub(r"(?<=[a-z])(?=[A-Z])|[ -]+", "_", name).lower()
+
+
 @cache
 def _renamed(names: tuple[str, ...]) -> tuple[str, ...]:
     """Return the names of a row's fields as formats spell them; a name that is taken already stays as it is."""
     found: list[str] = []
     for name in names:
-        known = _known().get(str(name).strip().lower(), name)
+        plain, snake = str(name).strip().lower(), _snake(str(name).strip())
+        known = _known().get(plain) or _known().get(snake) or ALIASES.get(plain) or ALIASES.get(snake) or name
         found.append(known if known == name or known not in (*names, *found) else name)
     return tuple(found)
 

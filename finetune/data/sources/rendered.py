@@ -9,11 +9,14 @@ from finetune.templates.messages import Message
 _ROLES = {
     "system": "system", "developer": "system", "user": "user", "human": "user", "instruction": "user", "instruct": "user",
     "assistant": "assistant", "response": "assistant", "output": "assistant", "model": "assistant", "gpt": "assistant",
-    "ai": "assistant", "bot": "assistant", "inst": "user", "/inst": "assistant", "sys": "system", "input": "context",
+    "ai": "assistant", "bot": "assistant", "chatbot": "assistant", "inst": "user", "/inst": "assistant", "sys": "system", "input": "context",
 }  # fmt: skip
-_START = re.compile(r"(?:\s*(?:<s>|<\|begin_of_text\|>|<bos>|<\|startoftext\|>|<\|endoftext\|>))*\s*")
+_START = re.compile(
+    r"(?:\s*(?:<s>|<\|begin_of_text\|>|<bos>|<\|startoftext\|>|<\|endoftext\|>|<｜begin▁of▁sentence｜>|<BOS_TOKEN>))*\s*"
+)
 _ENDS = re.compile(
-    r"(?:\s*(?:<\|im_end\|>|<\|endoftext\|>|<\|eot_id\|>|<\|end_of_text\|>|<\|end\|>|</s>|<end_of_turn>|<eos>|<s>))+\s*$"
+    r"(?:\s*(?:<\|im_end\|>|<\|endoftext\|>|<\|eot_id\|>|<\|eot\|>|<\|end_of_text\|>|<\|end\|>|<\|return\|>|</s>"
+    r"|<end_of_turn>|<eos>|<s>|<｜end▁of▁sentence｜>|<\|END_OF_TURN_TOKEN\|>))+\s*$"
 )
 
 
@@ -34,6 +37,11 @@ class _Style:
 _STYLES = (
     _Style("ChatML", re.compile(r"<\|im_start\|>\s*(\w+)[ \t]*\n?"), tokens=True),
     _Style("Llama-3", re.compile(r"<\|start_header_id\|>\s*(\w+)\s*<\|end_header_id\|>\s*"), tokens=True),
+    _Style("Llama-4", re.compile(r"<\|header_start\|>\s*(\w+)\s*<\|header_end\|>\s*"), tokens=True),
+    _Style("Harmony", re.compile(r"<\|start\|>(\w+)(?:<\|channel\|>\w+)?<\|message\|>"), tokens=True),
+    _Style("Granite", re.compile(r"<\|start_of_role\|>\s*(\w+)\s*<\|end_of_role\|>"), tokens=True),
+    _Style("Command R", re.compile(r"<\|START_OF_TURN_TOKEN\|><\|(SYSTEM|USER|CHATBOT)_TOKEN\|>"), tokens=True),
+    _Style("DeepSeek", re.compile(r"<｜(User|Assistant)｜>"), tokens=True, preamble=True),
     _Style("Gemma", re.compile(r"<start_of_turn>\s*(\w+)[ \t]*\n?"), tokens=True),
     _Style("Zephyr", re.compile(r"<\|(system|user|assistant)\|>[ \t]*\n?"), tokens=True),
     _Style("[INST]", re.compile(r"(?:<s>)?\s*\[(/?INST)\]"), tokens=True),
@@ -48,10 +56,10 @@ _MAX_END = 60  # characters at the end of a text in which end tokens are looked 
 _MAX_PREAMBLE = 2000  # characters of a system message without a mark
 _ALPACA_TASK = "Below is an instruction that describes a task"
 _MARKS = re.compile(
-    r"<\|(?:im_start|im_end|start_header_id|eot_id|endoftext|begin_of_text|user|assistant|system)\|>"
+    r"<\|\w+\|>|<｜[\w▁]+｜>|<image>"
     r"|\[/?INST\]|<</?SYS>>|<(?:start|end)_of_turn>|(?:^|\n)###[ \t]*(?:Instruction|Response|Human|Assistant)[ \t]*:"
 )
-_HINTS = ("<|", "INST]", "###", "<start_of_turn>", "Instruct:", "Human:", "User:", "USER:")
+_HINTS = ("<|", "<｜", "INST]", "###", "<start_of_turn>", "Instruct:", "Human:", "User:", "USER:")
 
 
 def leftover_marks(text: str) -> list[str]:

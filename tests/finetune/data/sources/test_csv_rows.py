@@ -16,7 +16,7 @@ def load(tmp_path, text, name="x.csv", **options):
 @pytest.mark.parametrize("text", [
     "instruction;input;output\nQ;;A\n", "instruction|output\nQ|A\n", "instruction\toutput\nQ\tA\n", "\ufeffInstruction,OUTPUT\nQ,A\n",
     "instruction, output\nQ, A\n", " instruction , output \nQ,A\n", "instruction,output\rQ,A\r", "instruction,output\r\nQ,A\r\n",
-    "\n\ninstruction,output\n\nQ,A\n\n", "instruction,output\nQ,A\n".encode("utf-16"),
+    "sep=;\r\ninstruction;output\r\nQ;A\r\n", "\n\ninstruction,output\n\nQ,A\n\n", "instruction,output\nQ,A\n".encode("utf-16"),
 ])  # fmt: skip
 def test_delimiters_blanks_case_line_ends_and_encodings_are_told(tmp_path, text):
     assert load(tmp_path, text).records[0].messages == (U("Q"), A("A"))

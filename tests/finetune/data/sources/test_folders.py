@@ -21,6 +21,7 @@ def fill(folder, **files):
     {"train__jsonl": 3, "test__jsonl": 2, "validation__jsonl": 1}, {"cows-train__jsonl__gz": 3, "cows-dev__jsonl": 2},
     {"train-00000-of-00002__jsonl": 2, "train-00001-of-00002__jsonl": 1, "test-00000-of-00001__jsonl": 2},
     {"data_SLASH_train__jsonl": 3, "data_SLASH_test__jsonl": 2}, {"train_SLASH_a__jsonl": 3, "test_SLASH_b__jsonl": 2},
+    {"metadata__json": 0, "train_SLASH_part-0__jsonl": 3, "validation_SLASH_part-0__jsonl": 1},
     {"cows__jsonl": 2, "dogs__jsonl": 1, "eval__jsonl": 4},
 ])  # fmt: skip
 def test_a_folder_means_its_training_rows(tmp_path, files):

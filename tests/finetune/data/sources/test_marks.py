@@ -28,7 +28,7 @@ def test_a_label_marks_answers_in_every_format(tmp_path, base):
 @pytest.mark.parametrize(("name", "values"), [
     ("label", ["True", "False"]), ("label", ["desirable", "undesirable"]), ("label", ["chosen", "rejected"]), ("is_good", [1, 0]),
     ("thumbs_up", [True, False]), ("thumbs_down", [False, True]), ("Desirable", ["yes", "no"]), ("feedback", ["👍", "👎"]),
-    ("kto_tag", [1.0, 0.0]), ("accepted", ["1", "0"]), ("is_bad", [0, 1]), ("label", [1, -1]),
+    ("kto_tag", [1.0, 0.0]), ("accepted", ["1", "0"]), ("thumb", ["up", "down"]), ("downvote", [0, 1]), ("is_bad", [0, 1]), ("label", [1, -1]),
 ])  # fmt: skip
 def test_marks_have_many_names_and_words(tmp_path, name, values):
     assert labels(tmp_path, {"prompt": "Q", "completion": "A"}, values, name) == [True, False]
@@ -48,11 +48,25 @@ def test_a_topic_or_a_grade_is_no_mark(tmp_path, name, values):
 def test_numbers_beside_messages_are_refused_by_sft_and_read_by_kto(tmp_path, values):
     rows = [{"messages": CHAT, "label": value} for value in values]
     path = write(tmp_path, rows)
-    with pytest.raises(UnknownFormat, match=r"may mark answers or be a topic.*true and false"):
+    with pytest.raises(UnknownFormat, match=r"may mark answers or be a topic.*true and false into `label`"):
         load_data(path, task="sft")
     assert len(load_data(path, format="messages", task="sft").records) == 2
     assert len(load_data(path, task="label").records) == 2
     assert "may mark answers" in load_data(path).sentences()[0]
+
+
+@pytest.mark.parametrize("values", [["up", "down"], ["Good", "bad", None], ["accepted", "rejected"]])
+def test_words_that_mark_answers_are_refused_by_sft_under_any_name(tmp_path, values):
+    path = write(tmp_path, [{"instruction": "Q", "output": "A", "what_they_said": value} for value in values])
+    with pytest.raises(UnknownFormat, match=r"`what_they_said` has the values .*may mark answers"):
+        load_data(path, task="sft")
+    assert [record.label for record in load_data(path, task="label", strict=False).records] == [True, False]
+
+
+@pytest.mark.parametrize("row", [{"output": "good"}, {"output": "A", "tone": "good"}, {"output": "A", "done": True}])
+def test_an_answer_that_is_such_a_word_and_one_word_for_all_are_no_marks(tmp_path, row):
+    rows = [{"instruction": "Q", **row}, {"instruction": "Q", **row, **({"output": "bad"} if len(row) == 1 else {})}]
+    assert load_data(write(tmp_path, rows), task="sft").format == "alpaca"
 
 
 def test_an_answer_without_a_mark_and_an_unwanted_one_are_named(tmp_path):

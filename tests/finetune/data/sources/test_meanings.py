@@ -9,6 +9,7 @@ from finetune.data.records import Preference
 from finetune.data.sources.formats import ROW_FORMATS
 from finetune.data.sources.loader import load_data
 from finetune.data.sources.meanings import (
+    ALIASES,
     HISTORY,
     MARKS,
     MESSAGE_FIELDS,
@@ -38,6 +39,8 @@ def problems(tmp_path, *rows, **options):
     {"conversations": [{"from": "human", "value": "Q"}, {"from": "function_call", "value": "{}"}]},
     {"messages": [Q, {**OK, "weight": 0.5}]}, {"messages": [Q, {**OK, "weight": 0}]}, {"messages": [{**Q, "train": True}, OK]},
     {"messages": [Q, {**OK, "train": False, "loss": True}]}, {**PLAIN, "weight": 0.25},
+    {**PLAIN, "weights": 0}, {**PLAIN, "train": False}, {**PLAIN, "loss": 0}, {**PLAIN, "skip": "yes"},
+    {"messages": [Q, {**OK, "mask": False}]}, {"messages": [Q, {**OK, "ignore": True}, Q, OK]},
     {"prompt": "Q", "completion": "A", "context": "C"}, {"prompt": {"messages": [Q], "tools": [TOOL]}, "chosen": "A", "rejected": "B"},
     {"messages": [{"role": "system", "content": "S"}, Q, OK], "system": "other"},
 ])  # fmt: skip
@@ -54,7 +57,7 @@ def test_a_row_that_training_cannot_follow_is_left_out_and_named(tmp_path, row):
 @pytest.mark.parametrize("row", [
     {**PLAIN, "tools": [], "functions": "[]", "images": None, "system": "", "history": []}, {**PLAIN, "weight": 1},
     {"messages": [{**Q, "weight": 1}, {**OK, "weight": 1.0, "tool_calls": None, "reasoning_content": "", "name": "cow"}]},
-    {"messages": [{**Q, "train": False}, {**OK, "loss": True}]},
+    {"messages": [{**Q, "train": False}, {**OK, "loss": True}]}, {**PLAIN, "train": True, "loss": 1.5, "skip": "0"},
 ])  # fmt: skip
 def test_an_empty_field_and_a_weight_of_1_change_nothing(tmp_path, row):
     loaded, found = problems(tmp_path, row)
@@ -64,6 +67,7 @@ def test_an_empty_field_and_a_weight_of_1_change_nothing(tmp_path, row):
 
 @pytest.mark.parametrize("mark", [
     {"weight": 0}, {"train": False}, {"loss": False}, {"loss_mask": 0}, {"trainable": "false"}, {"weight": 0.0}, {"mask_loss": True},
+    {"train_on_turn": False}, {"is_trained": 0},
 ])  # fmt: skip
 def test_a_turn_marked_as_not_trained_is_part_of_the_prompt(tmp_path, mark):
     row = {"messages": [Q, {**OK, **mark}, Q, OK]}
@@ -105,8 +109,11 @@ def test_marks_of_turns_survive_convert(tmp_path):
     {"instruction": "Q", "input": "", "output": "A"}, {"query": "Q", "response": "A"}, {"prompt": "Q", "completion": "A"},
     {"instruction": "Q", "chosen": "A", "rejected": "B"}, {"instruction": "Q", "output": "A", "kto_tag": True},
 ])  # fmt: skip
-def test_earlier_turns_come_before_the_question(tmp_path, row, history):
-    (record,) = load_data(write(tmp_path, [{**row, "history": history, "system": "S"}])).records
+@pytest.mark.parametrize(
+    ("name", "system"), [("history", "system"), ("previousMessages", "System Prompt"), ("prior_turns", "sys")]
+)
+def test_earlier_turns_come_before_the_question(tmp_path, row, history, name, system):
+    (record,) = load_data(write(tmp_path, [{**row, name: history, system: "S"}])).records
     turns = record.messages[:-1] if hasattr(record, "messages") else record.prompt
     assert turns == (S("S"), U("one?"), A("1"), U("Q"))
 
@@ -146,6 +153,13 @@ def test_a_rejected_answer_beside_a_conversation_makes_a_pair(tmp_path, row):
     assert loaded.records == [Preference((U("Q"),), (A("A"),), (A("B"),), str(tmp_path / "rows.jsonl"), 1)]
 
 
+def test_fields_of_messages_without_effect_and_a_mixture_of_splits_are_listed(tmp_path):
+    rows = [{"messages": [Q, {**OK, "mood": "calm", "weight": 1}], "split": name} for name in ("train", "test")]
+    loaded = load_data(write(tmp_path, rows))
+    assert loaded.unread == ["split", "mood (of a message)"]
+    assert loaded.notices == ["rows of several splits are in one file, and all of them are read: test, train"]
+
+
 def test_fields_without_effect_are_listed_once(tmp_path):
     loaded = load_data(write(tmp_path, [{**PLAIN, "id": 1, "topic": "cows"}, {**PLAIN, "id": 2}]))
     assert loaded.unread == ["id", "topic"]
@@ -173,9 +187,8 @@ def test_every_format_is_in_the_table_of_the_handbook_with_its_fields():
 @pytest.mark.parametrize(
     ("head", "rules", "used"),
     [
-        ("field of a row", ROW_RULES, {*SYSTEM, *HISTORY, *MARKS, "split_group", "format", "input", "text"}),
-        ("field of a message", MESSAGE_RULES, {*TURN_MARKS, *MESSAGE_FIELDS, "speaker", "text", "tool", "function",
-                                               "observation"}),
+        ("field of a row", ROW_RULES, {*SYSTEM, *HISTORY, *ALIASES, *MARKS, "split_group", "split", "format", "input", "text"}),
+        ("field of a message", MESSAGE_RULES, {*TURN_MARKS, *MESSAGE_FIELDS, "tool", "function", "observation"}),
     ],
 )  # fmt: skip
 def test_the_table_of_the_handbook_names_every_field_that_has_a_meaning_and_no_other(head, rules, used):

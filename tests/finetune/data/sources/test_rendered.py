@@ -31,6 +31,11 @@ def test_what_each_template_renders_is_read_back_into_its_turns(tmp_path, name, 
     "Human: Q\n\nAssistant: A", "User: Q\nAssistant: A", "A chat between two. USER: Q ASSISTANT: A</s>",
     "<bos><start_of_turn>user\nQ<end_of_turn>\n<start_of_turn>model\nA<end_of_turn>\n", "<|user|>\nQ<|end|>\n<|assistant|>\nA<|end|>\n",
     "<s>[INST] <<SYS>>\nBe brief.\n<</SYS>>\n\nQ [/INST] A </s>",
+    "<|begin_of_text|><|header_start|>user<|header_end|>\n\nQ<|eot|><|header_start|>assistant<|header_end|>\n\nA<|eot|>",
+    "<｜begin▁of▁sentence｜>Be brief.<｜User｜>Q<｜Assistant｜>A<｜end▁of▁sentence｜>",
+    "<|start_of_role|>user<|end_of_role|>Q<|end_of_text|>\n<|start_of_role|>assistant<|end_of_role|>A<|end_of_text|>",
+    "<BOS_TOKEN><|START_OF_TURN_TOKEN|><|USER_TOKEN|>Q<|END_OF_TURN_TOKEN|><|START_OF_TURN_TOKEN|><|CHATBOT_TOKEN|>A<|END_OF_TURN_TOKEN|>",
+    "<|start|>user<|message|>Q<|end|><|start|>assistant<|channel|>final<|message|>A<|return|>",
 ])  # fmt: skip
 def test_other_tools_prompts_are_read_back(tmp_path, text):
     (record,) = load_data(write(tmp_path, [{"text": text}])).records
@@ -49,6 +54,7 @@ def test_prose_that_mentions_a_mark_stays_prose(tmp_path, text):
 
 @pytest.mark.parametrize("text", [
     "<|im_start|>user\nQ<|im_end|>\n", "<|im_start|>tool\n42<|im_end|>\n<|im_start|>assistant\nA<|im_end|>", "[INST] Q [INST] R [/INST]",
+    "<|start|>user<|message|>Q<|end|><|start|>assistant<|channel|>analysis<|message|>Hm<|end|><|start|>assistant<|channel|>final<|message|>A",
 ])  # fmt: skip
 def test_a_broken_conversation_is_left_out_and_named(tmp_path, text):
     loaded = load_data(write(tmp_path, [{"text": text}]), strict=False)
@@ -86,6 +92,13 @@ def test_an_answer_that_quotes_a_dialogue_stays_an_answer(tmp_path):
     dialogue = "User: hello\nAssistant: hello too"
     (record,) = load_data(write(tmp_path, [{"instruction": "Write a dialogue.", "output": dialogue}])).records
     assert record.messages[-1] == A(dialogue)
+
+
+@pytest.mark.parametrize(
+    "text", ["<image>\nWhat is this?", "<|begin_of_thought|>Hm<|end_of_thought|>4", "A<｜end▁of▁sentence｜>"]
+)
+def test_marks_of_other_tools_are_named(text):
+    assert leftover_marks(text)
 
 
 def test_leftover_marks_are_those_that_would_be_trained():
