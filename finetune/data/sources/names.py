@@ -1,4 +1,4 @@
-"""Names of fields as files spell them: `Instruction`, ` output`, `System Prompt` and `chatHistory` are known names too."""
+"""Names of fields as files spell them: ` output`, `System Prompt` and `chatHistory` are known too."""
 
 import re
 from collections.abc import Sequence
