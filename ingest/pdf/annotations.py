@@ -32,8 +32,9 @@ def draw_undrawn_values(document: Any) -> None:
 
 @dataclass(frozen=True)
 class Shown:
-    """What the annotations of a page show: where it stands (left, bottom, right, top), and whether some is left out."""
+    """What a page shows: its edges, the boxes of its annotations, and whether some of their text is left out."""
 
+    edges: Box
     boxes: tuple[Box, ...] = ()
     incomplete: bool = False  # typed text that has no drawing, and no letters of a standard font
 
@@ -44,7 +45,7 @@ def page_with_annotations(document: Any, index: int) -> tuple[Any, Shown]:
 
     page = document[index]
     if pdfium.FPDFPage_GetAnnotCount(page) <= 0 or not any(_each(page, _may_show_text)):
-        return page, Shown()
+        return page, Shown(page.get_bbox())
     boxes = [box for box in _each(page, partial(_prepare, document)) if box]
     page.close()
     page = document[index]  # PDFium draws values when it loads a page
@@ -54,7 +55,7 @@ def page_with_annotations(document: Any, index: int) -> tuple[Any, Shown]:
         page.close()
         page = document[index]
     boxes += [_write(document, page, *found) for found in undrawn]
-    return page, Shown(tuple(boxes), not all(_is_standard(text) for text, *_ in undrawn))
+    return page, Shown(page.get_bbox(), tuple(boxes), not all(_is_standard(text) for text, *_ in undrawn))
 
 
 def _each(page: Any, read: Callable[[Any], Any]) -> list[Any]:
@@ -126,7 +127,9 @@ def _undrawn_text(document: Any, annotation: Any) -> tuple[str, float, float, fl
     """Return text, type size, left and top of a visible annotation that shows text without drawing letters."""
     import pypdfium2.raw as pdfium
 
-    if pdfium.FPDFAnnot_GetFlags(annotation) & pdfium.FPDF_ANNOT_FLAG_HIDDEN:
+    opacity = ctypes.c_float(1.0)
+    pdfium.FPDFAnnot_GetNumberValue(annotation, b"CA", opacity)
+    if pdfium.FPDFAnnot_GetFlags(annotation) & pdfium.FPDF_ANNOT_FLAG_HIDDEN or not opacity.value:
         return None
     kind = pdfium.FPDFAnnot_GetSubtype(annotation)
     is_drawn = pdfium.FPDFAnnot_HasKey(annotation, b"AP")

@@ -4,19 +4,34 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections import Counter
 from dataclasses import dataclass
-from string import ascii_lowercase
 from typing import Any, Literal
 
 PageKind = Literal["text", "scanned", "garbled", "blank"]
 
 _SAMPLE = 32  # characters whose decoding is looked up
 _UNDECODED_SHARE = 0.3  # of the characters; bullets and formulas of readable pages stay far below
-_FREQUENT = "eainrsto"  # 50 to 68 % of the letters of every European language, 31 % of random letters
-_FREQUENT_SHARE = 0.4
+# letters of a script, its most frequent ones, and the share of them that text of every language has at least:
+# the eight of Latin are 50 to 68 % in European languages and 31 % of random letters
+_SCRIPTS = (
+    (re.compile("[a-z]"), "eainrsto", 0.4),
+    (re.compile("[\u03b1-\u03c9]"), "αοιετσνη", 0.45),
+    (re.compile("[\u0430-\u04ff]"), "оаеинтср", 0.33),
+    (re.compile("[\u05d0-\u05ea]"), "יוהלארתב", 0.45),
+    (re.compile("[\u0621-\u06d3]"), "اليمورنتی", 0.35),
+    (
+        re.compile("[\u4e00-\u9fff]"),
+        "的一是不了在人有我他这這中大来來上国國和年月日会會公司本市业業时時到地出生分成方可用三二十部同及其新金者工",
+        0.005,
+    ),
+)
+_MAX_ACCENTED = 0.7  # of Latin letters; Vietnamese has about 0.35
+_MAX_ONE_LETTER = 0.4  # of the letters; the most frequent one of any language has below 0.2
 _JUDGED = 2_000  # characters of a page
 _MIN_LETTERS = 120  # in words of four letters; below, codes and names decide
 _WORD = re.compile(r"[^\W\d_]{4,}")
+_WORD_CHARACTER = re.compile(r"\w")
 _UNKNOWN = re.compile("[\ue000-\uf8ff\ufffd]")  # private use, and what stands for an unknown character
 _STAMP = 100  # letters and digits that a stamp on a scan has at most, running headers aside
 _MIN_PICTURE = 0.6  # of the page
@@ -51,17 +66,27 @@ def judge(text: str, evidence: Evidence, running_lines: tuple[tuple[int, int], .
 
 
 def is_plausible(text: str) -> bool:
-    """Return whether the Latin letters of a text occur as in a language; True where there are too few to decide."""
+    """Return whether the letters of a text occur as in a language; True where there are too few to decide."""
+    if len(text) >= _MIN_LETTERS and not _WORD_CHARACTER.search(text):
+        return sum(unicodedata.category(c)[0] == "S" for c in text) * 2 < len(text)  # lines of dots are no symbols
     words = "".join(_WORD.findall(text[:_JUDGED])).casefold()
     if len(words) < _MIN_LETTERS:
         return True
+    total, accented = len(words), 0
     if not words.isascii():
+        accented = sum(not c.isascii() for c in words)
         words = unicodedata.normalize("NFD", words)  # an accent counts for nothing
-    counts = {letter: words.count(letter) for letter in ascii_lowercase}
-    letters = sum(counts.values())
-    if letters < max(_MIN_LETTERS, len(words) / 2):
-        return True  # another script
-    return sum(counts[letter] for letter in _FREQUENT) >= _FREQUENT_SHARE * letters
+    for letters, frequent, share in _SCRIPTS:
+        found = letters.findall(words)
+        if len(found) < max(_MIN_LETTERS, total / 2):
+            continue
+        counts = Counter(found)
+        return (
+            sum(counts[letter] for letter in frequent) >= share * len(found)
+            and max(counts.values()) <= _MAX_ONE_LETTER * len(found)
+            and (letters is not _SCRIPTS[0][0] or accented <= _MAX_ACCENTED * len(found))
+        )
+    return True  # another script
 
 
 def look(page: Any, text: Any, raw: str) -> Evidence:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from statistics import median
 from typing import Any
 
-from ingest.pdf.annotations import Box
+from ingest.pdf.annotations import Shown
 from ingest.pdf.columns import apart, is_prose
 from ingest.pdf.segments import Places, Segment, segments
 from ingest.pdf.text import HYPHEN
@@ -48,17 +48,18 @@ class Ordered:
         return original + position - start if original >= 0 else -1
 
 
-def in_reading_order(text: Any, raw: str, boxes: Sequence[Box] = ()) -> Ordered:
-    """Return the raw text of a page in reading order; `boxes` are those of annotations, whose text is at its end.
+def in_reading_order(text: Any, raw: str, shown: Shown) -> Ordered:
+    """Return the raw text of a page in reading order, without what it does not show.
 
     Five things are repaired, all others left as the file has them: lines that PDFium parts, columns of prose written row
     by row, tables written column by column, blocks that were written after what stands below them, and form values.
     """
     places = Places(text, raw)
-    written = segments(places, raw)
-    written, values = without_values(written, places, raw, boxes) if boxes else (written, [])
+    held = segments(places, raw)
+    visible = places.visible(held, shown.edges)
+    written, values = without_values(visible, places, raw, shown.boxes) if shown.boxes else (visible, [])
     if not written:
-        return Ordered(raw) if not values else _in_rows(raw, with_values([], values, places, raw), rtl=False)
+        return Ordered(raw) if not held else _in_rows(raw, with_values([], values, places, raw), rtl=False)
     upright = _in_one_direction(written)
     rtl = _is_right_to_left(raw)
     whole = _whole_lines(upright, raw)
@@ -66,7 +67,7 @@ def in_reading_order(text: Any, raw: str, boxes: Sequence[Box] = ()) -> Ordered:
     rows = _blocks_in_order(rows, raw, rtl=rtl)
     if values:
         rows = with_values(rows, values, places, raw)
-    elif [segment for row in rows for segment in row] == upright:
+    elif len(visible) == len(held) and [segment for row in rows for segment in row] == upright:
         return Ordered(raw, _lines(raw, [(segment.start, segment.end, segment.size) for segment in written]))
     turned = [[segment] for segment in written if segment.turn != upright[0].turn]
     return _in_rows(raw, [*rows, *turned], rtl=rtl)

@@ -99,7 +99,7 @@ def xfa_form(document: Any) -> str | None:
 
 def read_text(text: Any, shown: Shown) -> Ordered:
     """Return all characters of a page in reading order, raised digits as superscripts."""
-    return in_reading_order(text, with_raised_digits(text, characters(text)), shown.boxes)
+    return in_reading_order(text, with_raised_digits(text, characters(text)), shown)
 
 
 def characters(text: Any) -> str:

@@ -9,9 +9,11 @@ from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any, NamedTuple
 
+from ingest.pdf.annotations import Box
 from ingest.pdf.text import HYPHEN
 
 _PIECE = re.compile(rf"[^\s{HYPHEN}](?:[^\r\n{HYPHEN}]*[^\s{HYPHEN}])?{HYPHEN}?|{HYPHEN}")
+_CAPITAL_HEIGHT = 0.7  # in sizes
 _SPACES = re.compile("[ \r\n]+")
 
 
@@ -56,6 +58,8 @@ class Places:
             self._index = lambda at: int(pdfium.FPDFText_GetCharIndexFromTextIndex(text, at))
         self._values = [ctypes.c_double() for _ in range(4)]
         self._to = [ctypes.byref(value) for value in self._values]  # made once: thousands of places are looked up
+        self._color = [ctypes.c_uint() for _ in range(4)]
+        self._to_color = [ctypes.byref(value) for value in self._color]
         self._matrix = pdfium.FS_MATRIX()
         self._to_matrix = ctypes.byref(self._matrix)
 
@@ -72,6 +76,26 @@ class Places:
         if sizes[0] < sizes[1]:
             base = low  # of the larger one: the smaller one may be raised
         return Segment(start, end, min(left, right), max(left, right) + sizes[1] / 2, base, size, turn)
+
+    def visible(self, written: list[Segment], edges: Box) -> list[Segment]:
+        """Return the segments that a page shows: those within its edges, and not transparent.
+
+        Where most are transparent, they are the text of OCR under its picture.
+        """
+        within = [segment for segment in written if _is_within(segment, edges)]
+        opaque = [segment for segment in within if not self._is_transparent(segment)]
+        return opaque if 2 * len(opaque) >= len(within) else within
+
+    def _is_transparent(self, segment: Segment) -> bool:
+        """Return whether the first and the last letter are; a box to check may be a picture with a hidden letter."""
+        return all(self._is_clear(self._index(at)) for at in (segment.start, segment.end - 1))
+
+    def _is_clear(self, index: int) -> bool:
+        pdfium = self._pdfium
+        if not pdfium.FPDFText_GetFillColor(self._text, index, *self._to_color) or self._color[3].value:
+            return False
+        item = pdfium.FPDFText_GetTextObject(self._text, index)
+        return bool(pdfium.FPDFTextObj_GetTextRenderMode(item) == pdfium.FPDF_TEXTRENDERMODE_FILL)
 
     def gaps(self, raw: str, segment: Segment) -> list[Gap]:
         """Return the blanks of a segment that are wider than those between its words."""
@@ -151,6 +175,17 @@ def segments(places: Places, raw: str) -> list[Segment]:
         elif unplaced is None:
             unplaced = match.start()
     return found
+
+
+def _is_within(segment: Segment, edges: Box) -> bool:
+    corners = _turned(*edges[:2], segment.turn), _turned(*edges[2:], segment.turn)
+    (left, right), (top, bottom) = (sorted(values) for values in zip(*corners, strict=True))
+    return (
+        segment.right > left
+        and segment.left < right
+        and segment.base > top
+        and segment.base - _CAPITAL_HEIGHT * segment.size < bottom
+    )
 
 
 def _quarter(a: float, b: float) -> int:

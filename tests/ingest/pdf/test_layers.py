@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pypdf import PdfReader, PdfWriter
 
 from ingest.pdf.layers import as_shown
 from ingest.pdf.read import read_pdf
@@ -87,3 +88,49 @@ def test_the_policy_of_a_membership_decides(folder: Path, policy: str, shown: bo
     content = b"BT /F1 12 Tf 60 760 Td (Always) Tj ET /OC /Both BDC BT /F1 12 Tf 60 700 Td (Sometimes) Tj ET EMC"
     path = pdfs.drawn(folder / f"policy{policy[1:]}.pdf", content, **parts)
     assert ("Sometimes" in _text(path)) is shown
+
+
+_SOMETIMES = b"BT /F1 12 Tf 60 760 Td (Always) Tj ET /OC /Both BDC BT /F1 12 Tf 60 700 Td (Sometimes) Tj ET EMC"
+
+
+@pytest.mark.parametrize(
+    ("expression", "shown"),
+    [
+        (lambda final, draft: ["/Not", draft], True),
+        (lambda final, draft: ["/And", final, draft], False),
+        (lambda final, draft: ["/Or", ["/Not", final], ["/Not", draft]], True),
+        (lambda final, draft: ["/And", final, ["/Not", ["/Or", draft, final]]], False),
+    ],
+    ids=["not", "and", "or of not", "nested"],
+)
+def test_the_expression_of_a_membership_decides_over_its_policy(folder: Path, expression: Any, shown: bool) -> None:
+    parts = _layers({"OFF": ["DRAFT"]})
+    final, draft = parts["resources"]["Properties"].values()
+    member = {"Type": "/OCMD", "OCGs": [final, draft], "P": "/AllOff" if shown else "/AnyOn"}
+    parts["resources"]["Properties"] |= {"Both": pdfs.Own(member | {"VE": expression(final, draft)})}
+    assert ("Sometimes" in _text(pdfs.drawn(folder / "expression.pdf", _SOMETIMES, **parts))) is shown
+
+
+@pytest.mark.parametrize(("state", "shown"), [("/OFF", False), ("/ON", True)])
+def test_the_state_for_viewing_decides_where_the_document_asks_for_it(folder: Path, state: str, shown: bool) -> None:
+    layer = pdfs.Own({"Type": "/OCG", "Name": "Proof", "Usage": {"View": {"ViewState": state}}})
+    uses = {"Event": "/View", "Category": ["/View"], "OCGs": [layer]}
+    default = {"AS": [uses], "OFF": [layer] if shown else []}
+    path = pdfs.drawn(
+        folder / "view.pdf",
+        _SOMETIMES,
+        resources={"Properties": {"Both": layer}},
+        root={"OCProperties": {"OCGs": [layer], "D": default}},
+    )
+    assert ("Sometimes" in _text(path)) is shown
+
+
+def test_hidden_layers_of_an_encrypted_file_and_of_notes_are_not_read(folder: Path) -> None:
+    writer = PdfWriter(clone_from=PdfReader(pdfs.drawn(folder / "plain.pdf", _TWO, **_layers({"OFF": ["DRAFT"]}))))
+    writer.encrypt("", "owner", algorithm="AES-256")
+    writer.write(folder / "encrypted.pdf")
+    assert _text(folder / "encrypted.pdf") == "Warranty conditions\nIt lasts 24 months."
+    layer = pdfs.Own({"Type": "/OCG", "Name": "Draft"})
+    note = {"Subtype": "/FreeText", "Rect": [100, 500, 400, 540], "Contents": "To be checked", "OC": layer}
+    root = {"OCProperties": {"OCGs": [layer], "D": {"OFF": [layer]}}}
+    assert _text(pdfs.annotated(folder / "note.pdf", "Shown.", note, root=root)) == "Shown."

@@ -1,6 +1,8 @@
 """Scans with a stamp and letters that cannot be decoded are not taken for text; everything else is."""
 
+import textwrap
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,6 +21,13 @@ _LANGUAGES = {
     "Hungarian": "A felmondási idő mindkét fél számára hat hónap, kivéve ha a szerződés írásban másként rendelkezik.",
     "Turkish": "Sözleşmede yazılı olarak aksi belirtilmedikçe ihbar süresi her iki taraf için altı aydır ve uzatılabilir.",
     "Vietnamese": "Thời hạn thông báo là sáu tháng đối với cả hai bên trừ khi hợp đồng quy định khác bằng văn bản.",
+    "Greek": "Η προθεσμία καταγγελίας είναι έξι μήνες και για τα δύο μέρη, εκτός αν η σύμβαση ορίζει γραπτώς κάτι άλλο.",
+    "Ukrainian": "Строк повідомлення становить шість місяців для обох сторін, якщо договір письмово не передбачає іншого.",
+    "Hebrew": "תקופת ההודעה המוקדמת היא שישה חודשים לשני הצדדים אלא אם כן נקבע אחרת בכתב בחוזה השכירות הזה.",
+    "Arabic": "مدة الإشعار ستة أشهر للطرفين ما لم ينص العقد كتابة على خلاف ذلك ويجب أن يصل الإشعار قبل اليوم الأول.",
+    "Persian": "مهلت اعلام برای هر دو طرف شش ماه است مگر آنکه در قرارداد به صورت کتبی خلاف آن مقرر شده باشد و امضا شود.",
+    "Chinese": "除非合同另有书面约定双方的通知期均为六个月通知必须在季度的第一天之前送达房东押金为两个月的租金并在移交钥匙之前支付",
+    "Japanese": "契約書に別段の定めがない限り通知期間は双方とも六か月であり通知は四半期の初日までに家主に届かなければならない",
     "Russian": "Срок уведомления составляет шесть месяцев для обеих сторон, если договор не предусматривает иное.",
 }
 
@@ -34,6 +43,87 @@ def test_letters_moved_along_the_alphabet_are_not(shift: int) -> None:
     if shift > 0:
         moved = "".join(chr((ord(c) - 97 + shift) % 26 + 97) if c.islower() else c for c in _LANGUAGES["English"] * 3)
     assert not is_plausible(moved)
+
+
+_FIRST = {"Cyrillic": "А", "Arabic": "ء", "Chinese": "尀", "accents": "À", "symbols": "∀", "one letter": "A"}
+
+
+@pytest.mark.parametrize("letters", _FIRST)
+def test_a_wrong_table_of_characters_makes_no_text_of_any_script(folder: Path, letters: str) -> None:
+    """A font of glyph numbers whose table of characters names those of another script, backward, or one for all."""
+    sentence = _LANGUAGES["English"].lower() * 4
+    step = {"Chinese": 7, "one letter": 0}.get(letters, 1)
+    wrong = {code: ord(_FIRST[letters]) + step * (122 - code) for code in range(97, 123)}
+    path = _with_table(folder / "wrong.pdf", sentence, {code: wrong.get(code, code) for code in range(32, 127)})
+    with pytest.raises(NoTextInPDF, match="letters that cannot be decoded"):
+        read_pdf(path)
+
+
+@pytest.mark.parametrize(
+    "first", [None, 0xE000, 0xF020], ids=["no table", "private use", "private use of symbol fonts"]
+)
+def test_glyphs_without_characters_are_garbled(folder: Path, first: int | None) -> None:
+    table = first and {code: first + code - 32 for code in range(32, 127)}
+    with pytest.raises(NoTextInPDF, match="letters that cannot be decoded"):
+        read_pdf(_with_table(folder / "unknown.pdf", _LANGUAGES["English"], table))
+
+
+def test_glyphs_with_the_right_characters_are_text(folder: Path) -> None:
+    right = {code: code for code in range(32, 127)}
+    (page,) = read_pdf(_with_table(folder / "right.pdf", _LANGUAGES["English"], right)).pages
+    assert page.kind == "text" and page.text.split() == _LANGUAGES["English"].split()
+
+
+@pytest.mark.parametrize("name", ["/g{}", "/a{}", "/C{:04d}"])
+def test_drawn_glyphs_with_names_of_their_own_are_garbled(folder: Path, name: str) -> None:
+    """A Type3 font as TeX and scanners write it, without a table of characters."""
+    names = {code: name.format(code) for code in range(33, 123)}
+    font = {
+        "Type": "/Font",
+        "Subtype": "/Type3",
+        "FontBBox": [0, 0, 600, 700],
+        "FontMatrix": [0.001, 0, 0, 0.001, 0, 0],
+        "FirstChar": 33,
+        "LastChar": 122,
+        "Widths": [600] * 90,
+        "Encoding": {"Type": "/Encoding", "Differences": [33, *names.values()]},
+        "CharProcs": {one[1:]: pdfs.Own(b"600 0 0 0 500 700 d1 50 0 400 600 re f") for one in names.values()},
+    }
+    content = _shown_by(_LANGUAGES["English"].replace(" ", "!"), "{:02x}")
+    path = pdfs.drawn(folder / "type3.pdf", content, resources={"Font": {"T": font}})
+    with pytest.raises(NoTextInPDF, match="letters that cannot be decoded"):
+        read_pdf(path)
+
+
+def _shown_by(text: str, code: str) -> bytes:
+    lines = textwrap.wrap(text, 60)
+    drawn = (
+        f"BT /T 11 Tf 60 {760 - 16 * n} Td <{''.join(code.format(ord(c)) for c in t)}> Tj ET"
+        for n, t in enumerate(lines)
+    )
+    return "\n".join(drawn).encode()
+
+
+def _with_table(path: Path, text: str, table: dict[int, int] | None) -> Path:
+    """One page in a font of glyph numbers (Identity-H), with `table` as its /ToUnicode."""
+    about = {"Type": "/FontDescriptor", "FontName": "/Own", "Flags": 4, "FontBBox": [0, -200, 1000, 800], "StemV": 80}
+    glyphs = {
+        "Type": "/Font",
+        "Subtype": "/CIDFontType2",
+        "BaseFont": "/Own",
+        "CIDSystemInfo": {"Registry": "Adobe", "Ordering": "Identity", "Supplement": 0},
+        "DW": 600,
+        "FontDescriptor": pdfs.Own(about | {"ItalicAngle": 0, "Ascent": 800, "Descent": -200, "CapHeight": 700}),
+    }
+    font: dict[str, Any] = {"Type": "/Font", "Subtype": "/Type0", "BaseFont": "/Own", "Encoding": "/Identity-H"}
+    font["DescendantFonts"] = [pdfs.Own(glyphs)]
+    if table is not None:
+        pairs = "\n".join(f"<{code:04x}> <{to:04x}>" for code, to in table.items())
+        font["ToUnicode"] = pdfs.Own(
+            f"begincmap 1 begincodespacerange <0000> <ffff> endcodespacerange\n"
+            f"{len(table)} beginbfchar\n{pairs}\nendbfchar endcmap".encode()
+        )
+    return pdfs.drawn(path, _shown_by(text, "{:04x}"), resources={"Font": {"T": font}})
 
 
 def test_a_list_of_codes_is_too_little_to_call_it_garbled() -> None:

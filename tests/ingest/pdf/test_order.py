@@ -9,6 +9,7 @@ from pypdf import PdfReader, PdfWriter
 
 from ingest.pdf.read import read_pdf
 from ingest.pdf.render import page_rectangles
+from tests.ingest import pdfs
 from tests.ingest.pdfs import saved
 
 LEFT = (
@@ -199,3 +200,41 @@ def test_a_hyphen_at_a_line_end_joins_its_word_in_columns_written_row_by_row(tmp
     assert "sav- ings" in found or "savings" in found
     assert "land- lord" in found or "landlord" in found
     assert found.index("require") < found.index("deposit")
+
+
+_SHOWN = b"BT /F1 12 Tf 60 700 Td (The rent is 1,285 euros.) Tj 0 -20 Td (It is due on the first.) Tj ET "
+
+
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        b"BT /F1 12 Tf 60 -40 Td (Slug line 12.03.2026) Tj ET",
+        b"BT /F1 12 Tf 700 400 Td (Proof of the printer) Tj ET",
+        b"BT /F1 12 Tf 60 900 Td (Above the page) Tj ET",
+        b"BT 0 1 -1 0 -30 300 Tm /F1 12 Tf (Turned, beside the page) Tj ET",
+        b"q /G0 gs BT /F1 12 Tf 60 600 Td (Transparent words) Tj ET Q",
+    ],
+    ids=["below", "beside", "above", "turned", "transparent"],
+)
+def test_text_that_the_page_does_not_show_is_not_read(tmp_path, hidden):
+    clear = {"ExtGState": {"G0": {"ca": 0, "CA": 0}}}
+    for content in (_SHOWN + hidden, hidden + b" " + _SHOWN):
+        text = read_pdf(pdfs.drawn(tmp_path / "hidden.pdf", content, resources=clear)).pages[0].text
+        assert text.strip() == "The rent is 1,285 euros.\nIt is due on the first."
+
+
+@pytest.mark.parametrize("mode", [b"3 Tr", b"/G0 gs"], ids=["render mode 3", "transparent"])
+def test_the_invisible_text_of_ocr_is_read(tmp_path, mode):
+    content = b"q " + mode + b" " + _SHOWN + b"Q BT /F1 9 Tf 60 30 Td (Scanned by ACME) Tj ET"
+    path = pdfs.drawn(tmp_path / "ocr.pdf", content, resources={"ExtGState": {"G0": {"ca": 0}}})
+    assert "The rent is 1,285 euros." in read_pdf(path).pages[0].text
+
+
+def test_what_is_cropped_away_is_not_read(tmp_path):
+    whole = pdfs.drawn(tmp_path / "whole.pdf", _SHOWN + b"BT /F1 12 Tf 60 100 Td (The next page) Tj ET")
+    writer = PdfWriter(clone_from=PdfReader(whole))
+    writer.pages[0].cropbox = writer.pages[0].cropbox.__class__((0, 300, 595, 842))
+    writer.pages[0].rotate(90)
+    writer.write(tmp_path / "cropped.pdf")
+    text = read_pdf(tmp_path / "cropped.pdf").pages[0].text
+    assert text.strip() == "The rent is 1,285 euros.\nIt is due on the first."
