@@ -14,11 +14,11 @@ from ingest.pdf.text import alignment, normalize
 _WORD = re.compile(r"[^\s]+")
 _CURRENCY = "$€£¥₹"
 _NUMBER = re.compile(
-    rf"[-–—+(\[]*[{_CURRENCY}]?\s?[-–—(]?(?:\d[\d.,'’\u202f ]*\d|\d)(?:[.,]\d+)?\s?[%)\]]*[¹²³⁰-⁹]*"
-    r"(?:\((?:[a-z]|\d{1,2})\))?|[-–—]|(?i:n/?[am]\.?)"
+    rf"[-–—+(\[]*[{_CURRENCY}]?\s?[-–—(]?(?:\d[\d.,'’\u202f ]*\d|\d)(?:[.,]\d+)?\s?[%)\]]*[¹²³⁰-⁹ᵃᵇᶜᵈᵉᶠᵍʰ]*"
+    r"(?:\((?:[a-z]|\d{1,2}|[¹²³⁰-⁹]{1,2})\))?|[-–—]|(?i:n/?[am]\.?)"
 )
 _DASH = re.compile(r"[-–—]|(?i:n/?[am]\.?)")
-_YEAR = re.compile(r"(?:(?:FY|CY|Q[1-4])\s?)?(?:19|20)\d\d(?:\s?[AEFPae]|/\d\d)?[¹²³⁰-⁹]*(?:\([a-z\d]\))?")
+_YEAR = re.compile(r"(?:(?:FY|CY|Q[1-4])\s?)?(?:19|20)\d\d(?:\s?[AEFPae]|/\d\d)?[¹²³⁰-⁹]*(?:\([a-z\d¹²³⁰-⁹]\))?")
 _SCALE = (
     r"thousands?|millions?|billions?|000s?|'000|mm|mio\.?|mrd\.?|tsd\.?|teur|tausend|millionen|milliarden"
     r"|milliers|milliards?|millones|miles|milioni|migliaia|miljoen|miljoner"

@@ -27,7 +27,7 @@ per please same she should so some such tell than that the their theirs them the
 too under until up us very was we were what when where which while who whom whose why will with would you your yours
 s t ll re ve don doesn didn isn aren wasn
 """
-_RAISED = re.compile(r"(?<=[^\W⁰¹²³⁴⁵⁶⁷⁸⁹])[⁰¹²³⁴⁵⁶⁷⁸⁹]+")
+_RAISED = re.compile(r"(?<=[^\W⁰¹²³⁴⁵⁶⁷⁸⁹])[⁰¹²³⁴⁵⁶⁷⁸⁹]+|(?<=[0-9])[ᵃᵇᶜᵈᶠᵍʰ]")  # not ᵉ: "19ᵉ siècle"
 _NUMBER = re.compile(r"\d[\d,.]*\d|\d")
 
 

@@ -27,6 +27,7 @@ def test_look_alike_characters_and_ligatures_are_the_plain_ones():
 
 def test_a_raised_digit_is_no_part_of_its_number():
     assert terms("$320¹ and 10⁶") == ["320", "1", "and", "10", "6"]
+    assert terms("1,204ᵃ ships")[:3] == ["1", "204", "a"]
     assert numbers("4,567² crowns") == {"4567", "2"}
 
 
