@@ -41,7 +41,8 @@ def run_plan(args: argparse.Namespace) -> int:
     card = _card(args)
     plan = make_plan(config, card=card, stage=args.planned_stage or "", rows=args.rows)
     is_here = not (args.card or args.gpu_memory or card.is_cpu)
-    problems = machine_problems(config if is_here else replace(config, device="cpu"))
+    # another machine's GPU needs nothing of this one
+    problems = machine_problems(config if is_here else replace(config, device="cpu", dtype="auto", use_kernels=False))
     needs = export_needs(plan.shape, plan.config.method)
     memory, disk = needs.memory / GB, needs.disk / GB
     if args.json:

@@ -35,15 +35,15 @@ def device_type(config: TrainConfig) -> str:
 
 
 def check_machine(config: TrainConfig) -> None:
-    """Raise what `check_processes` and `check_compiler` raise."""
-    check_processes(config)
-    check_compiler(config)
+    """Raise what `check_processes`, `check_compiler` and `check_dtype` raise."""
+    for check in _CHECKS:
+        check(config)
 
 
 def machine_problems(config: TrainConfig) -> list[QuireError]:
     """Return every error for which a run could not start on this machine."""
     found: list[QuireError] = []
-    for check in (check_processes, check_compiler):
+    for check in _CHECKS:
         try:
             check(config)
         except QuireError as exc:
@@ -93,6 +93,15 @@ def check_compiler(config: TrainConfig) -> None:
             f"there is no Python.h in {headers}, which Triton needs to compute the loss on a GPU",
             "install Python's headers, such as with `apt-get install python3-dev`",
         )
+
+
+def check_dtype(config: TrainConfig) -> None:
+    """Raise UsageError for full training in fp16 without a GPU: its weights are fp32, and would be computed in fp32."""
+    if config.dtype == "fp16" and config.method == "full" and device_type(config) == "cpu":
+        raise UsageError("dtype fp16 with method full needs a GPU, and there is none", "use --dtype fp32 or bf16")
+
+
+_CHECKS = (check_processes, check_compiler, check_dtype)
 
 
 def compute_dtype(config: TrainConfig) -> Any:

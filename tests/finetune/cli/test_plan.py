@@ -21,6 +21,13 @@ def test_plan_answers_in_json_and_by_exit_code(printed: Callable[[], Any], capsy
         assert "fits" in capsys.readouterr().out
 
 
+def test_a_plan_for_another_card_needs_no_gpu_here(printed: Callable[[], Any]) -> None:
+    command = ["plan", "--model", "Qwen2.5-1.5B", "--dtype", "fp16", "--use-kernels", "--card", "t4", "--json"]
+    assert main(command) == 0
+    found = printed()
+    assert (found["dtype"], found["problems"]) == ("fp16", [])
+
+
 def test_rows_give_tokens_even_without_a_card(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", "--model", "phi-2", "--gpu-memory", "24", "--rows", "1000"]) == 0
     assert "1,024,000 tokens at most; give --card NAME to estimate the time" in capsys.readouterr().out

@@ -10,7 +10,7 @@ import pytest
 
 from finetune.config import TrainConfig, build
 from finetune.errors import MissingLibrary
-from finetune.train.device import check_compiler, check_processes, machine_problems
+from finetune.train.device import check_compiler, check_dtype, check_processes, machine_problems
 from finetune.train.run import train
 from quire import UsageError
 
@@ -101,3 +101,12 @@ def test_all_problems_of_a_machine_are_named_at_once(
     monkeypatch.delenv("LOCAL_RANK", raising=False)
     assert ["GPUs are visible" in str(p) for p in machine_problems(_settings())] == [True, False]
     assert machine_problems(_settings(device="cpu")) == []
+
+
+def test_full_training_in_fp16_is_refused_where_it_would_compute_in_fp32(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(UsageError, match="fp16 with method full needs a GPU"):
+        check_dtype(build({"method": "full", "dtype": "fp16"}))
+    check_dtype(build({"method": "lora", "dtype": "fp16"}))
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    check_dtype(build({"method": "full", "dtype": "fp16"}))

@@ -325,7 +325,7 @@ def scale_fp16(monkeypatch: pytest.MonkeyPatch, first_scale: float = 2.0**16) ->
     monkeypatch.setattr(Accelerator, "__init__", make)
 
 
-FP16: dict[str, Any] = {"device": "auto", "dtype": "fp16", "method": "full", "stage": "sft"}
+FP16: dict[str, Any] = {"device": "auto", "dtype": "fp16"}
 
 
 @pytest.mark.parametrize(
