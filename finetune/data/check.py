@@ -19,6 +19,7 @@ from finetune.templates.template import Template
 
 NGRAM = 13  # consecutive words that test and training must not share, as in the GPT-3 paper
 MAX_LENGTH_BIAS = 0.65  # share of pairs with the longer answer chosen; above it, a model learns to prefer length
+_MISSING_WORDS = ("nan", "none", "null", "undefined", "n/a", "<noinput>", "noinput")
 CHARACTERS_PER_TOKEN = 4  # an estimate for English, without a tokenizer
 
 
@@ -78,6 +79,7 @@ def check(
     report.problems += _one_label(records)
     report.problems += _repeated_prompts(records)
     report.problems += _template_marks(records)
+    report.problems += _missing_values(records)
     report.problems += _length_bias(records, report.lengths)
     report.problems += _too_long(records, template, tokenizer, max_length, report.lengths)
     report.problems += _leaks(records, test)
@@ -185,6 +187,23 @@ def _repeated_prompts(records: Sequence[Record]) -> Iterator[Problem]:
                 yield _problem(
                     record, "prompt repeated", "both answers begin with the prompt, which is trained as a part of them"
                 )
+
+
+def _missing_values(records: Sequence[Record]) -> Iterator[Problem]:
+    """Yield the rows in which a word of another program stands for no value, as pandas writes nan for an empty cell."""
+    for record in records:
+        if isinstance(record, Text):
+            continue
+        words = [m.context for m in prompt_of(record) if _is_missing_word(m.context)]
+        words += [text for text in _answer_texts(record) if text.strip().lower() in ("nan", "null", "undefined")]
+        if words:
+            yield _problem(
+                record, "missing value", f"the word {words[0].strip()} may stand for a missing value, and is trained"
+            )
+
+
+def _is_missing_word(text: str) -> bool:
+    return len(text) < 12 and text.strip().lower() in _MISSING_WORDS
 
 
 def _template_marks(records: Sequence[Record]) -> Iterator[Problem]:

@@ -10,6 +10,7 @@ _ROLES = {
     "system": "system", "developer": "system", "user": "user", "human": "user", "instruction": "user", "instruct": "user",
     "assistant": "assistant", "response": "assistant", "output": "assistant", "model": "assistant", "gpt": "assistant",
     "ai": "assistant", "bot": "assistant", "chatbot": "assistant", "inst": "user", "/inst": "assistant", "sys": "system", "input": "context",
+    "question": "user", "answer": "assistant",
 }  # fmt: skip
 _START = re.compile(
     r"(?:\s*(?:<s>|<\|begin_of_text\|>|<bos>|<\|startoftext\|>|<\|endoftext\|>|<｜begin▁of▁sentence｜>|<BOS_TOKEN>))*\s*"
@@ -47,6 +48,7 @@ _STYLES = (
     _Style("[INST]", re.compile(r"(?:<s>)?\s*\[(/?INST)\]"), tokens=True),
     _Style("Alpaca", re.compile(r"(?:^|\n)[ \t]*###[ \t]*(Instruction|Input|Response|Output|System)[ \t]*:"), preamble=True),
     _Style("Guanaco", re.compile(r"(?:^|\n|(?<=\S))[ \t]*###[ \t]*(Human|User|Assistant|System)[ \t]*:"), preamble=True),
+    _Style("Question/Answer", re.compile(r"(?:^|\n)[ \t]*###[ \t]*(Question|Answer)[ \t]*:"), preamble=True),
     _Style("Phi-2", re.compile(r"(?:^|\n)[ \t]*(Instruct|Output):"), preamble=True),
     _Style("Human/Assistant", re.compile(r"(?:^|\n)[ \t]*(Human|Assistant|System):")),
     _Style("User/Assistant", re.compile(r"(?:^|\n)[ \t]*(User|Assistant|System):")),
@@ -56,8 +58,8 @@ _MAX_END = 60  # characters at the end of a text in which end tokens are looked 
 _MAX_PREAMBLE = 2000  # characters of a system message without a mark
 _ALPACA_TASK = "Below is an instruction that describes a task"
 _MARKS = re.compile(
-    r"<\|\w+\|>|<｜[\w▁]+｜>|<image>"
-    r"|\[/?INST\]|<</?SYS>>|<(?:start|end)_of_turn>|(?:^|\n)###[ \t]*(?:Instruction|Response|Human|Assistant)[ \t]*:"
+    r"<\|\w+\|>|<｜[\w▁]+｜>|<image>|\[\|\w+\|\]|</?(?:user|assistant|human|bot)>"
+    r"|\[/?INST\]|<</?SYS>>|<(?:start|end)_of_turn>|(?:^|\n)###[ \t]*(?:Instruction|Response|Human|Assistant|Question|Answer)[ \t]*:"
 )
 _HINTS = ("<|", "<｜", "INST]", "###", "<start_of_turn>", "Instruct:", "Human:", "User:", "USER:")
 

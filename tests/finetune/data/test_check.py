@@ -110,6 +110,16 @@ def test_pairs_whose_answers_repeat_the_prompt_are_named():
     assert findings([pair(1, f"{question} moo", "woof", question)]) == []
 
 
+def test_words_that_stand_for_a_missing_value_are_named():
+    rows = [
+        Conversation((Message("user", "Add them.", "NaN"), A("3")), "t.jsonl", 1),
+        talk(2, "What is 0 / 0?", "nan"),
+        talk(3, "Which of these?", "None"),
+        talk(4, "What is nan?", "Not a number."),
+    ]
+    assert [f[:2] for f in findings(rows)] == [(1, "missing value"), (2, "missing value")]
+
+
 def test_template_marks_in_texts_are_named():
     rows = [
         talk(1, "Cow?", "Moo.</s>"),

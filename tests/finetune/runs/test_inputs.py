@@ -7,6 +7,7 @@ import pytest
 from finetune.config import TrainConfig, build
 from finetune.data.sources.fingerprint import fingerprints
 from finetune.runs.inputs import keep_inputs
+from finetune.runs.manifest import RunManifest, write_manifest
 from quire import UsageError
 
 
@@ -43,6 +44,22 @@ def test_other_content_is_refused_by_name_and_the_first_content_accepted_again(
         keep(config, run)
     (tmp_path / name).write_bytes(before)
     keep(config, run)
+
+
+def test_another_parent_of_the_same_name_is_refused(tmp_path: Path) -> None:
+    parent = tmp_path / "parent"
+    write_manifest(parent, RunManifest("sft", "base", "lora", "chatml", ["quire"], {}, {}, {}))
+    weights = parent / "adapter" / "adapter_model.safetensors"
+    weights.parent.mkdir()
+    weights.write_bytes(b"weights")
+    run = tmp_path / "run"
+    (run / "checkpoints" / "checkpoint-2").mkdir(parents=True)
+    config = build({"stage": "dpo", "parent": str(parent), "name": "r"})
+    keep(config, run)
+    keep(config, run)
+    weights.write_bytes(b"trained again")
+    with pytest.raises(UsageError, match=r"started with other content of .*/parent \("):
+        keep(config, run)
 
 
 def test_a_run_that_trained_nothing_may_start_with_other_content(

@@ -30,6 +30,7 @@ def test_what_each_template_renders_is_read_back_into_its_turns(tmp_path, name, 
 @pytest.mark.parametrize("text", [
     "Human: Q\n\nAssistant: A", "User: Q\nAssistant: A", "A chat between two. USER: Q ASSISTANT: A</s>",
     "<bos><start_of_turn>user\nQ<end_of_turn>\n<start_of_turn>model\nA<end_of_turn>\n", "<|user|>\nQ<|end|>\n<|assistant|>\nA<|end|>\n",
+    "### Question: Q\n ### Answer: A",
     "<s>[INST] <<SYS>>\nBe brief.\n<</SYS>>\n\nQ [/INST] A </s>",
     "<|begin_of_text|><|header_start|>user<|header_end|>\n\nQ<|eot|><|header_start|>assistant<|header_end|>\n\nA<|eot|>",
     "<｜begin▁of▁sentence｜>Be brief.<｜User｜>Q<｜Assistant｜>A<｜end▁of▁sentence｜>",
@@ -95,7 +96,13 @@ def test_an_answer_that_quotes_a_dialogue_stays_an_answer(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text", ["<image>\nWhat is this?", "<|begin_of_thought|>Hm<|end_of_thought|>4", "A<｜end▁of▁sentence｜>"]
+    "text",
+    [
+        "<image>\nWhat is this?",
+        "<|begin_of_thought|>Hm<|end_of_thought|>4",
+        "A<｜end▁of▁sentence｜>",
+        "[|Human|]Q[|AI|]A",
+    ],
 )
 def test_marks_of_other_tools_are_named(text):
     assert leftover_marks(text)
