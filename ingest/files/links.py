@@ -13,10 +13,12 @@ import unicodedata
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from email.header import decode_header, make_header
 from email.message import Message
 from email.utils import collapse_rfc2231_value
 from pathlib import Path
 from typing import IO, Any
+from urllib.parse import unquote
 
 import httpcore
 import httpx
@@ -30,6 +32,7 @@ _MAX_REDIRECTS = 5
 _HEADER_BYTES = 1024  # PDF readers look for "%PDF-" in the first kilobyte
 _TITLE_BYTES = 65_536  # of a body that is not a PDF, read to quote its title
 _NAME_LENGTH = 200  # characters
+_AFTER_PDF = re.compile(r"(?<=\.pdf)[?#].*", re.IGNORECASE | re.DOTALL)
 _REDIRECTS = (301, 302, 303, 307, 308)
 
 
@@ -72,7 +75,8 @@ def fetch_link(
             headers = _headers(response)
             if response.status not in _REDIRECTS:
                 _check_answer(here, response.status, headers, fetch)
-                return Fetched(_save(here, response, headers, target_folder, fetch), _given_name(headers))
+                name = _given_name(headers) or (_last_name(here) if here != parse_link(url) else "")
+                return Fetched(_save(here, response, headers, target_folder, fetch), name)
             here = _next_hop(here, headers)
     raise LinkRefused(
         f"{shown_url(parse_link(url))} redirects more than {_MAX_REDIRECTS} times",
@@ -303,8 +307,23 @@ def _given_name(headers: Mapping[str, str]) -> str:
         name = collapse_rfc2231_value((extended or given or [""])[0])
         with suppress(UnicodeError):  # servers send UTF-8 where Latin-1 is meant
             name = name.encode("latin-1").decode("utf-8")
+        if name.startswith("=?"):  # encoded for a mail, as old servers do
+            name = str(make_header(decode_header(name)))
     except (LookupError, UnicodeError, ValueError):  # an unknown encoding, or a broken one
         return ""
+    return _bare(name)
+
+
+def _last_name(url: httpx.URL) -> str:
+    """Return the last part of an address that leads to a PDF by name, else ""."""
+    return _bare(url.path) if url.path.lower().endswith(".pdf") else ""
+
+
+def _bare(name: str) -> str:
+    """Return a file name in one line, without folders, quotes and the query of an address; "" if nothing is left."""
+    name = _AFTER_PDF.sub("", unquote(name))
+    if name[:1] == name[-1:] == "'":
+        name = name[1:-1]
     last = one_line(encodable(name.replace("\\", "/").rsplit("/", 1)[-1]), limit=_NAME_LENGTH)
     return last if any(c.isalnum() for c in last) else ""
 

@@ -459,11 +459,27 @@ def test_a_name_from_the_server_never_reaches_the_file_system(tmp_path: Path) ->
         ('attachment; filename="a\tb\x1b[31m.pdf"', "a b [31m.pdf"),
         ("attachment", ""),
         ('attachment; filename="../"', ""),
+        ("attachment; filename*=UTF-8''folder%2Flease.pdf", "lease.pdf"),
+        ("attachment; filename*=iso-8859-1'en'%A3%20rates.pdf", "£ rates.pdf"),
+        ('attachment; filename="lease%20of%20pier%201.pdf"', "lease of pier 1.pdf"),
+        ('attachment; filename="100% wool.pdf"', "100% wool.pdf"),
+        ('attachment; filename="report.pdf?token=secret"', "report.pdf"),
+        ('attachment; filename="=?UTF-8?Q?M=C3=BCnchen.pdf?="', "München.pdf"),
+        ("attachment; filename='single.pdf'", "single.pdf"),
+        ('attachment; FILENAME="a;b \\"c.pdf";', 'a;b "c.pdf'),
     ],
 )
 def test_the_name_of_the_server_is_one_printable_line(header: str, name: str, tmp_path: Path) -> None:
     with Server({"/a": reply(content_disposition=header)}) as server:
         assert fetch_link(server.url("/a"), tmp_path, allow_private=True).name == name
+
+
+@pytest.mark.parametrize(("target", "name"), [("/files/Lease%20of%20pier.pdf", "Lease of pier.pdf"), ("/b", "")])
+def test_the_address_behind_a_redirect_names_the_file_if_its_server_does_not(
+    target: str, name: str, tmp_path: Path
+) -> None:
+    with Server({"/get": redirect(f"{target}?key=1"), target: reply()}) as server:
+        assert fetch_link(server.url("/get"), tmp_path, allow_private=True).name == name
 
 
 # --- TLS --------------------------------------------------------------------------------------
