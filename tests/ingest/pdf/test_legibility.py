@@ -63,7 +63,7 @@ def test_a_wrong_table_of_characters_makes_no_text_of_any_script(folder: Path, l
     "first", [None, 0xE000, 0xF020], ids=["no table", "private use", "private use of symbol fonts"]
 )
 def test_glyphs_without_characters_are_garbled(folder: Path, first: int | None) -> None:
-    table = first and {code: first + code - 32 for code in range(32, 127)}
+    table = {code: first + code - 32 for code in range(32, 127)} if first else None
     with pytest.raises(NoTextInPDF, match="letters that cannot be decoded"):
         read_pdf(_with_table(folder / "unknown.pdf", _LANGUAGES["English"], table))
 
@@ -128,6 +128,7 @@ def _with_table(path: Path, text: str, table: dict[int, int] | None) -> Path:
 
 def test_a_list_of_codes_is_too_little_to_call_it_garbled() -> None:
     assert is_plausible("BXK-4711 QWZ-0815 HJK-99 " * 40)
+    assert is_plausible("".join(f"HJKT {n} BXKW-{n} QWZX{n:05} " for n in range(60)))
 
 
 def test_a_stamp_on_a_picture_of_paper_does_not_make_a_page_text() -> None:
@@ -141,24 +142,74 @@ def test_repeated_lines_of_any_length_are_a_stamp() -> None:
     assert judge(stamp + "\nPage 3", Evidence(is_picture=True), ((0, len(stamp)),)) == "scanned"
 
 
-def _scan(path: Path, *stamps: str, picture: str = "paper") -> Path:
-    """One page a stamp: a picture over the page (paper with lines, or a photograph), and the stamp as text."""
+def _scan(path: Path, *stamps: str, picture: str = "paper", at: float = 285, strips: int = 1) -> Path:
+    """One page a stamp: a picture over the page (paper with or without lines, or a photograph), and the stamp as text."""
     import numpy as np
     from PIL import Image
 
     random = np.random.default_rng(3)
     pixels = np.full((420, 297), 246, dtype=np.uint8)
-    pixels[40:380:9, 30:260] = random.integers(0, 90, (38, 230))
+    pixels[10:30, 30:90] = 60  # a letterhead
+    if picture in ("paper", "dark paper"):
+        pixels[100:380:9, 30:260] = random.integers(0, 90, (32, 230))
+    if picture == "dark paper":
+        pixels = (pixels * 0.75 + random.normal(0, 14, (420, 297))).clip(0, 255).astype(np.uint8)
     if picture == "photograph":
         across = np.linspace(0, 255, 297)[None, :] * np.linspace(0.2, 1, 420)[:, None]
         pixels = (across + random.integers(0, 20, (420, 297))).clip(0, 255).astype(np.uint8)
     pdf = pdfs.document()
     for stamp in stamps:
         pdf.add_page()
-        pdf.image(Image.fromarray(pixels), 0, 0, 210, 297)
-        pdf.set_xy(10, 285)
-        pdf.cell(text=stamp)
+        for part in range(strips):
+            rows = pixels[420 * part // strips : 420 * (part + 1) // strips]
+            pdf.image(Image.fromarray(rows), 0, 297 * part / strips, 210, 297 / strips)
+        pdf.set_font("Helvetica", size=8)
+        pdf.set_xy(10, at)
+        pdf.multi_cell(0, 4, stamp)
     return pdfs.saved(pdf, path)
+
+
+_LONG_STAMP = (
+    "DocuSign Envelope ID: 7F3A22C1-90DE-4B2A-8F11-0C77A1B2C3D4\nSigned electronically by Ingrid Halvorsen on "
+    "14 September 2026 at 10:42 CET, certificate 99-12-AB. Downloaded from https://example.org/stable/4711"
+)
+
+
+@pytest.mark.parametrize(
+    ("stamps", "more"),
+    [
+        (["ACME-0004711"], {"picture": "dark paper"}),
+        (["03/12/2026 10:42 FAX +47 55 12 34 56 ACME SHIPPING AS -> HALDEN FERRIES P.001/006"], {"at": 4}),
+        ([_LONG_STAMP], {"at": 280}),
+        ([_LONG_STAMP] * 4, {"at": 280}),
+        (["ACME-0004711"], {"strips": 12}),
+        (["RECEIVED 3 MARCH 2026\nCity Archive"], {"at": 120}),
+    ],
+    ids=["dark", "fax header", "long", "long and alike on all pages", "picture in strips", "stamp across"],
+)
+def test_a_stamp_on_a_scan_is_no_text_wherever_and_however_long(
+    folder: Path, stamps: list[str], more: dict[str, Any]
+) -> None:
+    pytest.importorskip("PIL")
+    pages = read_pdf(_scan(folder / "stamped.pdf", *stamps, **more)).pages
+    assert [page.kind for page in pages] == ["scanned"] * len(stamps)
+
+
+@pytest.mark.parametrize(
+    "letter", ["Invoice 4711\nTotal EUR 320", "Dear Ms Halvorsen,\nthank you.\nKind regards, ACME"]
+)
+def test_a_short_letter_on_a_picture_of_its_paper_is_text(folder: Path, letter: str) -> None:
+    pytest.importorskip("PIL")
+    (page,) = read_pdf(_scan(folder / "letter.pdf", letter, picture="letterhead", at=100)).pages
+    assert page.kind == "text"
+
+
+def test_a_scan_drawn_by_a_scaled_form_is_a_scan(folder: Path) -> None:
+    lines = b"".join(b"\xf6" * 3960 + b"\x14" * 99 * 2 for _ in range(20))
+    picture = b"BI /W 99 /H 840 /CS /G /BPC 8 ID " + lines.ljust(99 * 840, b"\xf6") + b" EI"
+    content = b"q 595 0 0 842 0 0 cm /Scan Do Q BT /F1 9 Tf 20 20 Td (ACME-0001) Tj ET"
+    path = pdfs.drawn(folder / "form.pdf", content, resources={"XObject": {"Scan": pdfs.form_xobject(picture, 1, 1)}})
+    assert [page.kind for page in read_pdf(path).pages] == ["scanned"]
 
 
 def test_scans_with_a_line_of_text_are_listed_as_scans(folder: Path) -> None:
