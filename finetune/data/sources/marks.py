@@ -19,7 +19,7 @@ _UNWANTED = (
     "👎", "-1", "-1.0", "neg", "f", "n",
 )  # fmt: skip
 _VALUES = {**dict.fromkeys(_WANTED, True), **dict.fromkeys(_UNWANTED, False)}
-_LABELS = ("label", "labels")  # names that classification uses too
+_LABELS = ("label", "labels", "human_label")  # names that classification uses too
 _NUMBERS = ("score", "reward", "rating", "quality")  # names whose numbers are grades
 # Words that are topics as often as marks.
 _TOPIC_WORDS = {"0", "1", "0.0", "1.0", "-1", "-1.0", "positive", "negative", "pos", "neg", "yes", "no", "y", "n", "correct", "incorrect"}  # fmt: skip

@@ -55,10 +55,13 @@ def test_numbers_beside_messages_are_refused_by_sft_and_read_by_kto(tmp_path, va
     assert "may mark answers" in load_data(path).sentences()[0]
 
 
-@pytest.mark.parametrize("values", [["up", "down"], ["Good", "bad", None], ["accepted", "rejected"]])
-def test_words_that_mark_answers_are_refused_by_sft_under_any_name(tmp_path, values):
-    path = write(tmp_path, [{"instruction": "Q", "output": "A", "what_they_said": value} for value in values])
-    with pytest.raises(UnknownFormat, match=r"`what_they_said` has the values .*may mark answers"):
+@pytest.mark.parametrize(("name", "values"), [
+    ("opinion", ["up", "down"]), ("what they said", ["Good", "bad", None]), ("outcome", ["accepted", "rejected"]),
+    ("human_label", ["positive", "negative"]),
+])  # fmt: skip
+def test_words_that_mark_answers_are_refused_by_sft_under_any_name(tmp_path, name, values):
+    path = write(tmp_path, [{"instruction": "Q", "output": "A", name: value} for value in values])
+    with pytest.raises(UnknownFormat, match=f"`{name}` has the values .*may mark answers"):
         load_data(path, task="sft")
     assert [record.label for record in load_data(path, task="label", strict=False).records] == [True, False]
 
