@@ -275,13 +275,22 @@ def broken_base(models: dict[str, str], tmp_path_factory: pytest.TempPathFactory
     return str(folder)
 
 
-@pytest.mark.parametrize("stage", ["sft", "dpo"])
+@pytest.mark.parametrize(
+    ("stage", "prompts", "match"),
+    [
+        ("sft", [], r"(?s)is not a number at step 1 .*check the base"),
+        ("dpo", [], r"(?s)is not a number at step 1 .*check the base"),
+        ("sft", ["What does the cow say?"], "at step 0, the model's scores of token 1 .* are not numbers"),
+    ],
+)
 def test_a_loss_that_is_not_a_number_ends_the_run_and_names_the_step(
-    stage: str, broken_base: str, home: Path, conversations: list[Conversation], preferences: list[Preference]
-) -> None:
-    config = build(COMMON, {"stage": stage, "model": broken_base, "name": "nan", "max_steps": 3})
+    stage: str, prompts: list[str], match: str, broken_base: str, home: Path, conversations: list[Conversation],
+    preferences: list[Preference],
+) -> None:  # fmt: skip
+    settings = {"stage": stage, "model": broken_base, "name": "nan", "max_steps": 3, "prompts": prompts}
+    config = build(COMMON, settings)
     records: Any = conversations if stage == "sft" else preferences
-    with pytest.raises(TrainingFailed, match=r"(?s)is not a number at step 1 .*check the base"):
+    with pytest.raises(TrainingFailed, match=match):
         train(config, records=records, progress=quiet)
     assert not (home / "runs" / "nan" / MANIFEST_FILE).exists()
     assert not list((home / "runs" / "nan").glob("checkpoints/*"))
