@@ -181,7 +181,7 @@ class _Measured:
         """Compare a merged folder with the trained model; on the full-precision base, with the adapter on that base."""
         if self.held_out is None:
             return Check("merge", "note", f"not measured: {self.problem}")
-        self.held_out.add("merged", open_streamed(merged))
+        self.held_out.add("merged", open_streamed(merged, device=self.held_out.device))
         cost = self.held_out.cost
         kl, expected = cost["merged"]["kl"], cost["original"]["kl"] if onto == "original" else 0.0
         sentence = f"{cost['merged']['nll']:.4f} nats per token, trained {cost['trained']['nll']:.4f}, KL {kl:.2g}"

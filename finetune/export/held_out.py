@@ -9,6 +9,7 @@ from finetune.errors import ExportError
 from finetune.export.streamed import head_of, hidden_states, open_trained
 from finetune.runs.manifest import RunManifest, find_run
 from finetune.templates.find import load_template
+from finetune.train.device import own_device
 from quire import QuireError, pluralize
 
 Example = tuple[list[int], list[int], list[int]]  # ids, positions that predict a trained token, those tokens
@@ -32,7 +33,7 @@ def measure_trained(run: str | Path, manifest: RunManifest, *, base_folder: str 
             f"the trained model of {Path(run).name} gives log-probabilities that are not numbers",
             "its weights or its base are broken: train it again, from a sound base",
         )
-    found = HeldOut(examples, trained, {"trained": _cost(trained, trained, examples)})
+    found = HeldOut(examples, trained, {"trained": _cost(trained, trained, examples)}, own_device(manifest.device))
     if manifest.method == "qlora":
         found.add("original", open_trained(run, full_precision=True, base_folder=base_folder))
     return found
@@ -50,12 +51,13 @@ class HeldOut:
     """Held-out rows of a run, and the cost of models on them; one model is open beside the trained one's output head.
 
     `cost` has for each model (`trained`; `original`, the adapter on the full-precision base; `merged`) its `nll` in nats per
-    trained token, and its `kl` in nats per token from the trained model.
+    trained token, and its `kl` in nats per token from the trained model. `device` is where they are measured.
     """
 
     examples: list[Example]
     trained: _Measured
     cost: dict[str, dict[str, float]]
+    device: str
 
     def add(self, name: str, model: Any) -> None:
         """Measure a model."""

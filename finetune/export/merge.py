@@ -124,7 +124,7 @@ def merge(
         _write_configuration(part, weights, adapter, stored, own_head=has_own_head(tensors))
         if held_out:
             progress("measuring the merged model on held-out rows")
-            held_out.add("merged", open_streamed(part))
+            held_out.add("merged", open_streamed(part, device=held_out.device))
         (part / MERGE_FILE).write_text(strict_json(report.to_dict(), indent=2) + "\n", encoding="utf-8")
         part.rename(out)
     finally:

@@ -17,6 +17,7 @@ from finetune.runs.manifest import read_manifest
 from finetune.templates.find import load_template
 from finetune.templates.messages import Message
 from finetune.templates.template import Template
+from finetune.train.device import own_device
 
 MAX_PROMPTS = 12  # each costs a pass of the trained model, and some dozens of llama.cpp
 MAX_ANSWER_TOKENS = 32
@@ -83,11 +84,12 @@ def checked_reference(run: str | Path, merged: Path, *, base_folder: str, progre
 
 
 def compute_reference(run: str | Path, merged: Path) -> Reference:
-    """Return the reference on a merged folder and the run's own prompts."""
+    """Return the reference on a merged folder and the run's own prompts, computed on the run's own device."""
     from transformers import AutoTokenizer
 
     template = load_template(merged)
-    return reference_on(merged, template, parity_prompts(run, template, AutoTokenizer.from_pretrained(merged)))
+    prompts = parity_prompts(run, template, AutoTokenizer.from_pretrained(merged))
+    return reference_on(merged, template, prompts, device=own_device(read_manifest(run).device))
 
 
 def reference_on(
@@ -97,15 +99,16 @@ def reference_on(
     *,
     max_tokens: int = MAX_ANSWER_TOKENS,
     context: int = CONTEXT,
+    device: str = "cpu",
 ) -> Reference:
-    """Run a merged model in transformers, in fp32 and layer by layer, on prompts of token ids.
+    """Run a merged model in transformers on `device`, in fp32 and layer by layer, on prompts of token ids.
 
     Log-probabilities are kept for the last `context` positions of each prompt and for its greedy answer.
     """
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(model)
-    network = open_streamed(model)
+    network = open_streamed(model, device=device)
     ends = [tokenizer.convert_tokens_to_ids(s) for s in stops_of(template) if s in tokenizer.get_vocab()]
     answers = greedy(network, prompts, ends=ends, max_tokens=max_tokens)
     firsts = [max(0, len(prompt) - context) for prompt in prompts]
@@ -124,7 +127,7 @@ def _log_probs(model: Any, texts: Sequence[Sequence[int]], firsts: Sequence[int]
     hidden = hidden_states(model, texts, [range(first, len(t)) for t, first in zip(texts, firsts, strict=True)])
     log_probs = head_of(model)
     for rows in hidden:
-        yield log_probs(rows).numpy()
+        yield log_probs(rows).cpu().numpy()
 
 
 def merge_divergence(run: str | Path, ref: Reference, *, full_precision: bool, base_folder: str = "") -> float:

@@ -15,17 +15,17 @@ from finetune.errors import UnsupportedModel
 from finetune.export.lora import find_base
 from finetune.runs.manifest import find_run, read_manifest, trained_dtype
 from finetune.safetensors_io import Tensor, list_tensors
-from finetune.train.device import return_large_blocks
+from finetune.train.device import own_device, return_large_blocks
 
 MAX_TOKENS = 4096  # of a batch, padding included
 
 Place = tuple[Any, str, Tensor]  # a module, the name of one of its parameters, and where its values are stored
 
 
-def open_streamed(folder: Path, *, adapter: Path | None = None) -> Any:
+def open_streamed(folder: Path, *, adapter: Path | None = None, device: str = "cpu") -> Any:
     """Return the model in a folder as a module whose layers read their fp32 weights when they run and drop them after.
 
-    `adapter` is a PEFT folder that is applied on top, unmerged, by PEFT. Raises UnsupportedModel when the folder lacks a
+    It computes on `device`. `adapter` is a PEFT folder that is applied on top, unmerged, by PEFT. Raises UnsupportedModel when the folder lacks a
     weight of the model.
     """
     import torch
@@ -37,17 +37,21 @@ def open_streamed(folder: Path, *, adapter: Path | None = None) -> Any:
     with init_empty_weights(include_buffers=False):
         model = AutoModelForCausalLM.from_config(config, dtype=torch.float32, attn_implementation="sdpa")
     model.eval()
+    model.streamed_to = torch.device(device)
+    for module in model.modules():
+        for name, value in module._buffers.items():
+            module._buffers[name] = None if value is None else value.to(device)
     tensors = list_tensors(folder)
     names = {id(module): name for name, module in model.named_modules()}
     tied = bool(getattr(config, "tie_word_embeddings", False))
     for unit in _units(model):
-        _stream(unit, list(_places(unit, names[id(unit)], tensors, folder, tied=tied)))
+        _stream(unit, list(_places(unit, names[id(unit)], tensors, folder, tied=tied)), device)
     if adapter is not None:
-        _apply_adapter(model, adapter)
+        _apply_adapter(model, adapter, device)
     return model
 
 
-def _apply_adapter(model: Any, folder: Path) -> None:
+def _apply_adapter(model: Any, folder: Path, device: str) -> None:
     """Put PEFT's layers with the adapter's weights around the model's linear modules, whose own weights stay streamed."""
     import torch
     from peft import PeftConfig, PeftModel, load_peft_weights
@@ -60,7 +64,7 @@ def _apply_adapter(model: Any, folder: Path) -> None:
             stored = weights.pop(f"{name.removesuffix('.default')}.weight", None)
             if stored is None:
                 raise UnsupportedModel(f"{folder} has no weight for {name}", "pass a complete adapter")
-            module.weight = torch.nn.Parameter(stored.float(), requires_grad=False)
+            module.weight = torch.nn.Parameter(stored.float().to(device), requires_grad=False)
     if weights:
         raise UnsupportedModel(f"{folder} has {next(iter(weights))}, which is no part of the model", "pass its base")
     wrapped.eval()
@@ -69,6 +73,7 @@ def _apply_adapter(model: Any, folder: Path) -> None:
 def open_trained(run: str | Path, *, full_precision: bool = False, base_folder: str = "") -> Any:
     """Return the model of a run as it was trained, adapter unmerged: a 4-bit base in memory, any other streamed.
 
+    It is on the run's own device where that is visible.
     `full_precision` puts the adapter of a QLoRA run on the base in full precision. `base_folder` is where the base model
     is now (empty: where the run had it). Raises WrongBase, NoSuchRun or UnfinishedRun.
     """
@@ -76,14 +81,15 @@ def open_trained(run: str | Path, *, full_precision: bool = False, base_folder: 
 
     return_large_blocks()
     folder, manifest = find_run(run), read_manifest(run)
-    adapter = folder / manifest.adapter
+    adapter, device = folder / manifest.adapter, own_device(manifest.device)
     if manifest.method == "full":
-        return open_streamed(adapter)
+        return open_streamed(adapter, device=device)
     if manifest.method == "qlora" and not full_precision:
         # rounded to NF4 from the type in which it was trained; fp32 holds every fp16 value, and CPUs do not compute in fp16
-        dtype = "bf16" if trained_dtype(folder, manifest) == "bfloat16" else "fp32"
-        return _computing_in_fp32(load_run(run, device="cpu", base=base_folder, dtype=dtype).model)
-    return open_streamed(find_base(manifest, base_folder), adapter=adapter)
+        half, place = ("fp16", "auto") if device == "cuda" else ("fp32", "cpu")
+        dtype = "bf16" if trained_dtype(folder, manifest) == "bfloat16" else half
+        return _computing_in_fp32(load_run(run, device=place, base=base_folder, dtype=dtype).model)
+    return open_streamed(find_base(manifest, base_folder), adapter=adapter, device=device)
 
 
 def _computing_in_fp32(model: Any) -> Any:
@@ -119,11 +125,11 @@ def _places(unit: Any, prefix: str, tensors: dict[str, Tensor], folder: Path, *,
             yield module, leaf, tensors[full]
 
 
-def _stream(unit: Any, places: Sequence[Place]) -> None:
+def _stream(unit: Any, places: Sequence[Place], device: str) -> None:
     empty = [module._parameters[leaf] for module, leaf, _ in places]
 
     def load(*_: Any) -> None:
-        _fill(places)
+        _fill(places, device)
 
     def drop(*_: Any) -> None:
         for (module, leaf, _tensor), value in zip(places, empty, strict=True):
@@ -134,21 +140,21 @@ def _stream(unit: Any, places: Sequence[Place]) -> None:
         unit.register_forward_hook(drop)
 
 
-def _fill(places: Iterable[Place]) -> None:
+def _fill(places: Iterable[Place], device: str) -> None:
     import torch
 
     for module, leaf, tensor in places:
-        module._parameters[leaf] = torch.nn.Parameter(_mapped(tensor), requires_grad=False)
+        module._parameters[leaf] = torch.nn.Parameter(_mapped(tensor, device), requires_grad=False)
 
 
-def _mapped(tensor: Tensor) -> Any:
-    """Return a stored tensor in fp32; one stored as F32 is the mapped file itself, which needs no memory of its own."""
+def _mapped(tensor: Tensor, device: str) -> Any:
+    """Return a stored tensor in fp32; on a CPU, one stored as F32 is the mapped file itself, without memory of its own."""
     import torch
 
     kind = {"F32": np.float32, "F16": np.float16, "BF16": np.int16}[tensor.dtype]
     # mode c: torch wants memory that could be written to
     stored = torch.from_numpy(np.memmap(tensor.path, kind, mode="c", offset=tensor.offset, shape=tensor.shape))
-    return (stored.view(torch.bfloat16) if tensor.dtype == "BF16" else stored).float()
+    return (stored.view(torch.bfloat16) if tensor.dtype == "BF16" else stored).to(device).float()
 
 
 # -- what is asked of a model, streamed or not
@@ -158,13 +164,14 @@ def hidden_states(model: Any, rows: Sequence[Sequence[int]], positions: Sequence
     """Return for each row of token ids the last hidden states at its positions, [positions, hidden], in fp32."""
     import torch
 
-    decoder = _plain(model).get_decoder()
+    decoder, device = _plain(model).get_decoder(), _device(model)
     found: dict[int, Any] = {}
     with torch.inference_mode():
         for batch in _batches([len(row) for row in rows]):
             width = max(len(rows[number]) for number in batch)
             # padded on the right, without a mask: attention is causal, so padding cannot reach the tokens before it
-            ids = torch.tensor([[*rows[number], *[0] * (width - len(rows[number]))] for number in batch])
+            padded = [[*rows[number], *[0] * (width - len(rows[number]))] for number in batch]
+            ids = torch.tensor(padded, device=device)
             hidden = decoder(input_ids=ids, use_cache=False).last_hidden_state
             for place, number in enumerate(batch):
                 found[number] = hidden[place, list(positions[number])].float().clone()
@@ -216,8 +223,9 @@ def greedy(
 
     model = _plain(model)
     width = max(len(prompt) for prompt in prompts)
-    ids = torch.tensor([[*[0] * (width - len(p)), *p] for p in prompts])
-    mask = torch.tensor([[*[0] * (width - len(p)), *[1] * len(p)] for p in prompts])
+    device = _device(model)
+    ids = torch.tensor([[*[0] * (width - len(p)), *p] for p in prompts], device=device)
+    mask = torch.tensor([[*[0] * (width - len(p)), *[1] * len(p)] for p in prompts], device=device)
     positions = (mask.cumsum(dim=1) - 1).clamp(min=0)
     answers: list[list[int]] = [[] for _ in prompts]
     ended = [False] * len(prompts)
@@ -243,6 +251,12 @@ def greedy(
             ids, positions = chosen[:, None], positions[:, -1:] + 1
             mask = torch.cat([mask, torch.ones_like(ids)], dim=1)
     return list(zip(answers, ended, strict=True))
+
+
+def _device(model: Any) -> Any:
+    """Return where a model computes: between passes, the weights of a streamed one are nowhere."""
+    plain = _plain(model)
+    return getattr(plain, "streamed_to", plain.device)
 
 
 def _plain(model: Any) -> Any:

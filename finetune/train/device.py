@@ -34,6 +34,15 @@ def device_type(config: TrainConfig) -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
+def own_device(trained_on: str) -> str:
+    """Return the device on which a finished run is compared: `cuda` if it was trained there and one is visible, else `cpu`."""
+    if trained_on != "cuda":
+        return "cpu"
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
 def check_machine(config: TrainConfig) -> None:
     """Raise what `check_processes`, `check_compiler` and `check_dtype` raise."""
     for check in _CHECKS:

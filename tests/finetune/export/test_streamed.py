@@ -7,6 +7,7 @@ import pytest
 from finetune.errors import UnsupportedModel
 from finetune.export.streamed import MAX_TOKENS, _batches, greedy, head_of, hidden_states, open_streamed, open_trained
 from finetune.safetensors_io import list_tensors
+from finetune.train.device import own_device
 from tests.finetune.export_home import Tuned
 
 ROWS = [[5, 9, 33, 77, 12], [40, 41], [7, 8, 9]]
@@ -62,6 +63,72 @@ def test_no_weight_stays_in_memory_after_a_pass(tuned: Tuned) -> None:
     model = open_streamed(tuned.merged)
     hidden_states(model, ROWS, POSITIONS)
     assert {parameter.device.type for parameter in model.parameters()} == {"meta"}
+
+
+def test_a_pass_takes_place_on_the_device_that_was_asked_for(tuned: Tuned, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The meta device stands for a GPU: a tensor that stayed on the CPU cannot be computed with one that is there."""
+    import torch
+    import transformers.masking_utils
+
+    monkeypatch.setattr(transformers.masking_utils, "is_tracing", lambda *_: True)  # meta tensors have no values to ask
+    model = open_streamed(tuned.base, adapter=tuned.run / "adapter", device="meta")
+    hidden = hidden_states(model, ROWS, POSITIONS)
+    assert {rows.device.type for rows in (*hidden, *map(head_of(model), hidden))} == {"meta"}
+    given: dict[str, torch.device] = {}
+
+    def stop(_module: object, _args: object, given_by_name: dict[str, object]) -> None:
+        given.update({k: v.device for k, v in given_by_name.items() if isinstance(v, torch.Tensor)})
+        raise StopIteration
+
+    model.register_forward_pre_hook(stop, with_kwargs=True)
+    with pytest.raises(StopIteration):
+        greedy(model, ROWS, ends=[0], max_tokens=2)
+    assert {(name, place.type) for name, place in given.items()} == {
+        ("input_ids", "meta"), ("attention_mask", "meta"), ("position_ids", "meta"),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("trained_on", "visible", "checked_on"),
+    [("cuda", True, "cuda"), ("cuda", False, "cpu"), ("cpu", True, "cpu"), ("", True, "cpu")],
+)
+def test_a_run_is_compared_on_its_own_device_where_there_is_one(
+    trained_on: str, visible: bool, checked_on: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: visible)
+    assert own_device(trained_on) == checked_on
+
+
+def test_every_comparison_of_a_run_from_a_gpu_is_asked_of_that_gpu(
+    tuned_models: dict[str, Tuned], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """This machine has no GPU, so what is put there is an error that names it."""
+    import json
+    import shutil
+
+    import torch
+
+    from finetune.export.merge import merge
+    from finetune.export.reference import compute_reference, merge_divergence
+
+    tuned = tuned_models["qwen2"]
+    monkeypatch.setenv("QUIRE_HOME", str(tuned.home))
+    run = tmp_path / "run"
+    shutil.copytree(tuned.run, run, ignore=shutil.ignore_patterns("checkpoints"))
+    manifest = json.loads((run / "manifest.json").read_text())
+    (run / "manifest.json").write_text(json.dumps({**manifest, "device": "cuda", "dtype": "float16"}))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    for ask in (
+        lambda: merge(run, tmp_path / "merged"),
+        lambda: compute_reference(run, tuned.merged),
+        lambda: merge_divergence(run, tuned.reference, full_precision=False),
+        lambda: merge_divergence(run, tuned.reference, full_precision=True),
+    ):
+        with pytest.raises((RuntimeError, AssertionError), match=r"(?i)cuda|nvidia"):
+            ask()
 
 
 def test_a_folder_without_one_weight_is_refused_by_its_name(tuned: Tuned, tmp_path: Path) -> None:

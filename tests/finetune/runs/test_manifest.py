@@ -1,6 +1,9 @@
 """A run without a manifest is unfinished and refused as an input; a finished one is never overwritten."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +16,7 @@ from finetune.runs.manifest import (
     read_manifest,
     run_name,
     texts_of,
+    trained_dtype,
     weights_of,
     write_manifest,
 )
@@ -28,6 +32,25 @@ def test_a_manifest_comes_back_equal(home: Path) -> None:
     write_manifest(folder, written)
     assert read_manifest("one") == written == read_manifest(folder)
     assert [p.name for p in folder.iterdir()] == [MANIFEST_FILE]  # nothing is left of the writing
+
+
+@pytest.mark.parametrize(
+    ("dtype", "config", "hardware", "expected"),
+    [
+        ("float16", {}, "NVIDIA T4", "float16"),  # what was computed in comes before any guess from the GPU's name
+        ("bfloat16", {"device": "cpu"}, "x86_64", "bfloat16"),
+        ("float16", {"dtype": "auto"}, "AMD Instinct MI300X", "float16"),
+        ("", {"dtype": "fp16"}, "NVIDIA A100", "float16"),  # of a run before `dtype` was recorded
+        ("", {"device": "cpu"}, "NVIDIA A100", "float32"),
+        ("", {}, "NVIDIA A100", "bfloat16"),
+        ("", {}, "x86_64", "float32"),
+    ],
+)
+def test_the_type_of_training_is_the_recorded_one_and_guessed_only_without(
+    dtype: str, config: dict[str, Any], hardware: str, expected: str, tmp_path: Path
+) -> None:
+    (tmp_path / "report.json").write_text(json.dumps({"hardware": {"device": hardware}}))
+    assert trained_dtype(tmp_path, replace(manifest(), dtype=dtype, config=config)) == expected
 
 
 def test_an_unfinished_run_is_refused_as_an_input(home: Path) -> None:

@@ -164,6 +164,17 @@ def test_a_cpu_computes_in_fp32_by_default(models: dict[str, str]) -> None:
     assert str(compute_dtype(config_for(models["phi"], dtype="bf16"))) == "torch.bfloat16"
 
 
+@pytest.mark.parametrize(("major", "dtype"), [(7, "torch.float16"), (8, "torch.bfloat16"), (9, "torch.bfloat16")])
+def test_a_gpu_computes_in_bf16_where_it_has_it(
+    major: int, dtype: str, models: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (major, 0))
+    assert str(compute_dtype(config_for(models["phi"], device="auto"))) == dtype
+
+
 def test_hub_kernels_without_their_package_are_refused_with_the_command_that_installs_it(
     models: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
