@@ -78,7 +78,7 @@ def read_pdf(path: Path, *, password: str | None = None, max_pages: int = 20_000
         parser = _version("pypdf")
     about = pypdf.read_metadata(path, password, reader)
     pages = _pages(read, about)
-    if form == "dynamic" and sum(len(page.text) for page in pages) < _PLACEHOLDER:
+    if form and _is_placeholder("".join(page.text for page in pages), form):
         raise NoTextInPDF(f"{path.name} is an XFA form: its pages hold only a placeholder", _PRINT_XFA)
     if require_text and not any(page.text.strip() for page in pages):
         raise no_text(path, pages)
@@ -102,6 +102,11 @@ def no_text(path: Path, pages: tuple[Page, ...]) -> NoTextInPDF:
 def ocr_remedies() -> str:
     """Return how to get OCR: RapidOCR as an extra, or Tesseract as a program."""
     return f"{install_extra('ocr')}, or install Tesseract; the setting ocr must not be off"
+
+
+def _is_placeholder(text: str, form: str) -> bool:
+    """Return whether the pages of an XFA form only say which program shows it; in any language they name Adobe's."""
+    return len(text) < _PLACEHOLDER and (form == "dynamic" or "adobe" in text.casefold())
 
 
 def _pypdf_reader(path: Path, password: str | None) -> Any:

@@ -194,11 +194,12 @@ def drawn(
 
 def as_pdf(value: Any, writer: PdfWriter) -> Any:
     """Return a Python value as a PDF object: names are strings with a slash."""
-    from pypdf.generic import FloatObject, TextStringObject
+    from pypdf.generic import BooleanObject, FloatObject, TextStringObject
 
     if isinstance(value, Own):
         if value.reference is None:
-            value.reference = writer._add_object(as_pdf(value.content, writer))
+            made = as_pdf(value.content, writer)
+            value.reference = made if isinstance(value.content, bytes) else writer._add_object(made)
         return value.reference
     if isinstance(value, DictionaryObject | ArrayObject | StreamObject):
         return value
@@ -209,7 +210,9 @@ def as_pdf(value: Any, writer: PdfWriter) -> Any:
     if isinstance(value, bytes):
         stream = StreamObject()
         stream.set_data(value)
-        return stream
+        return writer._add_object(stream)
+    if isinstance(value, bool):
+        return BooleanObject(value)
     if isinstance(value, str):
         return NameObject(value) if value.startswith("/") else TextStringObject(value)
     return FloatObject(value)
@@ -231,7 +234,7 @@ def annotated(path: Path, text: str | None, *annotations: dict[str, Any], root: 
     writer.pages[0][NameObject("/Annots")] = ArrayObject(shown)
     for key, value in (root or {}).items():
         fields = {"Fields": ArrayObject(shown)} if key == "AcroForm" else {}
-        writer.root_object[NameObject(f"/{key}")] = as_pdf(fields | value, writer)
+        writer.root_object[NameObject(f"/{key}")] = as_pdf(fields | value if fields else value, writer)
     writer.write(path)
     return path
 

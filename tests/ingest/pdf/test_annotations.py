@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from ingest.errors import NoTextInPDF
 from ingest.pdf.read import read_pdf
 from ingest.pdf.render import page_rectangles
 from tests.ingest import pdfs
@@ -142,3 +143,39 @@ def test_what_pypdf_fills_in_is_read(folder: Path) -> None:
 def test_typed_text_is_read_if_a_viewer_shows_it(folder: Path, annotation: dict[str, Any], shown: str) -> None:
     text = _text(pdfs.annotated(folder / "shown.pdf", "Monthly rent:", annotation))
     assert text.removeprefix("Monthly rent:").strip() == shown
+
+
+_WAIT = "Please wait...\n\nIf this message is not eventually replaced, get the latest version of Adobe Reader."
+_WARTEN = "Bitte warten...\n\nFalls diese Meldung nicht ersetzt wird, installieren Sie bitte Adobe Reader."
+_PACKETS = {"XFA": ["preamble", b"<xdp:xdp>", "template", b"<template/>"]}
+
+
+@pytest.mark.parametrize(
+    ("text", "form", "root"),
+    [
+        (_WAIT, _PACKETS, {"NeedsRendering": True}),
+        (_WARTEN, {"XFA": b"<xdp:xdp/>"}, {"NeedsRendering": True}),
+        (_WARTEN, _PACKETS, {}),
+        ("Loading", _PACKETS, {"NeedsRendering": True}),
+    ],
+    ids=["English", "in one stream", "not marked as dynamic", "other words"],
+)
+def test_an_xfa_form_with_a_substitute_page_is_named(
+    folder: Path, text: str, form: dict[str, Any], root: dict[str, Any]
+) -> None:
+    path = pdfs.annotated(folder / "xfa.pdf", text, root={"AcroForm": form} | root)
+    with pytest.raises(NoTextInPDF, match="XFA form: its pages hold only a placeholder") as failed:
+        read_pdf(path)
+    assert "print it to a PDF" in failed.value.hint
+
+
+def test_an_xfa_form_with_its_own_pages_is_read(folder: Path) -> None:
+    field = _field("name", "Ingrid Halvorsen", Rect=[100, 770, 400, 790])
+    read = read_pdf(pdfs.annotated(folder / "static.pdf", "Name of applicant", field, root=_form(XFA=[])))
+    assert "Ingrid Halvorsen" in read.pages[0].text and read.notices == ()
+
+
+def test_a_dynamic_xfa_form_with_pages_of_its_own_has_a_notice(folder: Path) -> None:
+    long = "The applicant states the reasons for the leave in full sentences. " * 30
+    read = read_pdf(pdfs.annotated(folder / "long.pdf", long, root={"AcroForm": _PACKETS, "NeedsRendering": True}))
+    assert read.pages[0].text and "XFA form, whose fields were not read" in read.notices[0]
