@@ -368,7 +368,8 @@ def store(run: _Run, acquired: _Acquired, parsed: Parsed, vectors: Vectors, pass
     run.cache.forget([document_id])
     Journal(run.config.home, acquired.journal or acquired.sha256, run.engine).forget()
     run.settled.add(source)
-    stored = Stored(document.name, document.pages, document.chunks, document.notices)
+    uncertain = tuple(page.number for page in parsed.pdf.pages if page.uncertain_order)
+    stored = Stored(document.name, document.pages, document.chunks, document.notices, uncertain)
     (run.report.replaced if acquired.old else run.report.added).append(stored)
 
 

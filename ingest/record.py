@@ -65,6 +65,8 @@ def _notices(parsed: Parsed, config: IngestConfig, *, embedder: str, engine: str
     found += _unsearchable(scanned, "is an image without text", "are images without text", engine)
     garbled = [page for page in pages if page.kind == "garbled"]
     found += _unsearchable(garbled, "has letters that cannot be decoded", "have letters that cannot be decoded", engine)
+    if uncertain := [page for page in pages if page.uncertain_order]:
+        found.append(f"the order of the text may be another than on the page; check it there: {_labels(uncertain)}")
     if parsed.pdf.encrypted:
         found.append(DECRYPTED)
     if embedder.startswith("all-MiniLM"):

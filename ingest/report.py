@@ -36,6 +36,7 @@ class Stored:
     pages: int
     chunks: int
     notices: tuple[str, ...] = ()
+    uncertain_order: tuple[int, ...] = ()  # pages whose text may be in another order than on the page
 
 
 @dataclass

@@ -14,20 +14,24 @@ _LONG = 0.6  # of the width of the page's text; only such lines can hold two col
 _MIN_WORDS = 6  # of such a line
 _DIGIT = re.compile("[0-9]")
 _MAX_DIGITS = 0.15  # of the characters of such a line; rows of figures have more
+_FEW_LINES = 3  # with the same wide blank; they may be columns
 _MIN_LINES = 4  # with the same wide blank
 _MIN_GUTTER = 0.6  # in sizes of the type
 _PROSE_WORDS = 3.0  # a line, at least; columns of a newspaper have about four
 _PROSE_LOWER = 0.4  # of the lines start in the middle of a sentence; rows of a table rarely do
 
 
-def apart(segments: list[Segment], places: Places, raw: str) -> list[Segment]:
-    """Return the segments of a page, with columns that share lines taken apart and put one after the other."""
+def apart(segments: list[Segment], places: Places, raw: str) -> tuple[list[Segment], bool]:
+    """Return the segments of a page, with columns that share lines taken apart and put one after the other.
+
+    The last is whether more lines may be columns: too few, or those of one side only read as prose.
+    """
     long = _long_lines(segments, raw)
-    if len(long) < _MIN_LINES:
-        return segments
+    if len(long) < _FEW_LINES:
+        return segments, False
     sample = [places.likely_gaps(raw, segment) for segment in long[:: -(-len(long) // _SAMPLE)]]
     if not _share_a_gap(sample, long[0].size):
-        return segments
+        return segments, False
     return _apart(segments, {segment.start: places.gaps(raw, segment) for segment in segments}, raw)
 
 
@@ -52,7 +56,7 @@ def _share_a_gap(lines: list[list[Gap]], size: float) -> bool:
 
 
 def _long_lines(segments: list[Segment], raw: str) -> list[Segment]:
-    if len(segments) < _MIN_LINES:
+    if len(segments) < _FEW_LINES:
         return []
     width = max(s.right for s in segments) - min(s.left for s in segments)
     return [
@@ -64,28 +68,33 @@ def _long_lines(segments: list[Segment], raw: str) -> list[Segment]:
     ]
 
 
-def _apart(segments: list[Segment], gaps: dict[int, list[Gap]], raw: str) -> list[Segment]:
+def _apart(segments: list[Segment], gaps: dict[int, list[Gap]], raw: str) -> tuple[list[Segment], bool]:
     ordered: list[Segment] = []
     at = 0
+    uncertain = False
     while at < len(segments):
-        stop, gutter = _longest_run(segments, at, gaps)
+        stop, gutter, shared = _longest_run(segments, at, gaps)
         if gutter:
-            left, right = _columns(segments[at:stop], gutter, gaps, raw)
-            if is_prose(left, raw) and is_prose(right, raw):
+            columns = _columns(segments[at:stop], gutter, gaps, raw)
+            prose = [is_prose(column, raw) for column in columns]
+            if all(prose) and shared >= _MIN_LINES:
                 # both may hold further columns
-                ordered += [*_apart(left, gaps, raw), *_apart(right, gaps, raw)]
+                for column, more in (_apart(column, gaps, raw) for column in columns):
+                    ordered += column
+                    uncertain |= more
                 at = stop
                 continue
+            uncertain |= any(prose) if shared >= _MIN_LINES else all(prose)
         ordered.append(segments[at])
         at += 1
-    return ordered
+    return ordered, uncertain
 
 
 def _longest_run(
     segments: list[Segment], at: int, gaps: dict[int, list[Gap]]
-) -> tuple[int, tuple[float, float] | None]:
-    """Return where the longest run of lines from `at` ends that leave one gutter free, and that gutter."""
-    best: tuple[int, tuple[float, float] | None] = (at, None)
+) -> tuple[int, tuple[float, float] | None, int]:
+    """Return where the longest run of lines from `at` ends that leave one gutter free, that gutter, and how many do."""
+    best: tuple[int, tuple[float, float] | None, int] = (at, None, 0)
     for gap in gaps[segments[at].start]:
         low, high, shared, stop = gap.left, gap.right, 0, at
         for above, segment in zip([None, *segments[at:]], segments[at:], strict=False):
@@ -98,8 +107,8 @@ def _longest_run(
             elif segment.left < high - 1 and segment.right > low + 1:
                 break
             stop += 1
-        if shared >= _MIN_LINES and stop > best[0]:
-            best = (stop, (low, high))
+        if shared >= _FEW_LINES and stop > best[0] and (shared >= _MIN_LINES or best[2] < _MIN_LINES):
+            best = (stop, (low, high), shared)
     return best
 
 

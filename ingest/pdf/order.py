@@ -6,7 +6,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import combinations, pairwise
 from statistics import median
 from typing import Any
 
@@ -21,7 +21,8 @@ _SAME_LINE = 0.1  # in sizes, of the baselines of two pieces
 _SAME_ROW = 0.3  # in sizes; cells of one row have about one baseline
 _MIN_ROWS = 2  # that two columns of a table share
 _MATCHED = 0.7  # of the cells of a column that stand in rows of the table
-_FIGURES = 0.6  # of the cells; its head and what is missing are words
+_FIGURES = 0.6  # of the cells below its head
+_MISSING = re.compile(r"(?i)n/?[am]\.?")
 _MIN_TEXT_ROWS = 5  # of a column of words, each beside a row of the table
 _CELL_WORDS = 3.5  # a cell, at most, in one of two columns of a table
 _SAME_BLOCK = 2.2  # in sizes, from one line to the next
@@ -39,6 +40,7 @@ class Ordered:
     raw: str
     lines: tuple[tuple[int, int, float], ...] = ()  # start, end, type size in points
     runs: tuple[tuple[int, int], ...] = ()  # where a piece starts in it and in PDFium's text, -1 for inserted ones
+    uncertain: bool = False  # lines may be columns, or a block is read after one that stands below it
 
     def origin(self, position: int) -> int:
         """Return the position in PDFium's text, -1 if the character was inserted."""
@@ -63,14 +65,16 @@ def in_reading_order(text: Any, raw: str, shown: Shown) -> Ordered:
     upright = _in_one_direction(written)
     rtl = _is_right_to_left(raw)
     whole = _whole_lines(upright, raw)
-    rows = _rows(apart(whole, places, raw), raw)
-    rows = _blocks_in_order(rows, raw, rtl=rtl)
+    taken_apart, mixed = apart(whole, places, raw)
+    rows, crossed = _blocks_in_order(_rows(taken_apart, raw), raw, rtl=rtl)
+    uncertain = mixed or crossed
     if values:
         rows = with_values(rows, values, places, raw)
     elif len(visible) == len(held) and [segment for row in rows for segment in row] == upright:
-        return Ordered(raw, _lines(raw, [(segment.start, segment.end, segment.size) for segment in written]))
+        lines = _lines(raw, [(segment.start, segment.end, segment.size) for segment in written])
+        return Ordered(raw, lines, uncertain=uncertain)
     turned = [[segment] for segment in written if segment.turn != upright[0].turn]
-    return _in_rows(raw, [*rows, *turned], rtl=rtl)
+    return replace(_in_rows(raw, [*rows, *turned], rtl=rtl), uncertain=uncertain)
 
 
 def _in_one_direction(written: list[Segment]) -> list[Segment]:
@@ -166,8 +170,13 @@ def _row_of(table: list[Row], segment: Segment) -> int | None:
 def _is_column_of_cells(cells: list[Segment], raw: str) -> bool:
     """Return whether most of the cells are figures; lines of one wrapped cell are not."""
     texts = [raw[cell.start : cell.end] for cell in cells]
-    figures = [sum(c.isalpha() for c in text) <= sum(c.isdigit() for c in text) for text in texts]
-    return sum(figures) >= _FIGURES * len(cells)
+    figures = [
+        sum(c.isalpha() for c in text) <= sum(c.isdigit() for c in text) or bool(_MISSING.fullmatch(text))
+        for text in texts
+    ]
+    if len(figures) > _MIN_ROWS + 1 and not figures[0]:
+        del figures[0]  # the head
+    return sum(figures) >= _FIGURES * len(figures)
 
 
 def _words(cells: list[Segment], raw: str) -> float:
@@ -185,11 +194,14 @@ class _Block:
     bottom: float
 
 
-def _blocks_in_order(rows: list[Row], raw: str, *, rtl: bool) -> list[Row]:
-    """Return the rows with each block right after those above it, and a column on the left before one on the right."""
+def _blocks_in_order(rows: list[Row], raw: str, *, rtl: bool) -> tuple[list[Row], bool]:
+    """Return the rows with each block right after those above it, and a column on the left before one on the right.
+
+    The last is whether a block is still after one that stands below it.
+    """
     blocks = _blocks(rows)
     if all(block.bottom <= below.top + 1 for block, below in pairwise(blocks)):
-        return rows
+        return rows, False
     ordered: list[_Block] = []
     seen: set[int] = set()
     above = [[n for n, other in enumerate(blocks) if _is_above(other, block)] for block in blocks]
@@ -204,7 +216,9 @@ def _blocks_in_order(rows: list[Row], raw: str, *, rtl: bool) -> list[Row]:
         if at not in seen:
             seen.add(at)
             ordered.append(blocks[at])
-    return [row for block in _columns_in_order(ordered, raw, rtl=rtl) for row in block.rows]
+    ordered = _columns_in_order(ordered, raw, rtl=rtl)
+    crossed = any(_is_above(later, block) for block, later in combinations(ordered, 2))
+    return [row for block in ordered for row in block.rows], crossed
 
 
 def _columns_in_order(blocks: list[_Block], raw: str, *, rtl: bool) -> list[_Block]:

@@ -28,6 +28,7 @@ class Page:
     kind: PageKind = "text"
     headings: tuple[str, ...] = ()  # outline titles that point here, then lines in clearly larger type
     running_lines: tuple[tuple[int, int], ...] = ()  # character ranges of running headers and footers
+    uncertain_order: bool = False  # of its text
     ocr: str = ""  # the engine that read it, "rapidocr 3.10.0"; "" for text of the file
     confidence: float = 1.0  # of that engine, 0 to 1
 
@@ -39,6 +40,7 @@ class _RawPage:
     raw: str = ""
     lines: tuple[pdfium.Line, ...] = ()
     evidence: Evidence = NOTHING
+    uncertain_order: bool = False
     damaged: bool = False  # PDFium cannot load it
     unread_notes: bool = False  # text typed onto the page that has no letters of its own
 
@@ -163,7 +165,8 @@ def _read_page(document: Any, index: int) -> _RawPage:
     with pdfium.text_page(document, index) as (page, text, shown):
         ordered = pdfium.read_text(text, shown)
         lines = tuple(pdfium.lines(text, ordered))
-        return _RawPage(ordered.raw, lines, look(page, text, ordered.raw), unread_notes=shown.incomplete)
+        evidence = look(page, text, ordered.raw)
+        return _RawPage(ordered.raw, lines, evidence, ordered.uncertain, unread_notes=shown.incomplete)
 
 
 def _read_by_pypdf(path: Path, password: str | None, refused: UnreadablePDF, max_pages: int) -> list[_RawPage]:
@@ -204,7 +207,8 @@ def _pages(read: list[_RawPage], about: pypdf.Metadata) -> tuple[Page, ...]:
         running = {text[a:b] for a, b in running_lines[index]}
         large = (normalize(page.raw[a:b]) for a, b in layout.headings(page.raw, page.lines, body=body))
         found = [*titles.get(index + 1, ()), *(line for line in large if line not in running)]
-        pages.append(Page(index + 1, label, text, kind, _without_repeats(found), running_lines[index]))
+        headings = _without_repeats(found)
+        pages.append(Page(index + 1, label, text, kind, headings, running_lines[index], page.uncertain_order))
     return tuple(pages)
 
 

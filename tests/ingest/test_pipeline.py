@@ -20,6 +20,7 @@ from ingest.pipeline import Cancelled, ingest
 from ingest.report import Progress
 from tests.documents import write_pdf
 from tests.ingest.libraries import opened, scanned
+from tests.ingest.pdfs import document, saved
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -32,6 +33,28 @@ def test_every_file_is_in_exactly_one_list(config: IngestConfig, folder: Path) -
     assert [Path(f.document).name for f in report.failed] == ["gone.pdf", "broken.pdf", "empty.pdf"]
     assert all(f.reason and f.hint for f in report.failed)
     assert [s.pages for s in report.added] == [2, 2]
+
+
+def test_pages_whose_order_is_uncertain_are_reported(config: IngestConfig, tmp_path: Path) -> None:
+    left = [
+        "the tenant may end the lease with a",
+        "notice of three months to the end of",
+        "a quarter, in writing, before the",
+    ]
+    right = [
+        "the deposit amounts to two monthly",
+        "rents and is paid before the keys are",
+        "handed over, with the usual interest",
+    ]
+    rows = [(20, left), (115, right)]
+    pdf = document("A page of its own.")
+    pdf.add_page()
+    for number in range(3):
+        for place, lines in rows:
+            pdf.text(place, 40 + 6 * number, lines[number])
+    report = ingest([str(saved(pdf, tmp_path / "lease.pdf"))], config)
+    assert report.added[0].uncertain_order == (2,)
+    assert report.added[0].notices == ("the order of the text may be another than on the page; check it there: 2",)
 
 
 def test_a_second_run_adds_nothing(config: IngestConfig, folder: Path) -> None:

@@ -238,3 +238,42 @@ def test_what_is_cropped_away_is_not_read(tmp_path):
     writer.write(tmp_path / "cropped.pdf")
     text = read_pdf(tmp_path / "cropped.pdf").pages[0].text
     assert text.strip() == "The rent is 1,285 euros.\nIt is due on the first."
+
+
+def test_an_order_that_stays_in_doubt_is_reported_and_no_other(tmp_path):
+    sure, doubtful, prose = page(), page(), page()
+    row_by_row(sure, [LEFT, RIGHT], [60, 320], top=90, width=44, step=13)
+    row_by_row(doubtful, [LEFT, RIGHT[:110]], [60, 320], top=90, width=44, step=13)  # three lines have two columns
+    for pdf, name in ((sure, "sure"), (doubtful, "doubtful")):
+        (read,) = read_pdf(saved(pdf, tmp_path / f"{name}.pdf")).pages
+        assert read.uncertain_order is (name == "doubtful")
+    for number, line in enumerate(textwrap.wrap(LEFT, 80)):
+        prose.text(60, 90 + 13 * number, line)
+    assert not read_pdf(saved(prose, tmp_path / "prose.pdf")).pages[0].uncertain_order
+
+
+def test_dates_and_what_is_missing_are_cells_of_a_table_of_four_rows(tmp_path):
+    pdf = page()
+    columns = [["Item", "Rent", "Deposit", "Cleaning"], ["Due", "1 March 2026", "15 March 2026", "31 May 2026"]]
+    for left, cells in zip((60, 220, 380), [*columns, ["EUR", "1,285", "3,900", "n/a"]], strict=True):
+        for number, cell in enumerate(cells):
+            pdf.text(left, 100 + 14 * number, cell)
+    rows = text_of(saved(pdf, tmp_path / "a.pdf")).split("\n")
+    assert rows[:4] == [
+        "Item Due EUR",
+        "Rent 1 March 2026 1,285",
+        "Deposit 15 March 2026 3,900",
+        "Cleaning 31 May 2026 n/a",
+    ]
+
+
+def test_columns_of_unlike_baselines_and_four_narrow_ones_are_read_one_after_the_other(tmp_path):
+    for step, drop, width, places, size in ((13, 4, 40, (60, 320), 10), (10, 0, 22, (40, 170, 300, 430), 8)):
+        texts = [LEFT, RIGHT, THIRD, LEFT][: len(places)]
+        pdf = page(size)
+        wrapped = [textwrap.wrap(text, width) for text in texts]
+        for number in range(max(map(len, wrapped))):
+            for column, lines in enumerate(wrapped):
+                if number < len(lines):
+                    pdf.text(places[column], 90 + step * number + drop * column, lines[number])
+        assert flat(saved(pdf, tmp_path / "a.pdf")) == " ".join(texts)
