@@ -84,12 +84,13 @@ def open_trained(run: str | Path, *, full_precision: bool = False, base_folder: 
     adapter, device = folder / manifest.adapter, own_device(manifest.device)
     if manifest.method == "full":
         return open_streamed(adapter, device=device)
+    base = find_base(manifest, base_folder)
     if manifest.method == "qlora" and not full_precision:
         # rounded to NF4 from the type in which it was trained; fp32 holds every fp16 value, and CPUs do not compute in fp16
         half, place = ("fp16", "auto") if device == "cuda" else ("fp32", "cpu")
         dtype = "bf16" if trained_dtype(folder, manifest) == "bfloat16" else half
-        return _computing_in_fp32(load_run(run, device=place, base=base_folder, dtype=dtype).model)
-    return open_streamed(find_base(manifest, base_folder), adapter=adapter, device=device)
+        return _computing_in_fp32(load_run(run, device=place, base=str(base), dtype=dtype, mapped=False).model)
+    return open_streamed(base, adapter=adapter, device=device)
 
 
 def _computing_in_fp32(model: Any) -> Any:

@@ -140,8 +140,16 @@ def return_large_blocks() -> None:
         mallopt(_M_MMAP_THRESHOLD, 1 << 20)
 
 
+def reset_peak_memory() -> None:
+    """Let the GPU's peak begin here: a process may train several runs, and a process's own peak cannot be reset."""
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+
+
 def peak_memory_bytes() -> int:
-    """Return the peak memory of the GPU, or of this process when there is none."""
+    """Return the peak memory of the GPU since `reset_peak_memory`, or of this process when there is none."""
     import torch
 
     if torch.cuda.is_available():

@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from finetune.config import TrainConfig, build
 from finetune.errors import MissingLibrary, ModelUnavailable
 from finetune.hub_access import endpoint, hub_or_cache, reachable
 from finetune.runs.manifest import RunManifest, find_run, read_manifest, texts_of
+from finetune.safetensors_io import list_tensors
 from finetune.templates.chat_template import AnswerTemplate
 from finetune.templates.find import choose_template, load_template
 from finetune.templates.template import Template
@@ -72,11 +74,12 @@ def _unavailable(model: str, exc: Exception) -> ModelUnavailable:
     return ModelUnavailable(f"the model {model!r} could not be loaded: {first}", hint)
 
 
-def load_base(config: TrainConfig, *, for_training: bool = True, gguf_file: str = "") -> Any:
+def load_base(config: TrainConfig, *, for_training: bool = True, gguf_file: str = "", mapped: bool = True) -> Any:
     """Return the base model as the method stores it: NF4 with double quantization (qlora), 16 bits or fp32.
 
     Full training stores every weight in fp32 and computes under autocast.
-    Weights are read from safetensors, or from a GGUF file in the folder `config.model`; pickle files are refused.
+    Weights are read from safetensors, or from a GGUF file in the folder `config.model`; pickle files are refused. Without
+    `mapped`, the files of a folder take no memory while they are read.
     """
     import torch
     from transformers import AutoModelForCausalLM
@@ -92,6 +95,7 @@ def load_base(config: TrainConfig, *, for_training: bool = True, gguf_file: str 
         require_kernels()
         options["use_kernels"] = True
     options |= {"gguf_file": gguf_file} if gguf_file else {"use_safetensors": True}
+    load: Any = partial(AutoModelForCausalLM.from_pretrained, config.model) if mapped else _unmapped(Path(config.model))
     if config.method == "qlora":
         options["quantization_config"] = _nf4(dtype)
     # torchrun starts one process a GPU, and nothing has selected the GPU yet when the model is loaded; without a map,
@@ -100,7 +104,7 @@ def load_base(config: TrainConfig, *, for_training: bool = True, gguf_file: str 
     options["device_map"] = {"": place}
     try:
         with hub_or_cache(config.model):
-            model = AutoModelForCausalLM.from_pretrained(config.model, **options)
+            model = load(**options)
     except (OSError, ValueError, ImportError) as exc:
         raise _unavailable(config.model, exc) from exc
     if not on_gpu and hasattr(model, "hf_device_map"):
@@ -108,6 +112,21 @@ def load_base(config: TrainConfig, *, for_training: bool = True, gguf_file: str 
     never_repack(model)
     model.config.use_cache = not for_training
     return model
+
+
+def _unmapped(folder: Path) -> Any:
+    """Return the function that makes the model in a folder without mapping its files.
+
+    By default they are mapped until the last weight is read: of the 2.6 GB at which loading 0.5B in 4 bits peaked, 0.9 GB.
+    """
+    from safetensors import safe_open
+    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig
+
+    kept = AutoConfig.from_pretrained(folder)
+    paths = sorted({tensor.path for tensor in list_tensors(folder).values()})
+    files: list[Any] = [safe_open(path, framework="pt", backend="pread") for path in paths]
+    slices = {name: file.get_slice(name) for file in files for name in file.keys()}  # noqa: SIM118 - it is no dict
+    return partial(MODEL_FOR_CAUSAL_LM_MAPPING[type(kept)].from_pretrained, None, config=kept, state_dict=slices)
 
 
 def _nf4(dtype: Any) -> Any:
@@ -258,12 +277,12 @@ def template_of(config: TrainConfig, tokenizer: Any) -> Template:
 
 
 def load_run(
-    run: str | Path, *, device: str = "auto", method: str = "", base: str = "", dtype: str = ""
+    run: str | Path, *, device: str = "auto", method: str = "", base: str = "", dtype: str = "", mapped: bool = True
 ) -> LoadedModel:
     """Return the model of a finished run: its base as it was trained, its adapter, tokenizer and template.
 
-    `base` is the base model's new location when it has moved; `dtype` replaces the type that suits the device. Raises
-    NoSuchRun or UnfinishedRun.
+    `base` is the base model's new location when it has moved; `dtype` replaces the type that suits the device; `mapped` is
+    that of `load_base`. Raises NoSuchRun or UnfinishedRun.
     """
     require_libraries()
     quiet_libraries()
@@ -276,7 +295,7 @@ def load_run(
     if manifest.method == "full":
         model = load_base(replace(config, model=str(adapter), revision=""), for_training=False)
     else:
-        model = load_adapter(load_base(config, for_training=False), adapter, trainable=False)
+        model = load_adapter(load_base(config, for_training=False, mapped=mapped), adapter, trainable=False)
     return LoadedModel(model.eval(), tokenizer, template, manifest.base)
 
 

@@ -25,7 +25,7 @@ from finetune.train.bases import export_notice, require_full_weights
 from finetune.train.complete import complete, require_data
 from finetune.train.context import Progress, Run
 from finetune.train.curves import draw_curves
-from finetune.train.device import check_machine, device_type, is_main_process, return_large_blocks
+from finetune.train.device import check_machine, device_type, is_main_process, reset_peak_memory, return_large_blocks
 from finetune.train.guardrails import GuardRails, settings_warnings
 from finetune.train.libraries import quiet_libraries, require_libraries, require_trackers
 from finetune.train.load import (
@@ -65,6 +65,7 @@ def train(
     quiet_libraries()
     config = complete(config)
     check_machine(config)
+    reset_peak_memory()
     if device_type(config) == "cpu":
         return_large_blocks()
     check_targets(config)

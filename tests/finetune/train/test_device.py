@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from finetune.config import TrainConfig, build
-from finetune.errors import MissingLibrary
+from finetune.errors import MissingLibrary, UnknownTarget
 from finetune.train.device import check_compiler, check_dtype, check_processes, machine_problems
 from finetune.train.run import train
 from quire import UsageError
@@ -52,6 +52,18 @@ def test_freed_blocks_go_back_to_the_system() -> None:
 
 def _settings(**values: object) -> TrainConfig:
     return build({"model": "m", "method": "lora", **values})
+
+
+def test_the_peak_of_a_gpu_is_that_of_one_run(models: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Planted fault: DPO after SFT in one process reported the higher peak of both."""
+    import torch
+
+    begun: list[str] = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda: begun.append("peak"))
+    with pytest.raises(UnknownTarget, match="Wqkv"):  # the first thing that is checked after it
+        train(build({"model": models["phi"], "device": "cpu", "targets": ["Wqkv"]}), records=[])
+    assert begun == ["peak"]
 
 
 def test_two_visible_gpus_in_one_process_are_refused_with_both_ways_out(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """Loading: unknown targets are refused, adapters stay in fp32, 4-bit models train correctly after an evaluation."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 import torch
 
 from finetune.config import build
+from finetune.demo.tiny import make_model
 from finetune.errors import MissingLibrary, ModelUnavailable, SettingsError, UnknownTarget
 from finetune.train.device import compute_dtype
 from finetune.train.load import (
@@ -20,6 +22,7 @@ from finetune.train.load import (
     load_tokenizer,
     never_repack,
 )
+from tests.finetune.peak import peak_of
 
 LINEAR = {
     "qwen2": ["down_proj", "gate_proj", "k_proj", "o_proj", "q_proj", "up_proj", "v_proj"],
@@ -173,6 +176,30 @@ def test_a_gpu_computes_in_bf16_where_it_has_it(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (major, 0))
     assert str(compute_dtype(config_for(models["phi"], device="auto"))) == dtype
+
+
+_UNMAPPED = """
+import sys
+from finetune.config import build
+from finetune.train.device import return_large_blocks
+from finetune.train.load import load_base
+
+return_large_blocks()
+model = load_base(build({"model": sys.argv[1], "device": "cpu"}), for_training=False, mapped=sys.argv[2:] == [])
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_4_bit_base_is_compared_without_its_file_in_memory(tmp_path: Path) -> None:
+    """Planted fault: transformers maps the file until the last weight is read, 0.9 GB of 0.5B's peak of 2.6 GB."""
+    model = make_model("qwen2", 704, hidden=1024, layers=6, eos_token_id=2, pad_token_id=0)
+    model.to(torch.bfloat16).save_pretrained(tmp_path)
+    size = (tmp_path / "model.safetensors").stat().st_size
+    peak, end = peak_of(_UNMAPPED, str(tmp_path), "unmapped")
+    assert peak - end < 0.5 * size
+    mapped = load_base(build({"model": str(tmp_path), "device": "cpu"}), for_training=False)
+    read = load_base(build({"model": str(tmp_path), "device": "cpu"}), for_training=False, mapped=False)
+    assert all(torch.equal(one, other) for one, other in zip(mapped.parameters(), read.parameters(), strict=True))
 
 
 def test_hub_kernels_without_their_package_are_refused_with_the_command_that_installs_it(
