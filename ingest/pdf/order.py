@@ -12,9 +12,10 @@ from typing import Any
 
 from ingest.pdf.annotations import Shown
 from ingest.pdf.columns import apart, is_prose
+from ingest.pdf.raised import RAISED_DIGITS
 from ingest.pdf.segments import Places, Segment, segments
 from ingest.pdf.text import HYPHEN
-from ingest.pdf.values import with_values, without_values
+from ingest.pdf.values import is_mark_of, with_marks, with_values, without_marks, without_values
 
 _PIECE = re.compile(r"\S(?:[^\r\n]*\S)?")
 _SAME_LINE = 0.1  # in sizes, of the baselines of two pieces
@@ -53,8 +54,9 @@ class Ordered:
 def in_reading_order(text: Any, raw: str, shown: Shown) -> Ordered:
     """Return the raw text of a page in reading order, without what it does not show.
 
-    Five things are repaired, all others left as the file has them: lines that PDFium parts, columns of prose written row
-    by row, tables written column by column, blocks that were written after what stands below them, and form values.
+    Six things are repaired, all others left as the file has them: lines that PDFium parts, columns of prose written row
+    by row, tables written column by column, blocks that were written after what stands below them, form values, and
+    raised marks that were written apart from their lines.
     """
     places = Places(text, raw)
     held = segments(places, raw)
@@ -64,12 +66,14 @@ def in_reading_order(text: Any, raw: str, shown: Shown) -> Ordered:
         return Ordered(raw) if not held else _in_rows(raw, with_values([], values, places, raw), rtl=False)
     upright = _in_one_direction(written)
     rtl = _is_right_to_left(raw)
-    whole = _whole_lines(upright, raw)
+    whole, marks = without_marks(_whole_lines(upright, raw), places, raw)
     taken_apart, mixed = apart(whole, places, raw)
     rows, crossed = _blocks_in_order(_rows(taken_apart, raw), raw, rtl=rtl)
     uncertain = mixed or crossed
-    if values:
-        rows = with_values(rows, values, places, raw)
+    for mark in marks:  # "(1)" would be a figure
+        raw = raw[: mark.start] + raw[mark.start : mark.end].translate(RAISED_DIGITS) + raw[mark.end :]
+    if marks or values:
+        rows = with_values(with_marks(rows, marks, places, raw), values, places, raw)
     elif len(visible) == len(held) and [segment for row in rows for segment in row] == upright:
         lines = _lines(raw, [(segment.start, segment.end, segment.size) for segment in written])
         return Ordered(raw, lines, uncertain=uncertain)
@@ -99,6 +103,8 @@ def _whole_lines(written: list[Segment], raw: str) -> list[Segment]:
         ):
             left, right = min(last.left, segment.left), max(last.right, segment.right)
             lines[-1] = replace(last, end=segment.end, left=left, right=right, size=max(last.size, segment.size))
+        elif last and is_mark_of(segment, last) and segment.left >= last.right - 1:
+            lines[-1] = replace(last, end=segment.end, right=max(last.right, segment.right))
         else:
             lines.append(segment)
     return lines

@@ -10,6 +10,7 @@ from typing import Any
 
 DROPPED = "\uffff"  # a character that normalizing leaves out; it keeps the positions of all others
 _RAISED = str.maketrans("0123456789abcdefghn-−–", "⁰¹²³⁴⁵⁶⁷⁸⁹ᵃᵇᶜᵈᵉᶠᵍʰⁿ⁻⁻⁻")
+RAISED_DIGITS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 _WORD_WITH_DIGIT = re.compile(r"(?<![^\s\ufffe])[^\s\ufffe0-9]*[0-9][^\s\ufffe]*")
 _MARK = re.compile(r"(?:(?<=\w)[-−–])?[0-9]+|(?<=[0-9])[a-hn](?![^\W_])")  # a letter behind an amount: "1,204a"
 _SCALED = 1.5  # points; programs that write type of size 1 scale it

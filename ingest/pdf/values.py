@@ -1,4 +1,4 @@
-"""Puts form values and text typed onto a page beside their labels; a file holds them last."""
+"""Puts what a file holds apart into its row: form values, text typed onto a page, and raised marks."""
 
 from __future__ import annotations
 
@@ -12,6 +12,10 @@ from ingest.pdf.segments import Places, Segment
 _WORD = re.compile(r"\S+")
 _ON_EDGE = 2.0  # points; letters may touch the edge of their box
 _SAME_ROW = 0.7  # in sizes; a value rarely has exactly the baseline of its label
+_MARK = 5  # characters: "(a)", "th", "*"
+_MARKS = 30  # characters of those of one line
+_SMALLER = 0.86  # of the size beside it
+_LOWEST, _HIGHEST = 0.12, 0.9  # how far a mark is raised, in sizes of what it stands beside
 _BEHIND = 3.0  # in sizes; a label behind its value, as that of a check box, is near
 
 Row = list[Segment]
@@ -55,6 +59,48 @@ def with_values(rows: list[Row], values: list[Segment], places: Places, raw: str
         above = [n for n, row in enumerate(rows) if any(_is_above(cell, value) for cell in row)]
         nearest = max(above, key=lambda n: rows[n][0].base, default=len(rows) - 1)
         rows.insert(nearest + 1, [value])
+    return rows
+
+
+def is_mark_of(mark: Segment, cell: Segment) -> bool:
+    """Return whether a short piece stands raised within a line, or right behind it."""
+    return (
+        mark.end - mark.start <= _MARK
+        and mark.turn == cell.turn
+        and mark.size <= _SMALLER * cell.size
+        and _LOWEST * cell.size <= cell.base - mark.base <= _HIGHEST * cell.size
+        and cell.left < mark.left <= cell.right + cell.size
+    )
+
+
+def without_marks(segments: list[Segment], places: Places, raw: str) -> tuple[list[Segment], list[Segment]]:
+    """Return the segments without raised marks that the file holds apart from their line, and these."""
+    kept: list[Segment] = []
+    marks: list[Segment] = []
+    for segment in segments:
+        found: list[Segment] = []
+        if segment.end - segment.start <= _MARKS and not any(c.isspace() for c in raw[segment.start : segment.end]):
+            found = [segment]
+        elif segment.end - segment.start <= _MARKS:  # those of several words of a line
+            words = (places.segment(*match.span()) for match in _WORD.finditer(raw, segment.start, segment.end))
+            found = [word for word in words if word]
+        if found and all(any(is_mark_of(mark, cell) for cell in segments) for mark in found):
+            marks += found
+        else:
+            kept.append(segment)
+    return kept, marks
+
+
+def with_marks(rows: list[Row], marks: list[Segment], places: Places, raw: str) -> list[Row]:
+    """Return the rows with each mark behind the word that it stands beside."""
+    rows = list(rows)
+    for mark in marks:
+        found = [(cell.base - mark.base, n) for n, row in enumerate(rows) for cell in row if is_mark_of(mark, cell)]
+        if not found:  # it stood beside another mark, or beside a line that was taken apart
+            rows = with_values(rows, [mark], places, raw)
+            continue
+        at = min(found)[1]
+        rows[at] = [*_parted(rows[at], mark, places, raw), mark]
     return rows
 
 

@@ -8,7 +8,7 @@ from fpdf import FPDF
 from pypdf import PdfReader, PdfWriter
 
 from ingest.pdf.read import read_pdf
-from ingest.pdf.render import page_rectangles
+from ingest.pdf.render import page_rectangles, page_tables
 from tests.ingest import pdfs
 from tests.ingest.pdfs import saved
 
@@ -277,3 +277,23 @@ def test_columns_of_unlike_baselines_and_four_narrow_ones_are_read_one_after_the
                 if number < len(lines):
                     pdf.text(places[column], 90 + step * number + drop * column, lines[number])
         assert flat(saved(pdf, tmp_path / "a.pdf")) == " ".join(texts)
+
+
+def test_marks_that_the_file_holds_last_are_read_in_their_rows(tmp_path):
+    pdf = page()
+    rows = [("Standby letters of credit", "2,439"), ("Surety bonds", "810"), ("From the 15 day of March on", "318")]
+    for number, (label, figure) in enumerate(rows):
+        pdf.text(60, 100 + 14 * number, label)
+        pdf.text(360, 100 + 14 * number, figure)
+    pdf.text(60, 300, "Table of obligations")
+    pdf.set_font("Helvetica", size=6.5)
+    for x, y, mark in ((174, 97, "(a)"), (379, 111, "(2)"), (113, 125, "th")):
+        pdf.text(x, y, mark)
+    path = saved(pdf, tmp_path / "marks.pdf")
+    assert text_of(path).split("\n")[:4] == [
+        "Standby letters of credit (a) 2,439",
+        "Surety bonds 810 (²)",
+        "From the 15 th day of March on 318",
+        "Table of obligations",
+    ]
+    assert [row.cells[0].value for row in page_tables(path, 1)] == ["2,439", "810 (²)", "318"]
