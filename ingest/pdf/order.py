@@ -208,23 +208,36 @@ def _blocks_in_order(rows: list[Row], raw: str, *, rtl: bool) -> tuple[list[Row]
     blocks = _blocks(rows)
     if all(block.bottom <= below.top + 1 for block, below in pairwise(blocks)):
         return rows, False
-    ordered: list[_Block] = []
-    seen: set[int] = set()
-    above = [[n for n, other in enumerate(blocks) if _is_above(other, block)] for block in blocks]
-    waiting = list(reversed(range(len(blocks))))
-    while waiting:  # depth first, so that a heading is drawn to its text and not its text to the heading
-        at = waiting[-1]
-        missing = [n for n in above[at] if n not in seen]
-        if missing:
-            waiting += reversed(missing)
-            continue
-        waiting.pop()
-        if at not in seen:
-            seen.add(at)
-            ordered.append(blocks[at])
-    ordered = _columns_in_order(ordered, raw, rtl=rtl)
+    ordered = _columns_in_order([blocks[n] for n in _sorted(blocks)], raw, rtl=rtl)
     crossed = any(_is_above(later, block) for block, later in combinations(ordered, 2))
     return [row for block in ordered for row in block.rows], crossed
+
+
+def _sorted(blocks: list[_Block]) -> list[int]:
+    """Return the positions of blocks in an order in which each is after those above it, else as the file has them.
+
+    Where a block is before what stands above it, the smaller of both was misplaced: a page number waits for its page, a
+    heading is drawn to its text.
+    """
+    above = [[n for n, other in enumerate(blocks) if _is_above(other, block)] for block in blocks]
+    sizes = [sum(cell.end - cell.start for row in block.rows for cell in row) for block in blocks]
+    late_above = [sum(sizes[m] for m in others if m > n) for n, others in enumerate(above)]
+    missing_of_early = {n: set(above[n]) for n, size in enumerate(sizes) if late_above[n] > size}
+    ordered: dict[int, None] = {}
+    for start in [*(n for n in range(len(blocks)) if n not in missing_of_early), *missing_of_early]:
+        waiting = [start]
+        while waiting:  # depth first
+            missing = [n for n in above[waiting[-1]] if n not in ordered]
+            if missing:
+                waiting += reversed(missing)
+                continue
+            done = waiting.pop()
+            ordered[done] = None
+            for early, its_missing in missing_of_early.items():
+                its_missing.discard(done)
+                if not its_missing and early not in ordered:
+                    waiting.append(early)
+    return list(ordered)
 
 
 def _columns_in_order(blocks: list[_Block], raw: str, *, rtl: bool) -> list[_Block]:

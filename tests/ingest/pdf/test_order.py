@@ -158,6 +158,26 @@ def test_a_heading_written_last_is_read_before_its_text(tmp_path):
     assert flat(saved(pdf, tmp_path / "a.pdf")) == f"Notice {LEFT} Deposit {RIGHT}"
 
 
+def test_heads_of_a_table_stay_above_it_where_the_page_number_is_written_first(tmp_path):
+    pdf = page()
+    pdf.text(290, 800, "34")
+    for left, head in ((250, "Pension"), (340, "Health"), (430, "Other")):
+        pdf.text(left, 90, head)
+        pdf.text(left, 102, "plans")
+    statement = [
+        ("Rate for service costs", "3.59", "3.44", "2.54"),
+        ("Rate for interest costs", "2.54", "2.32", "1.41"),
+    ]
+    for number, cells in enumerate(statement):
+        for left, cell in zip((60, 250, 340, 430), cells, strict=True):
+            pdf.text(left, 120 + 14 * number, cell)
+    for number, line in enumerate(textwrap.wrap(LEFT, 80)):
+        pdf.text(60, 200 + 14 * number, line)
+    found = flat(saved(pdf, tmp_path / "a.pdf"))
+    assert found.index("Pension") < found.index("Rate for service") < found.index(LEFT[:30]) < found.index("34", -3)
+    assert found.index("Health") < found.index("Other") < found.index("Rate for service")
+
+
 def test_the_mark_of_a_moved_passage_lies_on_its_words(tmp_path):
     pdf = page()
     row_by_row(pdf, [LEFT, RIGHT], [60, 320], top=90, width=44, step=13)
