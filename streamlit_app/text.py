@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 
 from assistant import Citation, Passage, Span
+from ingest import TableRow
 
 _MARK = re.compile(r"\[(\d+)\]")
 # 55 characters: lines of prose are longer, cells and headings mostly shorter
@@ -38,6 +39,27 @@ def plain(text: str, unsupported: Sequence[Span] = ()) -> str:
         position = span.end
     pieces.append(_escaped(text[position:]))
     return f'<div class="quire-text" dir="auto">{"".join(pieces)}</div>'
+
+
+def table(rows: Sequence[TableRow]) -> str:
+    """Return rows of a page's tables as an HTML table: labels, column heads and figures as written, and the units."""
+    columns: dict[tuple[str, int], None] = {}  # heads from the left; two columns may have one head
+    lines: list[dict[tuple[str, int], str]] = []
+    for row in rows:
+        line: dict[tuple[str, int], str] = {}
+        for cell in row.cells:
+            line[cell.head, sum(head == cell.head for head, _ in line)] = cell.value
+        columns |= dict.fromkeys(line)
+        lines.append(line)
+    heads = "".join(f"<th>{html.escape(head)}</th>" for head, _ in columns)
+    body = "".join(
+        f"<tr><th>{html.escape(row.label)}</th>"
+        + "".join(f"<td>{html.escape(line.get(column, ''))}</td>" for column in columns)
+        + "</tr>"
+        for row, line in zip(rows, lines, strict=True)
+    )
+    units = html.escape("; ".join(dict.fromkeys(row.unit for row in rows if row.unit)))
+    return f'<table class="quire-table" dir="auto"><tr><th>{units}</th>{heads}</tr>{body}</table>'
 
 
 def flowing(text: str) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from ingest import Document
+from ingest import Document, page_tables
 from quire import QuireError
 from streamlit_app import text
 from streamlit_app.libraries import Libraries
@@ -19,6 +19,7 @@ _MAX_OPEN_BYTES = 64_000_000  # the largest PDF that is given to the browser who
 
 # rendering takes 50 to 300 ms, and every click on the page draws it again; 24 images take about 20 MB
 _cached_page = functools.lru_cache(maxsize=24)(marked_page)
+_cached_rows = functools.lru_cache(maxsize=24)(page_tables)
 
 
 def draw_page(libraries: Libraries, session: Session) -> None:
@@ -42,6 +43,7 @@ def draw_page(libraries: Libraries, session: Session) -> None:
         _draw_tools(session, shown, text.page_words(shown.page, label), document.pages)
         try:
             _draw_image(path, session, shown, document)
+            _draw_table(path, shown)
         except QuireError as exc:
             st.warning(text.label(f"{exc.message}. {exc.hint}"))
             _draw_text(shown)
@@ -87,6 +89,16 @@ def _draw_image(path: Path, session: Session, shown: ShownPage, document: Docume
     # the style sheet sets the width in percent of the panel; a wider image scrolls in it
     with st.container(key=f"page_picture_{round(100 * session.zoom)}"):
         st.image(image, width="stretch", alt=f"{document.name}, page {shown.page}")
+
+
+def _draw_table(path: Path, shown: ShownPage) -> None:
+    """Draw the rows of a table that the quote cites, with the heads above their figures."""
+    if shown.quote is None or shown.page != shown.marked_page:
+        return
+    start, end = shown.quote
+    rows = [row for row in _cached_rows(path, shown.page) if row.start < end and row.end > start]
+    if rows:
+        st.html(text.table(rows))
 
 
 def _draw_text(shown: ShownPage) -> None:

@@ -6,8 +6,11 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+from fpdf import FPDF
+
 from assistant.conversations.history import History
 from ingest.config import IngestConfig
+from ingest.pipeline import ingest
 from streamlit_app.views.privacy import stored_data
 from tests.streamlit_app.pages import HEART, QUESTION, ask, button, click, labels, texts, view, words
 from tests.streamlit_app.scripted_server import ScriptedServer
@@ -30,6 +33,24 @@ def test_an_answer_is_shown_with_a_citation_that_opens_its_page(home, open_page)
     assert "page 1 of 2" in words(page)
     [picture] = page.get("image")
     assert picture.proto.imgs[0].alt == "whales.pdf, page 1"
+
+
+def test_a_cited_row_of_a_table_is_shown_with_its_heads_below_the_page(home, tmp_path, open_page):
+    pdf = FPDF(format="A4")
+    pdf.add_page()
+    pdf.set_font("Helvetica", size=11)
+    pdf.text(20, 30, "Harbour fees of the marina of Bergen (in thousands)")
+    figures = [("", "2025", "2024"), ("Harbour fees of sailing boats", "318", "299"), ("Fees of ferries", "410", "190")]
+    for number, cells in enumerate(figures):
+        for left, cell in zip((20, 110, 150), cells, strict=True):
+            pdf.text(left, 45 + 6 * number, cell)
+    pdf.output(str(tmp_path / "marina.pdf"))
+    assert ingest([str(tmp_path / "marina.pdf")], IngestConfig(home=home)).added
+    page = click(ask(open_page(), "What were the harbour fees of sailing boats in 2025?"), "[1] marina.pdf")
+    [table] = [e.proto.body for e in page.get("html") if 'class="quire-table"' in e.proto.body]
+    assert "<th>2025</th>" in table and "<td>318</td>" in table
+    click(page, "Close")
+    assert not [e for e in page.get("html") if 'class="quire-table"' in e.proto.body]
 
 
 def test_pages_are_turned_within_the_document_and_lead_back_to_the_passage(home, open_page):

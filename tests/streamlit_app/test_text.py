@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from assistant.answering.citations import Citation, Span
+from ingest.pdf.tables import Cell, TableRow
 from streamlit_app.text import (
     flowing,
     label,
@@ -18,6 +19,7 @@ from streamlit_app.text import (
     shortened,
     size_words,
     source_words,
+    table,
     time_words,
 )
 
@@ -114,3 +116,21 @@ def test_a_source_says_that_ocr_read_it() -> None:
     source = Citation(1, "scan.pdf", "id", 4, "4", 0, 5, "Quote")
     assert source_words(source) == "scan.pdf, page 4"
     assert source_words(replace(source, ocr=True)) == "scan.pdf, page 4, read by OCR"
+
+
+def test_a_table_has_its_heads_once_and_shows_markup_of_a_pdf_as_written() -> None:
+    rows = [
+        TableRow(0, 9, "Cargo <b>", (Cell("2025", "1,204", 0, 5), Cell("2024", "<i>", 6, 9)), "in millions"),
+        TableRow(10, 19, "Fees", (Cell("2024", "299", 10, 13), Cell("", "n/a", 14, 17)), "in millions"),
+    ]
+    shown = table(rows)
+    assert re.findall(r"<th>([^<]*)</th>|<td>([^<]*)</td>", shown) == [
+        *((word, "") for word in ("in millions", "2025", "2024", "")),
+        *(("Cargo &lt;b&gt;", ""), ("", "1,204"), ("", "&lt;i&gt;"), ("", "")),
+        *(("Fees", ""), ("", ""), ("", "299"), ("", "n/a")),
+    ]
+
+
+def test_two_columns_of_one_head_stay_two_columns() -> None:
+    row = TableRow(0, 9, "Sales", (Cell("2018", "108", 0, 3), Cell("2018", "22", 4, 6)))
+    assert table([row]).count("<th>2018</th>") == 2
