@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from assistant.answering import followup
 from assistant.answering.answer import Answer
-from assistant.retrieval.ranking import coverage, question_terms
+from assistant.retrieval.features import coverage, question_terms
 from assistant.retrieval.search import Passage
 from ingest import terms
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from assistant.retrieval.ranking import coverage, plain_years, question_terms
+from assistant.retrieval.features import coverage, plain_years, question_terms
 from ingest import split_sentences, terms
 
 COSINE = 0.7  # the rest is the share of the question's terms on the page; how both were found: docs/evaluation.md

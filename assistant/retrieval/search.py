@@ -9,7 +9,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from assistant.retrieval.ranking import PageEvidence, score_pages
+from assistant.retrieval.features import PageEvidence, document_shares
+from assistant.retrieval.ranking import score_pages
 from assistant.retrieval.relevance import query_terms, relevance
 from ingest import Chunk, Hit, Store
 
@@ -21,6 +22,7 @@ VECTOR_WEIGHT = 0.7
 TEXT_LIMIT = 100  # chunks taken from text search
 VECTOR_LIMIT = 300  # chunks taken from vector search: about 150 pages of a large library
 CANDIDATES = 120  # pages that are read whole and scored; twice as many found nothing more (docs/retrieval.md)
+NAMED = 3.0  # how much a page of a document that the question names is preferred as a candidate
 _GAP = 4  # characters of white space allowed between neighbors
 PASSAGE_CHARACTERS = 1200  # a passage grows by its neighbors on the page up to this size
 
@@ -77,11 +79,7 @@ def search(
     documents: Sequence[str] | None = None,
 ) -> list[Passage]:
     """Return the best `k` passages for a question, best first, one a page; `documents` are document ids, None means all."""
-    vector = embedder.embed_query(question)
-    text_hits = store.search_text(question, limit=TEXT_LIMIT, documents=documents)
-    vector_hits = store.search_vector(vector, limit=VECTOR_LIMIT, documents=documents)
-    found = rank_pages(text_hits, vector_hits)[:CANDIDATES]
-    chunks = store.page_chunks([page.key for page in found])
+    found, chunks = candidates(store, embedder, question, documents=documents)
     pages = order_pages(question, found, chunks)[:k]
     query = query_terms(question)
     passages = []
@@ -93,17 +91,43 @@ def search(
     return passages
 
 
+def candidates(
+    store: Store, embedder: QueryEmbedder, question: str, *, documents: Sequence[str] | None = None
+) -> tuple[list[RankedPage], dict[tuple[str, int], list[Chunk]]]:
+    """Return the pages that may answer a question, at most CANDIDATES, with all chunks of each."""
+    vector = embedder.embed_query(question)
+    text_hits = store.search_text(question, limit=TEXT_LIMIT, documents=documents)
+    vector_hits = store.search_vector(vector, limit=VECTOR_LIMIT, documents=documents)
+    pages = rank_pages(text_hits, vector_hits)
+    shares = document_shares(question, [page.best.document for page in pages])
+    nearness = [(1 + NAMED * shares[page.best.document]) / (RRF_K + rank) for rank, page in enumerate(pages, 1)]
+    order = sorted(range(len(pages)), key=lambda i: -nearness[i])
+    found = [pages[i] for i in order[:CANDIDATES]]
+    return found, store.page_chunks([page.key for page in found])
+
+
 def order_pages(
     question: str, pages: Sequence[RankedPage], chunks: Mapping[tuple[str, int], Sequence[Chunk]]
 ) -> list[RankedPage]:
     """Return the pages, best first, by `score_pages`; `chunks` holds all chunks of each page."""
-    evidence = []
-    for page in pages:
-        whole = chunks.get(page.key) or [page.best]
-        evidence.append(PageEvidence(page.best.document, page_text(whole), page.best.heading, page.cosines))
-    scores = score_pages(question, evidence)
+    scores = score_pages(question, page_evidence(pages, chunks))
     order = sorted(range(len(pages)), key=lambda i: -scores[i])
     return [pages[i] for i in order]
+
+
+def page_evidence(
+    pages: Sequence[RankedPage], chunks: Mapping[tuple[str, int], Sequence[Chunk]]
+) -> list[PageEvidence]:
+    """Return what the ranking reads of each page."""
+    return [
+        PageEvidence(
+            page.best.document,
+            tuple(chunk.body for chunk in chunks.get(page.key) or [page.best]),
+            page.best.heading,
+            page.cosines,
+        )
+        for page in pages
+    ]
 
 
 def page_text(chunks: Sequence[Chunk]) -> str:

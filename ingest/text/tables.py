@@ -14,6 +14,8 @@ _NOT_A_FIGURE = re.compile(
 
 def is_table_row(line: str) -> bool:
     """Return whether a line reads like a row of a table: two numbers or more that are not all years, and little prose."""
+    if len(_NUMBER.findall(line)) < 2:
+        return False  # most lines, and in half of the time
     figures = _NUMBER.findall(_NOT_A_FIGURE.sub("", line))
     if len(figures) < 2 or all(map(_YEAR.fullmatch, figures)) or line.rstrip().endswith("."):
         return False

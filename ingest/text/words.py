@@ -28,6 +28,7 @@ too under until up us very was we were what when where which while who whom whos
 s t ll re ve don doesn didn isn aren wasn
 """
 _RAISED = re.compile(r"(?<=[^\W⁰¹²³⁴⁵⁶⁷⁸⁹])[⁰¹²³⁴⁵⁶⁷⁸⁹]+|(?<=[0-9])[ᵃᵇᶜᵈᶠᵍʰ]")  # not ᵉ: "19ᵉ siècle"
+_ANY_RAISED = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹ᵃᵇᶜᵈᶠᵍʰ]")  # tells in a tenth of the time that there is nothing to set apart
 _NUMBER = re.compile(r"\d[\d,.]*\d|\d")
 
 
@@ -36,7 +37,9 @@ def searchable(text: str) -> str:
 
     "ＡＸ４７１１" becomes "AX4711" and "ﬁle" becomes "file" (NFKC), but "$320¹" becomes "$320 1", not "$3201".
     """
-    return text if text.isascii() else normalize("NFKC", _RAISED.sub(r" \g<0>", text))
+    if text.isascii():
+        return text
+    return normalize("NFKC", _RAISED.sub(r" \g<0>", text) if _ANY_RAISED.search(text) else text)
 
 
 def terms(text: str) -> list[str]:
