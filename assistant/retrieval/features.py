@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -159,14 +160,12 @@ def _words(
     analyzed = [[terms(passage) for passage in page.passages] for page in pages]
     said = [names[page.document] for page in pages]
     held = Counter(
-        term
-        for passages, named in zip(analyzed, said, strict=True)
-        for term in set(wanted) & named.union(*passages)
+        term for passages, named in zip(analyzed, said, strict=True) for term in set(wanted) & named.union(*passages)
     )
     weights = {term: inverse_frequency(held[term], len(pages)) for term in wanted}
     average = sum(len(passage) for passages in analyzed for passage in passages) / max(1, sum(map(len, analyzed)))
     asked = terms(plain_years(question))
-    neighbors = {pair for pair in zip(asked, asked[1:], strict=False) if weights.keys() >= set(pair)}
+    neighbors = {pair for pair in pairwise(asked) if weights.keys() >= set(pair)}
     bm25, pairs, best_share = np.zeros(len(pages)), np.zeros(len(pages)), 0.0
     for place, (page, passages, named) in enumerate(zip(pages, analyzed, said, strict=True)):
         context = named.union(terms(page.heading.split(" | ")[0]))
@@ -174,7 +173,7 @@ def _words(
         for passage in passages:
             bm25[place] = max(bm25[place], _bm25(weights, passage, named, average))
             best_share = max(best_share, coverage(wanted, context.union(passage)))
-            side_by_side.update(zip(passage, passage[1:], strict=False))
+            side_by_side.update(pairwise(passage))
         pairs[place] = _share_of_pairs(neighbors, side_by_side, named)
     return _Words(bm25 / max(bm25.max(), 1e-9), pairs), best_share
 

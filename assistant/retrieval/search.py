@@ -115,9 +115,7 @@ def order_pages(
     return [pages[i] for i in order]
 
 
-def page_evidence(
-    pages: Sequence[RankedPage], chunks: Mapping[tuple[str, int], Sequence[Chunk]]
-) -> list[PageEvidence]:
+def page_evidence(pages: Sequence[RankedPage], chunks: Mapping[tuple[str, int], Sequence[Chunk]]) -> list[PageEvidence]:
     """Return what the ranking reads of each page."""
     return [
         PageEvidence(

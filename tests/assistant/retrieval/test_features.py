@@ -9,8 +9,8 @@ from assistant.retrieval.features import (
     named_terms,
     page_features,
     question_terms,
-
 )
+
 
 def page(*passages: str, document: str = "a.pdf", heading: str = "") -> PageEvidence:
     return PageEvidence(document, passages, heading, (0.5,))
@@ -23,7 +23,11 @@ def feature(name: str, question: str, *pages: PageEvidence) -> list[float]:
 
 
 def test_every_feature_is_between_0_and_1() -> None:
-    pages = [page("Rent is 900 euros a month.", "Rent is due on the first."), page(""), page("Pets: no.\nHeating: yes.")]
+    pages = [
+        page("Rent is 900 euros a month.", "Rent is due on the first."),
+        page(""),
+        page("Pets: no.\nHeating: yes."),
+    ]
     features, doubt = page_features("How much rent is due a month?", pages)
     assert features.shape == (3, len(FEATURES))
     assert features.min() >= 0.0
