@@ -68,6 +68,7 @@ class _Letters:
     def __init__(self, text: Any, raw: str) -> None:
         import pypdfium2.raw as pdfium
 
+        self._pdfium = pdfium
         self._text = text
         self._size: Callable[[Any, int], float] = pdfium.FPDFText_GetFontSize
         self._index: Callable[[int], int] = int
@@ -77,11 +78,9 @@ class _Letters:
 
     def size(self, at: int) -> float:
         """Return the size of a character in points; that of a scaled page is left out where it cannot matter."""
-        import pypdfium2.raw as pdfium
-
         index = self._index(at)
         size = self._size(self._text, index)
-        if size > _SCALED or not pdfium.FPDFText_GetMatrix(self._text, index, self._matrix):
+        if size > _SCALED or not self._pdfium.FPDFText_GetMatrix(self._text, index, self._matrix):
             return size
         return float(size * (self._matrix.c**2 + self._matrix.d**2) ** 0.5)
 

@@ -82,13 +82,15 @@ class Places:
 
         Where most are transparent, they are the text of OCR under its picture.
         """
-        within = [segment for segment in written if _is_within(segment, edges)]
-        opaque = [segment for segment in within if not self._is_transparent(segment)]
+        turned = [_turned_box(edges, turn) for turn in range(4)]
+        within = [segment for segment in written if _is_within(segment, *turned[segment.turn])]
+        opaque = [
+            segment
+            for segment in within
+            # the first and the last letter: a box to check may be a picture with a hidden letter
+            if not self._is_clear(self._index(segment.start)) or not self._is_clear(self._index(segment.end - 1))
+        ]
         return opaque if 2 * len(opaque) >= len(within) else within
-
-    def _is_transparent(self, segment: Segment) -> bool:
-        """Return whether the first and the last letter are; a box to check may be a picture with a hidden letter."""
-        return all(self._is_clear(self._index(at)) for at in (segment.start, segment.end - 1))
 
     def _is_clear(self, index: int) -> bool:
         pdfium = self._pdfium
@@ -177,9 +179,14 @@ def segments(places: Places, raw: str) -> list[Segment]:
     return found
 
 
-def _is_within(segment: Segment, edges: Box) -> bool:
-    corners = _turned(*edges[:2], segment.turn), _turned(*edges[2:], segment.turn)
+def _turned_box(edges: Box, turn: int) -> Box:
+    """Return left, top, right and bottom of a page as places of segments count."""
+    corners = _turned(*edges[:2], turn), _turned(*edges[2:], turn)
     (left, right), (top, bottom) = (sorted(values) for values in zip(*corners, strict=True))
+    return left, top, right, bottom
+
+
+def _is_within(segment: Segment, left: float, top: float, right: float, bottom: float) -> bool:
     return (
         segment.right > left
         and segment.left < right

@@ -77,11 +77,15 @@ def without_marks(segments: list[Segment], places: Places, raw: str) -> tuple[li
     """Return the segments without raised marks that the file holds apart from their line, and these."""
     kept: list[Segment] = []
     marks: list[Segment] = []
+    small = _SMALLER * max((segment.size for segment in segments), default=0.0)
     for segment in segments:
+        if segment.size > small or segment.end - segment.start > _MARKS:
+            kept.append(segment)
+            continue
         found: list[Segment] = []
-        if segment.end - segment.start <= _MARKS and not any(c.isspace() for c in raw[segment.start : segment.end]):
+        if not any(c.isspace() for c in raw[segment.start : segment.end]):
             found = [segment]
-        elif segment.end - segment.start <= _MARKS:  # those of several words of a line
+        else:  # those of several words of a line
             words = (places.segment(*match.span()) for match in _WORD.finditer(raw, segment.start, segment.end))
             found = [word for word in words if word]
         if found and all(any(is_mark_of(mark, cell) for cell in segments) for mark in found):
