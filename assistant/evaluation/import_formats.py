@@ -13,7 +13,6 @@ from urllib.parse import unquote
 from assistant.errors import QuestionsError
 from assistant.evaluation.page_ids import page_id, page_of
 from assistant.evaluation.questions import Notify, read_questions
-from assistant.evaluation.runs import run_file
 from quire import pluralize
 
 
@@ -151,6 +150,8 @@ def _answers(path: Path) -> Iterator[Sample | None]:
             response=row["answer"],
             contexts=tuple((page_id(item["document"], item["page"]), item["text"]) for item in row["passages"]),
         )
+
+    from assistant.evaluation.runs import run_file  # imports numpy, which the command's parser does without
 
     return _samples(run_file(path), sample)
 
