@@ -42,8 +42,8 @@ _STAMP = 100  # letters and digits that a stamp on a scan has at most, running h
 _MIN_PICTURE = 0.6  # of the page
 _MIN_PAPER = 0.45  # of a scan's pixels are paper, of one brightness; photographs have less
 _INK = 20  # levels of gray, of 256, that ink is darker than paper
-_MIN_INK = 0.003  # of the pixels; a line of text on an empty page has about as many
-_LETTERHEAD = 0.2  # of the height
+_MIN_INK = 0.001  # of the pixels; a short line of text on an empty page has about as many
+_LETTERHEAD = 0.12  # of the height
 _MARGIN = 0.12  # of width and height
 _MIN_PATHS = 100  # a page without text but with so many paths probably has text drawn as curves
 

@@ -150,6 +150,8 @@ def _scan(path: Path, *stamps: str, picture: str = "paper", at: float = 285, str
     random = np.random.default_rng(3)
     pixels = np.full((420, 297), 246, dtype=np.uint8)
     pixels[10:30, 30:90] = 60  # a letterhead
+    if picture == "few lines":
+        pixels[60:80:9, 30:120] = random.integers(0, 90, (3, 90))
     if picture in ("paper", "dark paper"):
         pixels[100:380:9, 30:260] = random.integers(0, 90, (32, 230))
     if picture == "dark paper":
@@ -184,8 +186,9 @@ _LONG_STAMP = (
         ([_LONG_STAMP] * 4, {"at": 280}),
         (["ACME-0004711"], {"strips": 12}),
         (["RECEIVED 3 MARCH 2026\nCity Archive"], {"at": 120}),
+        (["Envelope ID: 7F3A-22C1-90DE   page 1 of 6"], {"at": 6, "picture": "few lines"}),
     ],
-    ids=["dark", "fax header", "long", "long and alike on all pages", "picture in strips", "stamp across"],
+    ids=["dark", "fax header", "long", "long and alike on all pages", "picture in strips", "stamp across", "few lines"],
 )
 def test_a_stamp_on_a_scan_is_no_text_wherever_and_however_long(
     folder: Path, stamps: list[str], more: dict[str, Any]
