@@ -94,8 +94,10 @@ class _Line:
     @property
     def figures(self) -> list[_Piece]:
         """The cells that hold figures, behind the label."""
+        first = self.pieces[0]
         found = [piece for piece in self.pieces[1:] if piece.is_figure]
-        return [self.pieces[0], *found] if self.pieces[0].is_figure and found else found
+        # a year in front is what the row is about
+        return [first, *found] if first.is_figure and found and (not first.is_year or found[0].is_year) else found
 
     @property
     def is_row(self) -> bool:
@@ -262,7 +264,12 @@ def _heads(table: _Table, columns: list[tuple[float, float]]) -> list[str]:
         for piece, spanned in zip(pieces, _spanned(pieces, columns), strict=True):
             for number in spanned:
                 heads[number].insert(0, piece.text)
-    return [" ".join(words)[-_MAX_HEAD:] for words in heads]
+    return [_last_words(" ".join(words)) for words in heads]
+
+
+def _last_words(text: str) -> str:
+    """Return the end of a long head, which stands next to the figures, from a whole word on."""
+    return text if len(text) <= _MAX_HEAD else text[-_MAX_HEAD:].partition(" ")[2] or text[-_MAX_HEAD:]
 
 
 def _spanned(pieces: list[_Piece], columns: list[tuple[float, float]]) -> list[range]:
