@@ -90,16 +90,22 @@ def test_heads_of_words_and_of_several_lines_are_joined_from_the_top(tmp_path):
 
 def test_a_year_in_front_of_a_row_is_its_label_and_a_long_head_is_cut_between_words(tmp_path):
     pdf = page()
-    head = "As of the end of December 2016 and of all the other months before it and also of those after it"
-    right(pdf, 500, 80, head)
-    for y, (year, figure) in enumerate((("2017", "290"), ("2018", "282"), ("2019", "238"))):
-        pdf.text(50, 100 + 15 * y, year)
-        right(pdf, 440, 100 + 15 * y, figure)
+    head = [
+        "Payments for rents of all",
+        "offices that are let to us",
+        "in every year from now on",
+        "after those in dispute",
+    ]
+    for line, words in enumerate(head):
+        right(pdf, 440, 60 + 12 * line, words)
+    for row, year in enumerate(("2017", "2018", "2019")):
+        pdf.text(50, 120 + 15 * row, year)
+        right(pdf, 440, 120 + 15 * row, "123,456,789,290")
     rows = rows_of(pdf, tmp_path)
     assert [row.split(":")[0] for row in rows] == ["2017", "2018", "2019"]
-    shown = rows[1].removeprefix("2018: ").removesuffix(" 282")
+    shown = rows[1].removeprefix("2018: ").removesuffix(" 123,456,789,290")
     assert 60 < len(shown) <= 80
-    assert head.endswith(f" {shown}")
+    assert " ".join(head).endswith(f" {shown}")
 
 
 def test_a_label_on_two_lines_is_one_label(tmp_path):
