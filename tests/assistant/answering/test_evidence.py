@@ -1,6 +1,24 @@
 import pytest
 
+from assistant.answering.evidence import find_evidence
+from assistant.retrieval.search import Passage
 from tests.assistant.helpers import MOON_QUESTION, make_agent
+
+
+def passage(rank: int, score: float) -> Passage:
+    return Passage(rank, "a.pdf", "id-a", rank, str(rank), 0, 4, "Moon", score, f"chunk-{rank}")
+
+
+def test_a_quote_must_reach_the_threshold_and_a_model_may_read_what_reaches_half_of_it():
+    found = [passage(1, 0.14), passage(2, 0.5), passage(3, 0.29), passage(4, 0.16)]
+
+    def ranks(quotes: bool, threshold: float = 0.3) -> list[int]:
+        evidence = find_evidence("moon?", "moon?", lambda _: found, threshold=threshold, quotes=quotes)
+        return [one.rank for one in evidence]
+
+    assert ranks(quotes=True) == [2]
+    assert ranks(quotes=False) == [2, 3, 4]
+    assert ranks(quotes=True, threshold=0.6) == ranks(quotes=False, threshold=0.6) == []
 
 
 def test_only_the_documents_asked_for_are_used():
