@@ -216,13 +216,21 @@ def _blocks_in_order(rows: list[Row], raw: str, *, rtl: bool) -> tuple[list[Row]
 def _sorted(blocks: list[_Block]) -> list[int]:
     """Return the positions of blocks in an order in which each is after those above it, else as the file has them.
 
-    Where a block is before what stands above it, the smaller of both was misplaced: a page number waits for its page, a
-    heading is drawn to its text.
+    Where blocks are before one that stands above them, the smaller side was misplaced: a page number waits for its page,
+    a heading is drawn to its text, and a box to the columns under it.
     """
     above = [[n for n, other in enumerate(blocks) if _is_above(other, block)] for block in blocks]
     sizes = [sum(cell.end - cell.start for row in block.rows for cell in row) for block in blocks]
-    late_above = [sum(sizes[m] for m in others if m > n) for n, others in enumerate(above)]
-    missing_of_early = {n: set(above[n]) for n, size in enumerate(sizes) if late_above[n] > size}
+    early_below = [sum(sizes[m] for m in range(n) if n in above[m]) for n in range(len(blocks))]
+    late_above = [
+        sum(sizes[m] for m in others if m > n and early_below[m] <= sizes[m]) for n, others in enumerate(above)
+    ]
+    missing_of_early: dict[int, set[int]] = {}
+    for n, block in enumerate(blocks):
+        if late_above[n] > sizes[n]:
+            missing_of_early[n] = set(above[n])
+        elif n - 1 in missing_of_early and block.top < blocks[n - 1].bottom and block.bottom > blocks[n - 1].top:
+            missing_of_early[n] = {n - 1, *above[n]}  # what stands beside it goes with it: a value with its label
     ordered: dict[int, None] = {}
     for start in [*(n for n in range(len(blocks)) if n not in missing_of_early), *missing_of_early]:
         waiting = [start]
@@ -233,7 +241,7 @@ def _sorted(blocks: list[_Block]) -> list[int]:
                 continue
             done = waiting.pop()
             ordered[done] = None
-            for early, its_missing in missing_of_early.items():
+            for early, its_missing in reversed(missing_of_early.items()):  # the first of them is read next
                 its_missing.discard(done)
                 if not its_missing and early not in ordered:
                     waiting.append(early)

@@ -178,6 +178,24 @@ def test_heads_of_a_table_stay_above_it_where_the_page_number_is_written_first(t
     assert found.index("Health") < found.index("Other") < found.index("Rate for service")
 
 
+def test_labels_keep_their_values_where_a_box_above_them_is_written_last(tmp_path):
+    pdf = page()
+    facts = [
+        (("Admitted to", "the Union"), ("November 16,", "1907 (46th)")),
+        (("Largest", "metro area"), ("Oklahoma City", "and Shawnee")),
+        (("Lieutenant", "Governor"), ("Todd Lamb", "(elected)")),
+    ]
+    for number, (label, value) in enumerate(facts):
+        for left, words in ((360, label), (460, value)):
+            for line, text in enumerate(words):
+                pdf.text(left, 200 + 40 * number + 13 * line, text)
+    for line, text in enumerate(textwrap.wrap(f"This is an old revision. {LEFT}", 90)):
+        pdf.text(60, 90 + 14 * line, text)
+    found = flat(saved(pdf, tmp_path / "a.pdf"))
+    assert found.startswith("This is an old revision.")
+    assert found.endswith(" ".join(" ".join((*label, *value)) for label, value in facts))
+
+
 def test_the_mark_of_a_moved_passage_lies_on_its_words(tmp_path):
     pdf = page()
     row_by_row(pdf, [LEFT, RIGHT], [60, 320], top=90, width=44, step=13)
