@@ -71,8 +71,8 @@ def page_features(question: str, pages: Sequence[PageEvidence]) -> tuple[NDArray
     shares = document_shares(question, [page.document for page in pages])
     tables = np.array([table_share(page.text) for page in pages])
     columns = {
-        "cosine": [max(page.cosines, default=0.0) for page in pages],
-        "second": [max(0.0, sorted(page.cosines)[-2]) if len(page.cosines) > 1 else 0.0 for page in pages],
+        "cosine": [page.cosines[0] for page in pages],
+        "second": [max(0.0, page.cosines[1]) if len(page.cosines) > 1 else 0.0 for page in pages],
         "words": words.bm25,
         "pairs": words.pairs,
         "heading": [coverage(wanted, _heading_terms(page)) for page in pages],

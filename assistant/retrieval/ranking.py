@@ -1,7 +1,7 @@
 """Orders the pages that a search found, by a linear model of their features.
 
-Its weights are in ranking_weights.json with how they were fitted (`python -m benchmarks ranking`). Each feature has
-two: one that always counts, and one that is added in doubt (`features.doubt`). docs/retrieval.md has the figures.
+Its weights are in ranking_weights.json with how they were fitted (`python -m benchmarks.ranking`). A feature may have
+a weight that always counts and one that is added in doubt (`features.doubt`). docs/retrieval.md has the figures.
 """
 
 from __future__ import annotations
