@@ -14,6 +14,7 @@ from ingest.errors import UnreadablePDF
 from ingest.ocr.page import PageText
 from ingest.ocr.words import Word
 from ingest.pdf import pdfium
+from ingest.pdf.letters import characters
 
 FONT = "QuireOCR"  # its name tells our layer from that of another program
 _ADVANCE = 0.5  # of each character, in type sizes
@@ -215,7 +216,7 @@ def _text_boxes(page: Any) -> list[pdfium.Box]:
     """Return where the page has text of its own, such as a stamp: OCR reads it too, and it would be there twice."""
     text = page.get_textpage()
     try:
-        return pdfium.boxes(page, text, list(range(len(pdfium.characters(text)))))
+        return pdfium.boxes(page, text, list(range(len(characters(text)))))
     finally:
         text.close()
 

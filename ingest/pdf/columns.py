@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from statistics import median
 
 from ingest.pdf.segments import Gap, Places, Segment
@@ -130,8 +129,8 @@ def _columns(
         cut = next((g for g in gaps[segment.start] if g.left <= gutter[0] + 1 and g.right >= gutter[1] - 1), None)
         if cut:
             end = segment.start + len(raw[segment.start : cut.next].rstrip())
-            left.append(replace(segment, end=end, right=cut.left))
-            right.append(replace(segment, start=cut.next, left=cut.right))
+            left.append(segment._replace(end=end, right=cut.left))
+            right.append(segment._replace(start=cut.next, left=cut.right))
             gaps[cut.next] = [gap for gap in gaps[segment.start] if gap.next > cut.next]
             gaps[segment.start] = [gap for gap in gaps[segment.start] if gap.next < cut.next]
         else:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ingest.pdf.annotations import Box
+from ingest.pdf.letters import Letters
 
 PageKind = Literal["text", "scanned", "garbled", "blank"]
 
@@ -89,39 +90,37 @@ def is_plausible(text: str) -> bool:
     if not words.isascii():
         accented = sum(not c.isascii() for c in words)
         words = unicodedata.normalize("NFD", words)  # an accent counts for nothing
+    counts = Counter(words)
     for letters, frequent, share in _SCRIPTS:
-        found = letters.findall(words)
-        if len(found) < max(_MIN_LETTERS, total / 2):
+        found = {letter: count for letter, count in counts.items() if letters.match(letter)}
+        number = sum(found.values())
+        if number < max(_MIN_LETTERS, total / 2):
             continue
-        counts = Counter(found)
-        if max(counts.values()) > _MAX_ONE_LETTER * len(found):
+        if max(found.values()) > _MAX_ONE_LETTER * number:
             return False
         return len(set(listed)) < _MIN_WORDS or (
-            sum(counts[letter] for letter in frequent) >= share * len(found)
-            and (letters is not _SCRIPTS[0][0] or accented <= _MAX_ACCENTED * len(found))
+            sum(counts[letter] for letter in frequent) >= share * number
+            and (letters is not _SCRIPTS[0][0] or accented <= _MAX_ACCENTED * number)
         )
     return True  # another script
 
 
-def look(page: Any, text: Any, raw: str) -> Evidence:
+def look(page: Any, letters: Letters, raw: str) -> Evidence:
     """Return what a page shows; only a page with little text is searched for pictures, which takes time."""
     little = len(raw) < 8 * _STAMP  # with the blanks of a stamp, and several lines of it
-    is_picture = little and _picture_share(page) >= _MIN_PICTURE and _is_paper_with_ink(page, text)
+    is_picture = little and _picture_share(page) >= _MIN_PICTURE and _is_paper_with_ink(page, letters.text)
     return Evidence(
-        undecoded=bool(raw.strip()) and _undecoded_share(text, raw) >= _UNDECODED_SHARE,
+        undecoded=bool(raw.strip()) and _undecoded_share(letters, raw) >= _UNDECODED_SHARE,
         is_picture=is_picture,
-        in_margins=is_picture and not any(_is_inside(page, box) for box in _text_boxes(text)),
+        in_margins=is_picture and not any(_is_inside(page, box) for box in _text_boxes(letters.text)),
         shows_something=little and shows_something(page),
     )
 
 
-def _undecoded_share(text: Any, raw: str) -> float:
-    import pypdfium2.raw as pdfium
-
+def _undecoded_share(letters: Letters, raw: str) -> float:
     unknown = len(_UNKNOWN.findall(raw)) / len(raw)
-    count = pdfium.FPDFText_CountChars(text)
-    sample = range(0, count, max(1, count // _SAMPLE))
-    failed = sum(pdfium.FPDFText_HasUnicodeMapError(text, at) == 1 for at in sample)
+    sample = range(0, letters.count, max(1, letters.count // _SAMPLE))
+    failed = sum(map(letters.is_undecoded, sample))
     return max(unknown, failed / len(sample) if sample else 0.0)
 
 

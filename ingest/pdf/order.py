@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import combinations, pairwise
 from statistics import median
-from typing import Any
 
 from ingest.pdf.annotations import Shown
 from ingest.pdf.columns import apart, is_prose
+from ingest.pdf.letters import Letters
 from ingest.pdf.raised import RAISED_DIGITS
 from ingest.pdf.segments import Places, Segment, segments
 from ingest.pdf.text import HYPHEN
@@ -51,14 +51,14 @@ class Ordered:
         return original + position - start if original >= 0 else -1
 
 
-def in_reading_order(text: Any, raw: str, shown: Shown) -> Ordered:
-    """Return the raw text of a page in reading order, without what it does not show.
+def in_reading_order(letters: Letters, raw: str, shown: Shown) -> Ordered:
+    """Return the raw text of a page, with raised digits, in reading order and without what it does not show.
 
     Six things are repaired, all others left as the file has them: lines that PDFium parts, columns of prose written row
     by row, tables written column by column, blocks that were written after what stands below them, form values, and
     raised marks that were written apart from their lines.
     """
-    places = Places(text, raw)
+    places = Places(letters)
     held = segments(places, raw)
     visible = places.visible(held, shown.edges)
     written, values = without_values(visible, places, raw, shown.boxes) if shown.boxes else (visible, [])
@@ -102,9 +102,9 @@ def _whole_lines(written: list[Segment], raw: str) -> list[Segment]:
             and raw[last.end - 1] != HYPHEN
         ):
             left, right = min(last.left, segment.left), max(last.right, segment.right)
-            lines[-1] = replace(last, end=segment.end, left=left, right=right, size=max(last.size, segment.size))
+            lines[-1] = last._replace(end=segment.end, left=left, right=right, size=max(last.size, segment.size))
         elif last and is_mark_of(segment, last) and segment.left >= last.right - 1:
-            lines[-1] = replace(last, end=segment.end, right=max(last.right, segment.right))
+            lines[-1] = last._replace(end=segment.end, right=max(last.right, segment.right))
         else:
             lines.append(segment)
     return lines
@@ -276,8 +276,9 @@ def _is_beside(left: list[_Block], right: list[_Block]) -> bool:
 def _blocks(rows: list[Row]) -> list[_Block]:
     blocks: list[_Block] = []
     for row in rows:
-        left, right = min(cell.left for cell in row), max(cell.right for cell in row)
-        base, size = row[0].base, max(cell.size for cell in row)
+        left, right, base, size = row[0].left, row[0].right, row[0].base, row[0].size
+        for cell in row[1:]:
+            left, right, size = min(left, cell.left), max(right, cell.right), max(size, cell.size)
         last = blocks[-1] if blocks else None
         if last and 0 < base - last.bottom <= _SAME_BLOCK * size and left < last.right and right > last.left:
             last.rows.append(row)
@@ -288,7 +289,7 @@ def _blocks(rows: list[Row]) -> list[_Block]:
 
 
 def _is_above(block: _Block, other: _Block) -> bool:
-    return block.bottom <= min(other.top + 1, other.bottom - 1) and _share_width(block, other)
+    return block.bottom <= other.top + 1 and block.bottom <= other.bottom - 1 and _share_width(block, other)
 
 
 def _share_width(block: _Block, other: _Block) -> bool:

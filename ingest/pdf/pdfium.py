@@ -9,12 +9,12 @@ import threading
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ingest.errors import PasswordRequired, UnreadablePDF
 from ingest.pdf.annotations import Shown, draw_undrawn_values, page_with_annotations
+from ingest.pdf.letters import Letters
 from ingest.pdf.order import Ordered, in_reading_order
 from ingest.pdf.raised import with_raised_digits
 
@@ -25,8 +25,7 @@ _MAX_PIXELS = 40_000_000  # of an image; a page may declare any size
 Box = tuple[float, float, float, float]
 
 
-@dataclass(frozen=True)
-class Line:
+class Line(NamedTuple):
     """One line of the raw text: its range, and the type of its first and last characters."""
 
     start: int
@@ -97,50 +96,17 @@ def xfa_form(document: Any) -> str | None:
     return kinds.get(pdfium.FPDF_GetFormType(document))
 
 
-def read_text(text: Any, shown: Shown) -> Ordered:
+def read_text(letters: Letters, shown: Shown) -> Ordered:
     """Return all characters of a page in reading order, raised digits as superscripts."""
-    return in_reading_order(text, with_raised_digits(text, characters(text)), shown)
+    return in_reading_order(letters, with_raised_digits(letters), shown)
 
 
-def characters(text: Any) -> str:
-    """Return all characters in the order of the file; a Python index is a text index of PDFium."""
-    import pypdfium2.raw as pdfium
-
-    count = pdfium.FPDFText_CountChars(text)
-    if count <= 0:
-        return ""
-    # both ends of the range for FPDFText_GetText must have a Unicode value
-    first, last = 0, count - 1
-    while first < last and pdfium.FPDFText_GetTextIndexFromCharIndex(text, first) < 0:
-        first += 1
-    while last >= first and pdfium.FPDFText_GetTextIndexFromCharIndex(text, last) < 0:
-        last -= 1
-    if last < first:
-        return ""
-    units = pdfium.FPDFText_GetTextIndexFromCharIndex(text, last) + 2
-    buffer = (ctypes.c_ushort * units)()
-    written = pdfium.FPDFText_GetText(text, first, last - first + 1, buffer)
-    # surrogatepass: without a lone surrogate all later positions would shift
-    return bytes(memoryview(buffer).cast("B")[: max(0, written - 1) * 2]).decode("utf-16-le", "surrogatepass")
-
-
-def lines(text: Any, ordered: Ordered) -> list[Line]:
+def lines(letters: Letters, ordered: Ordered) -> list[Line]:
     """Return the lines of a page with their type; only two characters a line are read, for speed."""
     return [
-        Line(start, end, size, all(_is_bold(text, ordered.origin(at)) for at in (start, end - 1)))
+        Line(start, end, size, letters.is_bold(ordered.origin(start)) and letters.is_bold(ordered.origin(end - 1)))
         for start, end, size in ordered.lines
     ]
-
-
-def _is_bold(text: Any, position: int) -> bool:
-    import pypdfium2.raw as pdfium
-
-    index = pdfium.FPDFText_GetCharIndexFromTextIndex(text, position)
-    name = ctypes.create_string_buffer(128)
-    flags = ctypes.c_int()
-    length = pdfium.FPDFText_GetFontInfo(text, index, name, 128, flags)
-    lowered = name.value.lower() if 0 < length <= 128 else b""
-    return b"bold" in lowered or b"black" in lowered or b"heavy" in lowered or bool(flags.value & (1 << 18))
 
 
 def boxes(page: Any, text: Any, positions: list[int]) -> list[Box]:

@@ -10,6 +10,7 @@ from typing import Any
 from ingest.errors import NoTextInPDF, ParserLimit, PasswordRequired, UnreadablePDF
 from ingest.pdf import layers, layout, pdfium, pypdf
 from ingest.pdf.legibility import NOTHING, Evidence, PageKind, judge, look
+from ingest.pdf.letters import Letters
 from ingest.pdf.text import normalize
 from quire import install_extra, pluralize
 
@@ -163,9 +164,10 @@ def _read_pages(path: Path, document: Any) -> list[_RawPage]:
 
 def _read_page(document: Any, index: int) -> _RawPage:
     with pdfium.text_page(document, index) as (page, text, shown):
-        ordered = pdfium.read_text(text, shown)
-        lines = tuple(pdfium.lines(text, ordered))
-        evidence = look(page, text, ordered.raw)
+        letters = Letters(text)
+        ordered = pdfium.read_text(letters, shown)
+        lines = tuple(pdfium.lines(letters, ordered))
+        evidence = look(page, letters, ordered.raw)
         return _RawPage(ordered.raw, lines, evidence, ordered.uncertain, unread_notes=shown.incomplete)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ingest.errors import PasswordRequired, UnreadablePDF
 from ingest.pdf import layers, pdfium
+from ingest.pdf.letters import Letters
 from ingest.pdf.tables import TableRow, table_rows
 from ingest.pdf.text import origins
 
@@ -23,7 +24,7 @@ def page_rectangles(
             pdfium.opened(path, password, layers.as_shown(path, password, page_number - 1)) as document,
             pdfium.text_page(document, page_number - 1) as (page, text, shown),
         ):
-            ordered = pdfium.read_text(text, shown)
+            ordered = pdfium.read_text(Letters(text), shown)
             positions = map(ordered.origin, origins(ordered.raw, start, end))
             return pdfium.boxes(page, text, [position for position in positions if position >= 0])
     except PasswordRequired:
@@ -39,7 +40,8 @@ def page_tables(path: Path, page_number: int, *, password: str | None = None) ->
             pdfium.opened(path, password, layers.as_shown(path, password, page_number - 1)) as document,
             pdfium.text_page(document, page_number - 1) as (_, text, shown),
         ):
-            return table_rows(text, pdfium.read_text(text, shown))
+            letters = Letters(text)
+            return table_rows(letters, pdfium.read_text(letters, shown))
     except PasswordRequired:
         raise
     except UnreadablePDF:

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import ctypes
 import re
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from math import hypot
 from statistics import median
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ingest.pdf.annotations import Box
+from ingest.pdf.letters import Letters
 from ingest.pdf.text import HYPHEN
 
 _PIECE = re.compile(rf"[^\s{HYPHEN}](?:[^\r\n{HYPHEN}]*[^\s{HYPHEN}])?{HYPHEN}?|{HYPHEN}")
 _CAPITAL_HEIGHT = 0.7  # in sizes
 _SPACES = re.compile("[ \r\n]+")
+_UPRIGHT = (1.0, 0.0, 0.0, 1.0)
 
 
-@dataclass(frozen=True, slots=True)
-class Segment:
+class Segment(NamedTuple):
     """A piece of one line. Places are points along the line (`left`, `right`) and down the page (`base`).
 
     `turn` is the direction of its letters in quarter turns; places are those of the page turned back by it.
@@ -48,56 +47,40 @@ class Gap(NamedTuple):
 class Places:
     """Looks up places of characters by their position in the raw text of a page."""
 
-    def __init__(self, text: Any, raw: str) -> None:
-        import pypdfium2.raw as pdfium
-
-        self._pdfium = pdfium
-        self._text = text
-        self._index: Callable[[int], int] = int
-        if pdfium.FPDFText_CountChars(text) != len(raw):
-            self._index = lambda at: int(pdfium.FPDFText_GetCharIndexFromTextIndex(text, at))
-        self._values = [ctypes.c_double() for _ in range(4)]
-        self._to = [ctypes.byref(value) for value in self._values]  # made once: thousands of places are looked up
-        self._color = [ctypes.c_uint() for _ in range(4)]
-        self._to_color = [ctypes.byref(value) for value in self._color]
-        self._matrix = pdfium.FS_MATRIX()
-        self._to_matrix = ctypes.byref(self._matrix)
+    def __init__(self, letters: Letters) -> None:
+        self._letters = letters
 
     def segment(self, start: int, end: int) -> Segment | None:
         """Return the piece from `start` to `end` of the raw text, None if its characters have no place."""
-        first, last = self._index(start), self._index(end - 1)
-        sizes = self._size(first), self._size(last)  # the matrix is that of the last character now
-        size = max(sizes)
-        turn = _quarter(self._matrix.a, self._matrix.b)
-        if not size or not (begin := self._origin(first)) or not (stop := self._origin(last)):
+        letters = self._letters
+        first, last = letters.matrix(start), letters.matrix(end - 1)
+        first_size, last_size = self._size(start, first), self._size(end - 1, last)
+        size = max(first_size, last_size)
+        if not size or not (begin := letters.origin(start)) or not (stop := letters.origin(end - 1)):
             return None
+        a, b, _, _ = last or first or _UPRIGHT
+        turn = 0 if a > abs(b) else _quarter(a, b)
         left, base = _turned(*begin, turn)
         right, low = _turned(*stop, turn)
-        if sizes[0] < sizes[1]:
+        if first_size < last_size:
             base = low  # of the larger one: the smaller one may be raised
-        return Segment(start, end, min(left, right), max(left, right) + sizes[1] / 2, base, size, turn)
+        return Segment(start, end, min(left, right), max(left, right) + last_size / 2, base, size, turn)
 
     def visible(self, written: list[Segment], edges: Box) -> list[Segment]:
         """Return the segments that a page shows: those within its edges, and not transparent.
 
         Where most are transparent, they are the text of OCR under its picture.
         """
+        is_clear = self._letters.is_clear
         turned = [_turned_box(edges, turn) for turn in range(4)]
         within = [segment for segment in written if _is_within(segment, *turned[segment.turn])]
         opaque = [
             segment
             for segment in within
             # the first and the last letter: a box to check may be a picture with a hidden letter
-            if not self._is_clear(self._index(segment.start)) or not self._is_clear(self._index(segment.end - 1))
+            if not is_clear(segment.start) or not is_clear(segment.end - 1)
         ]
         return opaque if 2 * len(opaque) >= len(within) else within
-
-    def _is_clear(self, index: int) -> bool:
-        pdfium = self._pdfium
-        if not pdfium.FPDFText_GetFillColor(self._text, index, *self._to_color) or self._color[3].value:
-            return False
-        item = pdfium.FPDFText_GetTextObject(self._text, index)
-        return bool(pdfium.FPDFTextObj_GetTextRenderMode(item) == pdfium.FPDF_TEXTRENDERMODE_FILL)
 
     def gaps(self, raw: str, segment: Segment) -> list[Gap]:
         """Return the blanks of a segment that are wider than those between its words."""
@@ -116,7 +99,7 @@ class Places:
         """Return about the same, without the first and last two blanks, from the starts of words alone: in a third
         of the time."""
         starts = [match.end() for match in _SPACES.finditer(raw, segment.start, segment.end)][1:-1]
-        origins = [self._origin(self._index(start)) for start in starts]
+        origins = [self._letters.origin(start) for start in starts]
         lefts = [_turned(*origin, segment.turn)[0] for origin in origins if origin]
         if len(lefts) < len(starts) or len(starts) < 2:
             return []
@@ -141,22 +124,16 @@ class Places:
         sides = self._sides(first, 0), self._sides(last, 0)
         return (sides[0][0], sides[1][1]) if sides[0] and sides[1] else None
 
-    def _size(self, index: int) -> float:
-        matrix = self._matrix
-        if not self._pdfium.FPDFText_GetMatrix(self._text, index, self._to_matrix):
+    def _size(self, at: int, matrix: tuple[float, float, float, float] | None) -> float:
+        if not matrix:
             return 0.0
-        length = matrix.d if not matrix.c else (matrix.c**2 + matrix.d**2) ** 0.5
-        return float(self._pdfium.FPDFText_GetFontSize(self._text, index) * abs(length))
-
-    def _origin(self, index: int) -> tuple[float, float] | None:
-        if not self._pdfium.FPDFText_GetCharOrigin(self._text, index, *self._to[:2]):
-            return None
-        return self._values[0].value, self._values[1].value
+        return self._letters.size(at) * (hypot(*matrix[2:]) if matrix[2] else abs(matrix[3]))
 
     def _sides(self, at: int, turn: int) -> tuple[float, float] | None:
-        if not self._pdfium.FPDFText_GetCharBox(self._text, self._index(at), *self._to):
+        box = self._letters.box(at)
+        if not box:
             return None
-        left, right, bottom, top = (value.value for value in self._values)
+        left, right, bottom, top = box
         if turn == 0:
             return left, right
         along = sorted((_turned(left, bottom, turn)[0], _turned(right, top, turn)[0]))
@@ -170,10 +147,10 @@ def segments(places: Places, raw: str) -> list[Segment]:
     for match in _PIECE.finditer(raw):
         segment = places.segment(*match.span())
         if segment:
-            found.append(segment if unplaced is None else replace(segment, start=unplaced))
+            found.append(segment if unplaced is None else segment._replace(start=unplaced))
             unplaced = None
         elif found:
-            found[-1] = replace(found[-1], end=match.end())
+            found[-1] = found[-1]._replace(end=match.end())
         elif unplaced is None:
             unplaced = match.start()
     return found

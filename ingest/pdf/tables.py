@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
+from ingest.pdf.letters import Letters
 from ingest.pdf.order import Ordered
 from ingest.pdf.segments import Places
 from ingest.pdf.text import alignment, normalize
@@ -117,15 +117,15 @@ class _Table:
     lines: list[_Line] = field(default_factory=list)
 
 
-def table_rows(text: Any, ordered: Ordered) -> list[TableRow]:
+def table_rows(letters: Letters, ordered: Ordered) -> list[TableRow]:
     """Return the rows with figures of the tables of a page, from the top."""
-    lines = list(_lines(text, ordered))
+    lines = list(_lines(letters, ordered))
     return [row for table in _tables(lines) for row in _rows(table)]
 
 
-def _lines(text: Any, ordered: Ordered) -> Iterator[_Line]:
+def _lines(letters: Letters, ordered: Ordered) -> Iterator[_Line]:
     shown = normalize(ordered.raw)
-    places, aligned = Places(text, ordered.raw), alignment(ordered.raw)
+    places, aligned = Places(letters), alignment(ordered.raw)
     sizes = {start: size for start, _, size in ordered.lines}
     size = 10.0
     start = 0

@@ -19,6 +19,7 @@ _COMPOUND = re.compile(
     re.IGNORECASE,
 )
 _CONTROL = "\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b\u2060\ufeff\uffff\ud800-\udfff"
+_UNUSUAL = re.compile(f"[\t\xa0\xad{HYPHEN}{_CONTROL}]")  # what must be edited besides line ends
 _EDITS = re.compile(f"\r\n?|\t|\xa0|\xad(?:[ ]*(?:\r\n?|\n))?|{HYPHEN}(?:\r\n?|\n)?|[{_CONTROL}]")
 # In TeX documents about a tenth of the lines end in a hyphen; in annual reports 0.4 %, nearly all of them compounds.
 _MIN_HYPHENATED_SHARE = 0.03
@@ -26,7 +27,7 @@ _MIN_HYPHENATED_SHARE = 0.03
 
 def normalize(raw: str) -> str:
     r"""Return text with \n line ends, no control characters, words joined across line ends, in NFC."""
-    cleaned, _ = _apply(raw, _edits(raw))
+    cleaned = _apply(raw, _edits(raw))[0] if _UNUSUAL.search(raw) else raw.replace("\r\n", "\n").replace("\r", "\n")
     return cleaned if _is_composed(cleaned) else _apply(cleaned, _compositions(cleaned))[0]
 
 

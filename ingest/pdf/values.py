@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 
 from ingest.pdf.annotations import Box
 from ingest.pdf.segments import Places, Segment
@@ -35,12 +34,12 @@ def without_values(
             break
         last = values[-1] if values else None
         if last and box == before and abs(last.base - word.base) < 1 and word.left <= last.left:
-            values[-1] = replace(last, start=word.start, left=word.left, size=max(last.size, word.size))
+            values[-1] = last._replace(start=word.start, left=word.left, size=max(last.size, word.size))
         else:
             values.append(word)
         before, end = box, word.start
         words.pop()
-    kept = [replace(segment, end=min(segment.end, end)) for segment in written if segment.start < end]
+    kept = [segment._replace(end=min(segment.end, end)) for segment in written if segment.start < end]
     if kept and kept[-1].end == end:  # the value was on the line of what was written before it
         start = kept[-1].start
         shortened = places.segment(start, start + len(raw[start:end].rstrip()))
@@ -145,6 +144,6 @@ def _parted(row: Row, value: Segment, places: Places, raw: str) -> Row:
             parted.append(cell)
             continue
         after = spans[behind]
-        parted.append(replace(cell, end=words[behind - 1][1], right=before[1]))
-        parted.append(replace(cell, start=words[behind][0], left=after[0] if after else cell.left))
+        parted.append(cell._replace(end=words[behind - 1][1], right=before[1]))
+        parted.append(cell._replace(start=words[behind][0], left=after[0] if after else cell.left))
     return parted

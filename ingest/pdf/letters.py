@@ -1,0 +1,154 @@
+"""The characters of a page as PDFium has them: its text, and the type and the place of each character."""
+
+from __future__ import annotations
+
+import ctypes
+from functools import cache
+from typing import Any
+
+_BOLD_NAMES = (b"bold", b"black", b"heavy")
+_BOLD_FLAG = 1 << 18
+_LONGEST_NAME = 128  # bytes of a font's name
+
+Point = tuple[float, float]
+
+
+class Letters:
+    """Looks up characters of a page by their position in `raw`, its text in the order of the file.
+
+    Thousands are looked up on a page, so PDFium's functions are called without the checks of their arguments that
+    pypdfium2 declares: that takes a third of the time.
+    """
+
+    def __init__(self, text: Any) -> None:
+        self.raw = characters(text)
+        self._page = ctypes.cast(text.raw, ctypes.c_void_p)
+        call = _calls()
+        self._get_size = call["FPDFText_GetFontSize"]
+        self._get_matrix = call["FPDFText_GetMatrix"]
+        self._get_origin = call["FPDFText_GetCharOrigin"]
+        self._get_box = call["FPDFText_GetCharBox"]
+        self._get_color = call["FPDFText_GetFillColor"]
+        self._get_object = call["FPDFText_GetTextObject"]
+        self._get_font = call["FPDFTextObj_GetFont"]
+        self._get_mode = call["FPDFTextObj_GetTextRenderMode"]
+        self._get_index = call["FPDFText_GetCharIndexFromTextIndex"]
+        self._has_error = call["FPDFText_HasUnicodeMapError"]
+        self.text = text
+        self.count = call["FPDFText_CountChars"](self._page)  # with those that have no known character
+        self._is_exact = self.count == len(self.raw)
+        self._numbers = (ctypes.c_double * 4)()
+        self._to = [ctypes.byref(self._numbers, 8 * n) for n in range(4)]
+        self._matrix = (ctypes.c_float * 6)()
+        self._to_matrix = ctypes.byref(self._matrix)
+        self._color = (ctypes.c_uint * 4)()
+        self._to_color = [ctypes.byref(self._color, 4 * n) for n in range(4)]
+        self._fonts: dict[int | None, bool] = {}
+
+    def index(self, at: int) -> int:
+        """Return the number of a character among all of the page, those without a known character included."""
+        return at if self._is_exact else int(self._get_index(self._page, at))
+
+    def size(self, at: int) -> float:
+        """Return the size of the type without the scaling of the page."""
+        return float(self._get_size(self._page, at if self._is_exact else self.index(at)))
+
+    def matrix(self, at: int) -> tuple[float, float, float, float] | None:
+        """Return how the page scales and turns a character, as the first four numbers of its matrix."""
+        if not self._get_matrix(self._page, at if self._is_exact else self.index(at), self._to_matrix):
+            return None
+        a, b, c, d, _, _ = self._matrix
+        return a, b, c, d
+
+    def origin(self, at: int) -> Point | None:
+        """Return the left end of a character's baseline in points of the page."""
+        if not self._get_origin(self._page, at if self._is_exact else self.index(at), *self._to[:2]):
+            return None
+        numbers = self._numbers
+        return numbers[0], numbers[1]
+
+    def box(self, at: int) -> tuple[float, float, float, float] | None:
+        """Return left, right, bottom and top of a character's ink in points of the page."""
+        if not self._get_box(self._page, at if self._is_exact else self.index(at), *self._to):
+            return None
+        left, right, bottom, top = self._numbers
+        return left, right, bottom, top
+
+    def is_clear(self, at: int) -> bool:
+        """Return whether a character is filled with a color that cannot be seen."""
+        import pypdfium2.raw as pdfium
+
+        index = self.index(at)
+        if not self._get_color(self._page, index, *self._to_color) or self._color[3]:
+            return False
+        item = ctypes.c_void_p(self._get_object(self._page, index))
+        return bool(self._get_mode(item) == pdfium.FPDF_TEXTRENDERMODE_FILL)
+
+    def is_undecoded(self, index: int) -> bool:
+        """Return whether the font does not say which character it draws, by the number that `index` returns."""
+        return bool(self._has_error(self._page, index) == 1)
+
+    def is_bold(self, at: int) -> bool:
+        """Return whether a character has a bold font, by its name or its flags."""
+        index = self.index(at)
+        item = self._get_object(self._page, index)
+        font = self._get_font(ctypes.c_void_p(item)) if item else None
+        if font not in self._fonts:
+            self._fonts[font] = _has_bold_font(self.text, index)
+        return self._fonts[font]
+
+
+def characters(text: Any) -> str:
+    """Return all characters in the order of the file; a Python index is a text index of PDFium."""
+    import pypdfium2.raw as pdfium
+
+    count = pdfium.FPDFText_CountChars(text)
+    if count <= 0:
+        return ""
+    # both ends of the range for FPDFText_GetText must have a Unicode value
+    first, last = 0, count - 1
+    while first < last and pdfium.FPDFText_GetTextIndexFromCharIndex(text, first) < 0:
+        first += 1
+    while last >= first and pdfium.FPDFText_GetTextIndexFromCharIndex(text, last) < 0:
+        last -= 1
+    if last < first:
+        return ""
+    units = pdfium.FPDFText_GetTextIndexFromCharIndex(text, last) + 2
+    buffer = (ctypes.c_ushort * units)()
+    written = pdfium.FPDFText_GetText(text, first, last - first + 1, buffer)
+    # surrogatepass: without a lone surrogate all later positions would shift
+    return bytes(memoryview(buffer).cast("B")[: max(0, written - 1) * 2]).decode("utf-16-le", "surrogatepass")
+
+
+def _has_bold_font(text: Any, index: int) -> bool:
+    import pypdfium2.raw as pdfium
+
+    name = ctypes.create_string_buffer(_LONGEST_NAME)
+    flags = ctypes.c_int()
+    length = pdfium.FPDFText_GetFontInfo(text, index, name, _LONGEST_NAME, flags)
+    lowered = name.value.lower() if 0 < length <= _LONGEST_NAME else b""
+    return any(word in lowered for word in _BOLD_NAMES) or bool(flags.value & _BOLD_FLAG)
+
+
+@cache
+def _calls() -> dict[str, Any]:
+    """Return PDFium's functions by name, as ctypes calls them fastest: their arguments must have the right types."""
+    import pypdfium2.raw as pdfium
+
+    returned: dict[str, Any] = {
+        "FPDFText_CountChars": ctypes.c_int,
+        "FPDFText_GetCharBox": ctypes.c_int,
+        "FPDFText_GetCharIndexFromTextIndex": ctypes.c_int,
+        "FPDFText_GetCharOrigin": ctypes.c_int,
+        "FPDFText_GetFillColor": ctypes.c_int,
+        "FPDFText_GetFontSize": ctypes.c_double,
+        "FPDFText_GetMatrix": ctypes.c_int,
+        "FPDFText_HasUnicodeMapError": ctypes.c_int,
+        "FPDFText_GetTextObject": ctypes.c_void_p,
+        "FPDFTextObj_GetFont": ctypes.c_void_p,
+        "FPDFTextObj_GetTextRenderMode": ctypes.c_int,
+    }
+    return {
+        name: ctypes.PYFUNCTYPE(kind)(ctypes.cast(getattr(pdfium, name), ctypes.c_void_p).value or 0)
+        for name, kind in returned.items()
+    }
