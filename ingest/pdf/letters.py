@@ -1,4 +1,4 @@
-"""The characters of a page as PDFium has them: its text, and the type and the place of each character."""
+"""The characters of a page as PDFium has them: the text, and type and place of each character."""
 
 from __future__ import annotations
 
