@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from assistant.retrieval.features import PageEvidence, document_shares
+from assistant.retrieval.features import (
+    PageEvidence,
+    document_shares,
+    inverse_frequency,
+    plain_years,
+    question_terms,
+)
 from assistant.retrieval.ranking import score_pages
 from assistant.retrieval.relevance import query_terms, relevance
-from ingest import Chunk, Hit, Store
+from ingest import Chunk, Hit, Store, split_sentences, terms
 
 RRF_K = (
     10  # with these weights better than either search alone, and than RRF at 60 with equal weights: docs/retrieval.md
@@ -25,6 +34,14 @@ CANDIDATES = 120  # pages that are read whole and scored; twice as many found no
 NAMED = 3.0  # how much a page of a document that the question names is preferred as a candidate
 _GAP = 4  # characters of white space allowed between neighbors
 PASSAGE_CHARACTERS = 1200  # a passage grows by its neighbors on the page up to this size
+_SENTENCE_REACH = 300  # characters within which the end of a sentence is looked for
+# Which chunk of a page is shown: all words of the question are worth 1, its neighboring words PAIRS, being what the
+# search found up to FOUND (docs/retrieval.md).
+PAIRS = 0.2
+FOUND = 0.2
+REFERENCES = 0.3  # taken off a list of references, which repeats the words of titles and answers nothing
+_REFERENCE = re.compile(r"\bet al\b|\bdoi\b|\barXiv\b|\bIS[BS]N\b|\bpp\.|https?:", re.IGNORECASE)
+_MIN_REFERENCES = 3  # marks of one in a chunk
 
 
 class QueryEmbedder(Protocol):
@@ -48,7 +65,7 @@ class Passage:
     end: int
     text: str
     score: float  # 0 to 1, comparable between questions and stores
-    chunk_id: str  # of the chunk that was found
+    chunk_id: str  # of the chunk that it grew from
     heading: str = ""
     margins: tuple[tuple[int, int], ...] = ()  # running header and footer ranges, relative to `text`
     ocr: bool = False  # the page is a picture that OCR read: its figures may be wrong
@@ -85,9 +102,10 @@ def search(
     passages = []
     for rank, page in enumerate(pages, 1):
         whole = chunks.get(page.key) or [page.best]
-        passage = _passage(rank, page, whole)
-        score = relevance(query, page.score, page_text(whole), passage.document)
-        passages.append(replace(passage, score=score))
+        best = answering_chunk(question, page, whole)
+        grown = merge(best, (page.best, *page.others), whole)
+        score = relevance(query, page.score, page_text(whole), best.document)
+        passages.append(_passage(rank, in_sentences(grown, best, whole), score, best.id))
     return passages
 
 
@@ -179,6 +197,31 @@ def rank_pages(text_hits: Sequence[Hit], vector_hits: Sequence[Hit]) -> list[Ran
     return ranked
 
 
+def answering_chunk(question: str, page: RankedPage, chunks: Sequence[Chunk]) -> Chunk:
+    """Return the chunk of a page that holds most of the question: rare words of the page weigh more."""
+    wanted = question_terms(question)
+    neighbors = {pair for pair in pairwise(terms(plain_years(question))) if set(pair) <= set(wanted)}
+    analyzed = [terms(chunk.body) for chunk in chunks]
+    held = Counter(term for found in analyzed for term in set(found).intersection(wanted))
+    weights = {term: inverse_frequency(held[term], len(chunks)) for term in wanted}
+    places = {chunk.id: place for place, chunk in enumerate((page.best, *page.others))}
+
+    def bearing(number: int) -> float:
+        found = analyzed[number]
+        words = sum(weights[term] for term in set(found).intersection(wanted)) / (sum(weights.values()) or 1.0)
+        pairs = len(neighbors.intersection(pairwise(found))) / (len(neighbors) or 1)
+        place = places.get(chunks[number].id)
+        return words + PAIRS * pairs + (FOUND / (1 + place) if place is not None else 0.0)
+
+    scores = [bearing(number) for number in range(len(chunks))]
+    near = [number for number, score in enumerate(scores) if score > max(scores) - REFERENCES]
+    return chunks[max(near, key=lambda n: scores[n] - REFERENCES * _lists_references(chunks[n].text))]
+
+
+def _lists_references(text: str) -> bool:
+    return len(_REFERENCE.findall(text)) >= _MIN_REFERENCES
+
+
 def merge(best: Chunk, others: Sequence[Chunk], neighbours: Sequence[Chunk]) -> Chunk:
     """Return `best` extended by found chunks beside it, then by other neighbors, up to PASSAGE_CHARACTERS."""
     everything = {chunk.id: chunk for chunk in (best, *others, *neighbours)}.values()
@@ -196,28 +239,34 @@ def merge(best: Chunk, others: Sequence[Chunk], neighbours: Sequence[Chunk]) -> 
         grown = _join(grown, side.pop())
 
 
-def _passage(rank: int, page: RankedPage, neighbours: Sequence[Chunk]) -> Passage:
-    chunk = merge(page.best, page.others, neighbours)
+def _passage(rank: int, part: Chunk, score: float, chunk_id: str) -> Passage:
     return Passage(
         rank=rank,
-        document=chunk.document,
-        document_id=chunk.document_id,
-        page=chunk.page,
-        page_label=chunk.page_label,
-        start=chunk.start,
-        end=chunk.end,
-        text=chunk.text,
-        score=page.score,
-        chunk_id=page.best.id,
-        heading=chunk.heading,
-        margins=chunk.running_lines,
-        ocr=chunk.ocr,
+        document=part.document,
+        document_id=part.document_id,
+        page=part.page,
+        page_label=part.page_label,
+        start=part.start,
+        end=part.end,
+        text=part.text,
+        score=score,
+        chunk_id=chunk_id,
+        heading=part.heading,
+        margins=part.running_lines,
+        ocr=part.ocr,
     )
 
 
 def _fits(one: Chunk, other: Chunk) -> bool:
     touches = one.start <= other.end + _GAP and other.start <= one.end + _GAP
     return touches and max(one.end, other.end) - min(one.start, other.start) <= PASSAGE_CHARACTERS
+
+
+def _joined(chunks: Sequence[Chunk]) -> Chunk:
+    page, *others = sorted(chunks, key=lambda chunk: (chunk.start, chunk.end))
+    for chunk in others:
+        page = _join(page, chunk)
+    return page
 
 
 def _join(one: Chunk, other: Chunk) -> Chunk:
@@ -234,10 +283,36 @@ def _join(one: Chunk, other: Chunk) -> Chunk:
     return replace(one, start=first.start, end=end, text=text, running_lines=tuple(sorted(running_lines)))
 
 
+def in_sentences(part: Chunk, best: Chunk, chunks: Sequence[Chunk]) -> Chunk:
+    """Return a part of a page around its `best` chunk in whole sentences, at most PASSAGE_CHARACTERS long."""
+    reach = (part.start - _SENTENCE_REACH, part.end + _SENTENCE_REACH)
+    page = _joined([part, *(chunk for chunk in chunks if chunk.end > reach[0] and chunk.start < reach[1])])
+    start, end = part.start - page.start, part.end - page.start
+    first, past = _sentence_at(page.text, start)
+    fits = end - first <= PASSAGE_CHARACTERS or page.start + past > best.start
+    start = first if fits or first == start else past
+    end = min(end, start + PASSAGE_CHARACTERS)
+    last, past = _sentence_at(page.text, end - 1)
+    end = past if past - start <= PASSAGE_CHARACTERS else last if last > start else end
+    start += len(page.text[start:end]) - len(page.text[start:end].lstrip())
+    text = page.text[start:end].rstrip()
+    ranges = ((max(0, a - start), min(len(text), b - start)) for a, b in page.running_lines)
+    lines = tuple((a, b) for a, b in ranges if a < b)
+    start += page.start
+    return replace(part, start=start, end=start + len(text), text=text, running_lines=lines)
+
+
+def _sentence_at(text: str, place: int) -> tuple[int, int]:
+    """Return where the sentence or table row at a place begins and ends; the place itself where that is far away."""
+    left, right = max(0, place - _SENTENCE_REACH), min(len(text), place + _SENTENCE_REACH)
+    for sentence in split_sentences(text[left:right]):
+        start, end = sentence.start + left, sentence.end + left
+        if start <= place < end:
+            return place if left and start == left else start, place + 1 if right < len(text) and end == right else end
+    return place, place + 1
+
+
 def whole_page(chunks: Sequence[Chunk]) -> Passage:
     """Return all chunks of one page as one passage, of rank 0 and score 1 because the page itself was asked for."""
-    ordered = sorted(chunks, key=lambda chunk: (chunk.start, chunk.end))
-    page = ordered[0]
-    for chunk in ordered[1:]:
-        page = _join(page, chunk)
-    return _passage(0, RankedPage(page, (), 1.0, (1.0,)), [page])
+    page = _joined(chunks)
+    return _passage(0, page, 1.0, page.id)

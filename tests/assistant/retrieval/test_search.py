@@ -4,7 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assistant.retrieval.search import PASSAGE_CHARACTERS, merge, rank_pages, search, whole_page
+from assistant.retrieval.search import (
+    PASSAGE_CHARACTERS,
+    answering_chunk,
+    in_sentences,
+    merge,
+    rank_pages,
+    search,
+    whole_page,
+)
 from ingest.store.contract import Hit
 from ingest.text.chunks import Chunk
 from tests.assistant.helpers import PagesStore, WordEmbedder
@@ -75,6 +83,45 @@ def test_a_merged_passage_is_always_the_pages_own_text(pieces, data):
     grown = merge(best, [], chunks)
     assert grown.text == PAGE[grown.start : grown.end]
     assert grown.start <= best.start <= best.end <= grown.end
+    shown = in_sentences(grown, best, chunks)
+    assert shown.text == PAGE[shown.start : shown.end] == shown.text.strip()
+    assert 0 < len(shown.text) <= PASSAGE_CHARACTERS
+
+
+def test_a_passage_is_shown_in_whole_sentences():
+    chunks = [chunk(start, start + 505) for start in range(3, 4000, 430)]
+    shown = in_sentences(merge(chunks[4], [], chunks), chunks[4], chunks)
+    assert shown.text.startswith("Sentence ")
+    assert shown.text.endswith("here.")
+
+
+def _page(*texts: str) -> list[Chunk]:
+    starts = [sum(len(text) + 1 for text in texts[:n]) for n in range(len(texts))]
+    return [
+        replace(chunk(0, 9), id=f"c{n}", text=text, start=start)
+        for n, (text, start) in enumerate(zip(texts, starts, strict=True))
+    ]
+
+
+def test_a_page_is_shown_where_the_words_of_the_question_stand_not_where_the_vectors_led():
+    chunks = _page(
+        "Employees are our greatest asset.", "Performance reviews are conducted annually.", "Pay is monthly."
+    )
+    (page,) = rank_pages([], [Hit(chunks[0], 0.9), Hit(chunks[2], 0.8)])
+    assert answering_chunk("How often are performance reviews conducted?", page, chunks) is chunks[1]
+
+
+def test_where_no_word_of_the_question_stands_the_page_is_shown_where_the_search_led():
+    chunks = _page("Leave is granted.", "Time off is ten days.", "Pay is monthly.")
+    (page,) = rank_pages([], [Hit(chunks[1], 0.9), Hit(chunks[2], 0.8)])
+    assert answering_chunk("vacation?", page, chunks) is chunks[1]
+
+
+def test_prose_comes_before_a_list_of_references_that_repeats_the_words():
+    references = "Doe et al. Tidal eruptions of stars. doi:10.1. Roe et al. Tidal eruptions, pp. 3-9."
+    chunks = _page(references, "Some tidal eruptions come from stars.")
+    (page,) = rank_pages([Hit(chunks[0], 5.0)], [Hit(chunks[0], 0.9)])
+    assert answering_chunk("What are tidal eruptions of stars?", page, chunks) is chunks[1]
 
 
 def test_white_space_that_was_cut_away_between_neighbours_does_not_part_them():
