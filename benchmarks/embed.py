@@ -14,7 +14,7 @@ import numpy as np
 from benchmarks.corpus import typical
 from benchmarks.table import show
 from ingest.config import IngestConfig
-from ingest.embed.minilm import MiniLM
+from ingest.embed.encoder import SentenceEncoder
 from ingest.embed.weights import find_weights
 from quire import available_cores
 
@@ -89,7 +89,7 @@ def _measure(way: str, folder: Path) -> dict[str, Any]:
 
 def _ours(precision: str) -> Any:
     config = IngestConfig()
-    return MiniLM(find_weights(config), config.home / "models", precision=precision).embed_passages
+    return SentenceEncoder(find_weights(config), config.home / "models", precision=precision).embed_passages
 
 
 def _sentence_transformers() -> Any:

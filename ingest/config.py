@@ -21,7 +21,7 @@ class IngestConfig:
     library: str = "default"  # which library is read and written
     store: str = "sqlite"  # one of STORES
     tenant: str = ""  # Weaviate tenant; empty = the library has none
-    embedder: str = "minilm"  # minilm | minilm:FOLDER | ollama:MODEL | openai:MODEL
+    embedder: str = "minilm"  # minilm | minilm:FOLDER | hf:FOLDER_OR_NAME | ollama:MODEL | openai:MODEL
     chunk_size: int = 500  # characters; in a shared library 500 has a better hit@10 than 1000 (58 to 33 %)
     chunk_overlap: int = 75  # characters that neighbors on a page share
     jobs: int = 0  # parser processes; 0 = one per core

@@ -98,16 +98,16 @@ def _python() -> Iterator[Finding]:
 
 
 def _embedder(config: IngestConfig) -> Iterator[Finding]:
+    from ingest import find_weights, load_embedder
+
+    kind = config.embedder.partition(":")[0]
     try:
-        if config.embedder.partition(":")[0] == "minilm":
-            from ingest import find_weights
-
-            yield Finding("embedding weights", "ok", f"{config.embedder} from {find_weights(config).origin}")
+        origin = f" from {find_weights(config).origin}" if kind in ("minilm", "hf") else ""  # nothing is downloaded
+        if kind == "minilm":
+            yield Finding("embedding weights", "ok", f"{config.embedder}{origin}")
         else:
-            from ingest import load_embedder
-
             identity = load_embedder(config).identity()
-            yield Finding("embedding model", "ok", f"{identity.name}, {identity.dimension} dimensions")
+            yield Finding("embedding model", "ok", f"{identity.name}{origin}, {identity.dimension} dimensions")
     except QuireError as exc:
         yield Finding("embedding weights", "missing", exc.message, exc.hint)
 

@@ -31,7 +31,8 @@ def library_flags(args: argparse.Namespace) -> dict[str, Any]:
 
 def add_embedder_flag(parser: argparse.ArgumentParser) -> None:
     """Add --embedder."""
-    parser.add_argument("--embedder", metavar="E", help="minilm, minilm:FOLDER, ollama:MODEL or openai:MODEL")
+    kinds = "minilm, minilm:FOLDER, hf:FOLDER_OR_NAME, ollama:MODEL or openai:MODEL"
+    parser.add_argument("--embedder", metavar="E", help=kinds)
 
 
 def add_ocr_flag(parser: argparse.ArgumentParser) -> None:

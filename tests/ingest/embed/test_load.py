@@ -20,7 +20,7 @@ def test_import_loads_no_engine() -> None:
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("name", ["word2vec", "ollama:", "openai"])
+@pytest.mark.parametrize("name", ["word2vec", "ollama:", "openai", "hf:"])
 def test_unknown_embedder_names_the_known_ones(name: str) -> None:
-    with pytest.raises(UsageError, match="use minilm, minilm:FOLDER, ollama:MODEL or openai:MODEL"):
+    with pytest.raises(UsageError, match="use minilm, minilm:FOLDER, hf:FOLDER_OR_NAME, ollama:MODEL or openai:MODEL"):
         load_embedder(IngestConfig(embedder=name))

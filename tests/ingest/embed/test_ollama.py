@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from ingest.config import IngestConfig
+from ingest.embed.encoder import SentenceEncoder
 from ingest.embed.load import load_embedder
-from ingest.embed.minilm import MiniLM
 from ingest.embed.weights import find_weights
 from ingest.errors import EmbedderUnavailable
 from tests.assistant.ollama_server import OllamaServer, ollama_binary
@@ -58,7 +58,7 @@ def _config(server: OllamaServer, model: str) -> IngestConfig:
 def test_ollama_gives_the_rows_that_we_compute(server: OllamaServer, tmp_path: Path) -> None:
     texts = ["The capital of France is Paris.", "", "Net sales rose by 7 %."]
     embedder = load_embedder(_config(server, "minilm"))
-    ours = MiniLM(find_weights(IngestConfig()), tmp_path, precision="fp32")
+    ours = SentenceEncoder(find_weights(IngestConfig()), tmp_path, precision="fp32")
     rows = embedder.embed_passages(texts)
     cosines = (rows * ours.embed_passages(texts)).sum(axis=1)
     assert cosines[0] > 0.999 and cosines[2] > 0.999

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ingest.config import IngestConfig
-from ingest.embed.minilm import MiniLM
+from ingest.embed.encoder import SentenceEncoder
 from ingest.embed.onnx_graph import quantize_rows, read_safetensors
 from ingest.embed.weights import find_weights
 from ingest.errors import EmbedderUnavailable
@@ -60,7 +60,7 @@ def _plain_numpy(config: IngestConfig, text: str) -> np.ndarray:
     return mean / np.linalg.norm(mean)
 
 
-def test_fp32_agrees_with_the_formulas_in_any_batch(config: IngestConfig, exact: MiniLM) -> None:
+def test_fp32_agrees_with_the_formulas_in_any_batch(config: IngestConfig, exact: SentenceEncoder) -> None:
     rows = exact.embed_passages(TEXTS)
     for text, row in zip(TEXTS, rows, strict=True):
         assert row @ _plain_numpy(config, text) > 0.99999

@@ -1,4 +1,4 @@
-"""all-MiniLM-L6-v2 with its real weights."""
+"""Sentence encoders: all-MiniLM-L6-v2 with its real weights, and tiny models of other kinds."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from ingest.config import IngestConfig
+from ingest.embed.encoder import SentenceEncoder
 from ingest.embed.load import load_embedder
-from ingest.embed.minilm import MiniLM
 from ingest.embed.weights import find_weights
 from ingest.errors import EmbedderUnavailable
 
@@ -25,7 +25,7 @@ TEXTS = [
 ]
 
 
-def test_int8_is_the_default_and_close_to_fp32(config: IngestConfig, exact: MiniLM) -> None:
+def test_int8_is_the_default_and_close_to_fp32(config: IngestConfig, exact: SentenceEncoder) -> None:
     embedder = load_embedder(config)
     rows = embedder.embed_passages(TEXTS)
     assert rows.shape == (5, 384) and rows.dtype == np.float32
@@ -42,11 +42,11 @@ def test_question_is_nearest_to_its_answer(config: IngestConfig) -> None:
     assert int(np.argmax(embedder.embed_passages(TEXTS) @ question)) == 1
 
 
-def test_no_texts_give_no_rows(exact: MiniLM) -> None:
+def test_no_texts_give_no_rows(exact: SentenceEncoder) -> None:
     assert exact.embed_passages([]).shape == (0, 384)
 
 
-def test_a_text_is_embedded_by_its_first_256_tokens(exact: MiniLM) -> None:
+def test_a_text_is_embedded_by_its_first_256_tokens(exact: SentenceEncoder) -> None:
     shorter, fits, longer = exact.embed_passages(
         ["word " * 253, "word " * 254, "word " * 255]
     )  # and two special tokens
@@ -54,10 +54,12 @@ def test_a_text_is_embedded_by_its_first_256_tokens(exact: MiniLM) -> None:
     assert np.abs(shorter - fits).max() > 1e-6
 
 
-def test_second_load_uses_the_cached_graph_and_leaves_no_temporary_files(config: IngestConfig, exact: MiniLM) -> None:
+def test_second_load_uses_the_cached_graph_and_leaves_no_temporary_files(
+    config: IngestConfig, exact: SentenceEncoder
+) -> None:
     models = config.home / "models"
     before = {path.name: path.stat().st_mtime_ns for path in models.iterdir()}
-    MiniLM(find_weights(config), models, precision="fp32")
+    SentenceEncoder(find_weights(config), models, precision="fp32")
     assert {path.name: path.stat().st_mtime_ns for path in models.iterdir()} == before
     assert not list(models.glob("*.part"))
 
@@ -82,7 +84,7 @@ def test_damaged_weights_of_the_package_are_refused(config: IngestConfig, tmp_pa
     damaged = tmp_path / "model.safetensors"
     damaged.write_bytes(weights.model.read_bytes()[:-1] + b"x")
     with pytest.raises(EmbedderUnavailable, match=r"damaged or changed.*--force-reinstall"):
-        MiniLM(replace(weights, model=damaged), tmp_path / "models")
+        SentenceEncoder(replace(weights, model=damaged), tmp_path / "models", precision="fp32")
 
 
 def test_embedding_leaves_nothing_of_usage_statistics_behind(tmp_path):

@@ -1,0 +1,48 @@
+"""Models of the Hugging Face hub: their files in its cache, downloaded once."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from ingest.errors import EmbedderUnavailable
+
+_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+_SETTINGS = ["*.json"]  # of the model, its tokenizer and its pooling; never code
+_WEIGHTS = ("onnx/model.onnx", "model.onnx", "model.safetensors")  # the first that the model has
+
+
+def hub_folder(name: str, *, download: bool) -> Path:
+    """Return the folder of a model of the hub, `OWNER/NAME` with or without `@REVISION`, in the cache of HF_HOME.
+
+    What the cache has is used without asking the hub, so that a model does not change by itself. Raises
+    EmbedderUnavailable if `name` is no such name, or if the files are not there and cannot be downloaded.
+    """
+    repository, _, revision = name.partition("@")
+    if not _NAME.fullmatch(repository):
+        raise EmbedderUnavailable(
+            f"{name} is neither a folder nor a name of the hub", "give the path of a folder, or OWNER/NAME"
+        )
+    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    revision = revision or "main"
+    try:
+        folder = Path(snapshot_download(repository, revision=revision, local_files_only=True))
+        if any((folder / file).is_file() for file in _WEIGHTS):  # not a download that was interrupted
+            return folder
+    except LocalEntryNotFoundError:
+        pass
+    if not download:
+        raise EmbedderUnavailable(f"{name} is not in the Hugging Face cache yet", "quire ingest downloads it")
+    try:
+        files = {entry.rfilename for entry in HfApi().model_info(repository, revision=revision).siblings or []}
+        weights = next((file for file in _WEIGHTS if file in files), None)
+        patterns = [*_SETTINGS, *([weights, f"{weights}_data"] if weights else [])]
+        return Path(snapshot_download(repository, revision=revision, allow_patterns=patterns))
+    except Exception as exc:  # each version of huggingface_hub has other classes below it for HTTP
+        reason = str(exc).strip().split("\n")[0] or type(exc).__name__
+        raise EmbedderUnavailable(
+            f"{name} could not be downloaded: {reason}",
+            "check the name and the network, set HF_TOKEN for a gated model, or give a folder",
+        ) from exc
