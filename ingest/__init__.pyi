@@ -60,6 +60,7 @@ from .text.words import content_terms as content_terms
 from .text.words import name_words as name_words
 from .text.words import numbers as numbers
 from .text.sentences import split_sentences as split_sentences
+from .text.sentences import sentence_breaks as sentence_breaks
 from .text.tables import is_table_row as is_table_row
 from .text.tables import table_share as table_share
 from .text.words import terms as terms

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 from assistant.answering import followup
 from assistant.answering.answer import Answer, Done, Event, Found, Notice, Token, Usage
 from assistant.answering.answer_filter import AnswerFilter
+from assistant.answering.bare_answers import FIRMER, BareCheck
 from assistant.answering.budget import Packed, answer_room, pack
-from assistant.answering.citations import cite
+from assistant.answering.cited_text import CitedText, CitingStream, stream_citing, without_marks
 from assistant.answering.evidence import find_evidence
 from assistant.answering.excerpts import EXCERPTS, format_quote, select_quotes
 from assistant.answering.generation import Reply, Written, write_answer
-from assistant.answering.prompt import REFUSAL, is_refusal
+from assistant.answering.prompt import REFUSAL, Message, is_refusal
 from assistant.answering.toolbox import EvidenceBudget, make_tools
 from assistant.config import AssistantConfig, Sampling
 from assistant.errors import AssistantError, ModelError
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 NO_DOCUMENTS = "No documents are used: the model answers alone, and nothing it says is checked."
 _MODE_NOTICES = {"quotes": (EXCERPTS,), "chat": (NO_DOCUMENTS,), "model": ()}
+_MAX_QUOTES_BESIDE = 2  # shown beside an answer with a detail that nothing supports
 _TEMPLATE_TOKENS = 50  # the budget's allowance for a chat template, which a server may not use
 
 
@@ -144,18 +146,26 @@ class Agent:
         opening = self._opening_notices(request, prompt)
         yield from map(Notice, opening)
         called_at = time.monotonic()
-        if request.mode == "quotes":
-            written = yield from _write_quotes(asked, prompt.passages, self._tables())
-            closing = []
-        else:
-            written = yield from self._write(request, prompt)
+        mode, cited, closing = request.mode, None, []
+        if mode != "quotes":
+            prompt, written, cited = yield from self._write(request, prompt, asked)
             closing = self._closing_notices(prompt, written)
+            if cited is None and mode == "model":
+                mode = "quotes"
+                closing.append(
+                    f"{self.model.name} gave no usable answer. These are excerpts from your documents instead."
+                )
             yield from map(Notice, closing)
+        if mode == "quotes":
+            quoted = yield from _write_quotes(asked, prompt.passages, self._tables())
+            written = (
+                quoted if request.mode == "quotes" else replace(written, text=quoted.text, citations=quoted.citations)
+            )
         answer = Answer(
             question=request.question,
             text=written.text,
             refused=False,
-            mode=request.mode,
+            mode=mode,
             model=self.model.name,
             citations=written.citations,
             passages=written.passages,
@@ -168,7 +178,7 @@ class Agent:
             sampling=request.sampling,
             raw=written.raw,
         )
-        yield Done(_cited(answer) if request.mode == "model" else answer)
+        yield Done(self._cited(answer, cited) if cited else answer)
 
     def _standalone_question(self, request: _Request) -> str:
         """Return the question to search for; "" if nothing is searched."""
@@ -226,14 +236,31 @@ class Agent:
             count=self.model.count,
             window=self.model.window,
             max_tokens=request.sampling.max_tokens,
-            history=[] if request.mode == "quotes" else [(answer.question, answer.text) for answer in request.history],
+            history=[] if request.mode == "quotes" else _turns_without_marks(request.history),
             system_prompt=self.config.system_prompt,
             evidence_share=self.config.evidence_share,
             documents=request.mode != "chat",
         )
 
-    def _write(self, request: _Request, prompt: Packed) -> Generator[Token, None, Written]:
-        """Yield the text that the model writes, and return it with all passages that it was given."""
+    def _write(
+        self, request: _Request, prompt: Packed, asked: str
+    ) -> Generator[Token, None, tuple[Packed, Written, CitedText | None]]:
+        """Yield the text that the model writes, with citations, and return it with the prompt that brought it.
+
+        An answer that answers nothing is asked for once more; nothing of it was yielded. After two, no text is returned.
+        """
+        written, cited = yield from self._attempt(request, prompt, asked)
+        if cited is None and request.mode == "model" and not written.interrupted:
+            *earlier, question = prompt.messages
+            prompt = replace(prompt, messages=(*earlier, Message("user", f"{question.content}\n{FIRMER}")))
+            first = written
+            written, cited = yield from self._attempt(request, prompt, asked)
+            written = replace(written, answer_tokens=first.answer_tokens + written.answer_tokens)
+        return prompt, written, cited
+
+    def _attempt(
+        self, request: _Request, prompt: Packed, asked: str
+    ) -> Generator[Token, None, tuple[Written, CitedText | None]]:
         room = self.model.window - answer_room(self.model.window, request.sampling.max_tokens) - prompt.prompt_tokens
         budget = EvidenceBudget(prompt.passages, self.model.count, room)
         reply = Reply(
@@ -243,7 +270,10 @@ class Agent:
             tools=self._tools(request, budget),
             tool_calls=self.config.tool_calls,
         )
-        return (yield from write_answer(reply, budget.passages, request.cancel))
+        writing = write_answer(reply, budget.passages, request.cancel)
+        if request.mode == "chat":
+            return (yield from writing), None
+        return (yield from stream_citing(writing, CitingStream(asked, budget.passages), BareCheck(prompt.passages)))
 
     def _tools(self, request: _Request, budget: EvidenceBudget) -> list[Any] | None:
         if not (request.tools and self.model.tools and self.store and request.mode == "model"):
@@ -282,6 +312,20 @@ class Agent:
             )
         return notices
 
+    def _cited(self, answer: Answer, cited: CitedText) -> Answer:
+        """Return a model's answer with its citations, or the refusal that it amounts to."""
+        if not answer.interrupted and is_refusal(answer.text):
+            return replace(answer, text=REFUSAL, refused=True)
+        return replace(
+            answer,
+            text=cited.text.rstrip(),
+            citations=cited.citations,
+            unsupported=cited.unsupported,
+            quotes=tuple(select_quotes(answer.asked, answer.passages, limit=_MAX_QUOTES_BESIDE, tables=self._tables()))
+            if cited.lacks_details
+            else (),
+        )
+
     def _refusal(self, request: _Request, asked: str) -> Answer:
         return Answer(
             question=request.question,
@@ -317,12 +361,9 @@ def _write_quotes(
     )
 
 
-def _cited(answer: Answer) -> Answer:
-    """Return a model's answer with its citations, or the refusal that it amounts to."""
-    if not answer.interrupted and is_refusal(answer.text):
-        return replace(answer, text=REFUSAL, refused=True)
-    citations, unsupported = cite(answer.text, answer.passages)
-    return replace(answer, citations=tuple(citations), unsupported=tuple(unsupported))
+def _turns_without_marks(history: Sequence[Answer]) -> list[tuple[str, str]]:
+    """Return earlier questions and answers; their numbers are those of other passages."""
+    return [(answer.question, without_marks(answer.text)) for answer in history]
 
 
 def _usage(request: _Request, prompt: Packed, written: Written, called_at: float) -> Usage:

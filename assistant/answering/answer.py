@@ -39,6 +39,7 @@ class Answer:
     notices: tuple[str, ...] = ()
     usage: Usage = Usage()
     unsupported: tuple[Span, ...] = ()  # sentences of `text` that no passage supports
+    quotes: tuple[Citation, ...] = ()  # the best of the passages, where an amount, a date or a name is unsupported
     invented: tuple[int, ...] = ()  # cited numbers that no passage has; they are removed from `text`
     interrupted: str = ""  # why the answer broke off; empty if it is complete
     asked: str = ""  # the question that was searched for: a follow-up is rewritten to stand alone
@@ -59,6 +60,7 @@ class Answer:
             "notices": list(self.notices),
             "usage": dict(vars(self.usage)),
             "unsupported": [span.as_dict() for span in self.unsupported],
+            "quotes": [quote.as_dict() for quote in self.quotes],
             "invented": list(self.invented),
             "interrupted": self.interrupted,
             "asked": self.asked or self.question,

@@ -1,23 +1,21 @@
-"""Citations: the words of a passage that support each number of an answer."""
+"""Citations: the words of a passage that support a statement of an answer."""
 
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from assistant.answering.answer_filter import CITATION_MARK, cited_numbers
 from assistant.retrieval.search import Passage
-from ingest import Sentence, content_terms, numbers, split_sentences
-
-MIN_SUPPORT = 0.35  # share of a sentence's words that a passage must contain; chosen on hand-made true and false claims
+from ingest import content_terms, numbers
 
 
 @dataclass(frozen=True)
 class Citation:
-    """One cited number and its source; `quote` is the page's text from `start` to `end`, verbatim.
+    """One cited place and its number; `quote` is the page's text from `start` to `end`, verbatim.
+
+    An answer has one for each place that its statements rest on, so several may have one number.
 
     `rows` are rows of a table in it that answer best, each with its column heads and unit.
     """
@@ -32,6 +30,7 @@ class Citation:
     quote: str
     ocr: bool = False  # the page is a picture that OCR read
     rows: tuple[str, ...] = ()
+    by: str = "house"  # who found the passage for the statement: "model" or "house"
 
     def as_dict(self) -> dict[str, object]:
         """Return the object that `quire ask --json` prints."""
@@ -46,6 +45,7 @@ class Citation:
             "start": self.start,
             "end": self.end,
             "ocr": self.ocr,
+            "by": self.by,
         }
 
 
@@ -60,39 +60,6 @@ class Span:
     def as_dict(self) -> dict[str, object]:
         """Return the object that `quire ask --json` prints."""
         return {"start": self.start, "end": self.end, "text": self.text}
-
-
-def cite(text: str, passages: Sequence[Passage]) -> tuple[list[Citation], list[Span]]:
-    """Return the citations of a filtered answer, by number, and the sentences that no passage supports.
-
-    Number n is `passages[n - 1]`. A sentence is compared with the passages that it cites, or with all if it cites none.
-    """
-    claims: dict[int, list[str]] = {}
-    unsupported: list[Span] = []
-    for start, end, sentence in _claims(text):
-        cited = [n for n in cited_numbers(sentence) if 1 <= n <= len(passages)]
-        claim = CITATION_MARK.sub("", sentence).strip()
-        for number in cited:
-            claims.setdefault(number, []).append(claim)
-        sources = [passages[n - 1] for n in cited] or list(passages)
-        if content_terms(claim) and not _supported(claim, sources):
-            unsupported.append(Span(start, end, sentence))
-    citations = [_citation(number, passages[number - 1], cited_for) for number, cited_for in sorted(claims.items())]
-    return citations, unsupported
-
-
-def best_sentence(claim: str, text: str, *, margins: Sequence[tuple[int, int]] = ()) -> tuple[Sentence, float] | None:
-    """Return the sentence or table row of `text` that supports a claim best, and its share of the claim's weight.
-
-    Returns None if the text contains no sentence.
-    """
-    found = split_sentences(text, skip=margins)
-    if not found:
-        return None
-    weights = idf_weights(claim, [sentence.text for sentence in found])
-    scores = [share(sentence.text, weights) for sentence in found]
-    best = max(range(len(found)), key=lambda i: (scores[i], -i))
-    return found[best], scores[best]
 
 
 def idf_weights(question: str, texts: Sequence[str]) -> dict[str, float]:
@@ -116,7 +83,7 @@ def terms_and_numbers(text: str) -> set[str]:
     return {term for term in content_terms(text) if not term.isdigit()} | numbers(text)
 
 
-def cite_range(number: int, passage: Passage, start: int, end: int) -> Citation:
+def cite_range(number: int, passage: Passage, start: int, end: int, *, by: str = "house") -> Citation:
     """Return the citation of a range of the passage's text."""
     return Citation(
         number=number,
@@ -128,44 +95,5 @@ def cite_range(number: int, passage: Passage, start: int, end: int) -> Citation:
         end=passage.start + end,
         quote=passage.text[start:end],
         ocr=passage.ocr,
+        by=by,
     )
-
-
-def _claims(text: str) -> Iterator[tuple[int, int, str]]:
-    """Yield (start, end, text) of each sentence; a number after the full stop belongs to the sentence before it."""
-    pending: tuple[int, int] | None = None
-    for sentence in split_sentences(text):
-        marks = re.match(r"(?:\[\d+\]\s*)+", sentence.text)
-        start = sentence.start
-        if marks is not None and pending is not None:
-            pending = (pending[0], start + len(marks.group().rstrip()))
-            start += marks.end()
-        if start >= sentence.end:
-            continue
-        if pending is not None:
-            yield pending[0], pending[1], text[pending[0] : pending[1]]
-        pending = (start, sentence.end)
-    if pending is not None:
-        yield pending[0], pending[1], text[pending[0] : pending[1]]
-
-
-def _supported(claim: str, passages: Sequence[Passage]) -> bool:
-    text = "\n".join(f"{passage.document} {passage.heading} {passage.text}" for passage in passages)
-    known = numbers(text)
-    if any(number not in known for number in numbers(claim) if len(number) > 1):
-        return False
-    return share(text, dict.fromkeys(terms_and_numbers(claim), 1.0)) >= MIN_SUPPORT
-
-
-def _citation(number: int, passage: Passage, claims: Sequence[str]) -> Citation:
-    best = max(
-        (
-            found
-            for claim in claims
-            if (found := best_sentence(claim, passage.text, margins=passage.margins)) is not None
-        ),
-        key=lambda found: found[1],
-        default=None,
-    )
-    start, end = (best[0].start, best[0].end) if best is not None else (0, len(passage.text))
-    return cite_range(number, passage, start, end)

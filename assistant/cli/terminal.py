@@ -48,7 +48,7 @@ def print_stream(events: Iterable[Event]) -> Answer:
 
 
 def print_sources(answer: Answer) -> None:
-    """Print the sources of an answer, and the sentences that no passage supports."""
+    """Print the sources of an answer, the sentences that no passage supports, and the quotes beside them."""
     print()
     if answer.interrupted == "stopped":
         print("\n(stopped: the answer is not complete)")
@@ -56,13 +56,19 @@ def print_sources(answer: Answer) -> None:
         print("\nsources:")
         for citation in answer.citations:
             quote = "" if answer.mode == "quotes" else f": {_quoted(citation.quote)}"
-            print(f"  {source_line(citation.number, citation)}{quote}")
+            found = ", matched by quire" if citation.by == "house" and answer.mode == "model" else ""
+            print(f"  {source_line(citation.number, citation)}{found}{quote}")
     elif answer.mode == "model" and answer.text and not answer.refused and answer.passages:
         print("\nThe answer cites nothing. It was given these passages:")
         for passage in answer.passages:
             print(f"  {source_line(passage.rank, passage)}")
     for span in answer.unsupported:
         print(f"\nnot supported by the passages: {_quoted(span.text)}")
+    if answer.quotes:
+        print("\nThe passages closest to the question say:")
+        for closest in answer.quotes:
+            print(f"  {source_line(closest.number, closest)}: {_quoted(closest.quote)}")
+            print("".join(f"    {clean(row)}\n" for row in closest.rows), end="")
 
 
 def print_passages(passages: Iterable[Passage]) -> None:

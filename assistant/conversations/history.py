@@ -7,7 +7,7 @@ import json
 import sqlite3
 import threading
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -273,9 +273,8 @@ def answer_from_json(text: str) -> Answer:
     return Answer(
         **{
             **value,
-            "citations": tuple(
-                Citation(**citation | {"rows": tuple(citation.get("rows", ()))}) for citation in value["citations"]
-            ),
+            "citations": _citations(value["citations"]),
+            "quotes": _citations(value.get("quotes", ())),
             "passages": tuple(
                 Passage(**{**passage, "margins": tuple((a, b) for a, b in passage["margins"])})
                 for passage in value["passages"]
@@ -288,6 +287,11 @@ def answer_from_json(text: str) -> Answer:
             "sampling": None if sampling is None else Sampling(**{**sampling, "stop": tuple(sampling["stop"])}),
         }
     )
+
+
+def _citations(values: Iterable[dict[str, Any]]) -> tuple[Citation, ...]:
+    # answers stored before citations said who found them cite what the model did
+    return tuple(Citation(**{"by": "model", **value, "rows": tuple(value.get("rows", ()))}) for value in values)
 
 
 def _title(text: str) -> str:

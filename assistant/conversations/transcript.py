@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from assistant.answering.citations import Citation
 from assistant.conversations.history import Conversation, Turn
 from quire import UsageError, strict_json
 
@@ -37,9 +38,19 @@ def conversation_as_markdown(conversation: Conversation, turns: Sequence[Turn]) 
         lines += [f"## {answer.question}", "", answer.text, ""]
         if answer.interrupted:
             lines += [f"*not complete: {answer.interrupted}*", ""]
-        for citation in answer.citations:
-            quote = " ".join(citation.quote.split())
-            lines.append(f"- [{citation.number}] {citation.document}, page {citation.page}: “{quote}”")
-        lines += [""] if answer.citations else []
+        lines += [
+            _source(citation, matched=answer.mode == "model" and citation.by == "house")
+            for citation in answer.citations
+        ]
+        lines += [f"- Not supported by the passages: “{' '.join(span.text.split())}”" for span in answer.unsupported]
+        lines += [f"- Closest to the question: {_source(quote)[2:]}" for quote in answer.quotes]
+        lines += [""] if answer.citations or answer.unsupported else []
         lines += [f"*{answer.model}, {turn.created_at}*", ""]
     return "\n".join(lines)
+
+
+def _source(citation: Citation, *, matched: bool = False) -> str:
+    found = ", matched by quire" if matched else ""
+    return (
+        f"- [{citation.number}] {citation.document}, page {citation.page}{found}: “{' '.join(citation.quote.split())}”"
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from assistant import Answer, Turn
+from assistant import Answer, Citation, Turn
 from quire import pluralize
 from streamlit_app import state, text
 from streamlit_app.asking import ask_instead, history_to_save
@@ -52,15 +52,12 @@ def _draw_sources(session: Session, turn: Turn) -> None:
     answer = turn.answer
     if answer.citations:
         with st.container(horizontal=True, gap="small", key=f"citations_{turn.id}"):
-            for citation in answer.citations:
-                passage = answer.passages[citation.number - 1] if citation.number <= len(answer.passages) else None
-                st.button(
-                    text.label(f"[{citation.number}] {text.source_words(citation)}"),
-                    key=f"cite_{turn.id}_{citation.number}",
-                    help=text.label(f"“{text.shortened(citation.quote, 300)}”"),
-                    on_click=session.open_page,
-                    args=(ShownPage.of_citation(citation, passage),),
-                )
+            for place, citation in enumerate(answer.citations):
+                _draw_source(session, answer, citation, key=f"cite_{turn.id}_{place}", place=place)
+        matched = dict.fromkeys(c.number for c in answer.citations if c.by == "house" and answer.mode == "model")
+        if matched:
+            numbers = ", ".join(f"[{number}]" for number in matched)
+            st.caption(text.label(f"{numbers}: matched to the statements by quire, not cited by the model."))
     elif answer.mode == "model" and not answer.refused and answer.passages:
         st.caption("The answer names no source. The model was given these passages:")
         with st.container(horizontal=True, gap="small"):
@@ -71,8 +68,27 @@ def _draw_sources(session: Session, turn: Turn) -> None:
                     on_click=session.open_page,
                     args=(ShownPage.of_passage(passage),),
                 )
+    if answer.quotes:
+        st.caption("The dotted part is in no passage. The passages closest to the question say:")
+        for place, quote in enumerate(answer.quotes):
+            st.html(text.plain(f"“{text.flowing(quote.quote)}” [{quote.number}]"))
+            _draw_source(session, answer, quote, key=f"quote_{turn.id}_{place}")
     if answer.mode == "chat":
         st.caption("Answered without documents, so nothing is cited.")
+
+
+def _draw_source(session: Session, answer: Answer, source: Citation, *, key: str, place: int = 0) -> None:
+    """Draw the button that opens the place of a citation; another place under one number is named by its words."""
+    passage = answer.passages[source.number - 1] if source.number <= len(answer.passages) else None
+    again = any(earlier.number == source.number for earlier in answer.citations[:place])
+    words = f"“{text.shortened(source.quote, 40)}”" if again else text.source_words(source)
+    st.button(
+        text.label(f"[{source.number}] {words}"),
+        key=key,
+        help=text.label(f"“{text.shortened(source.quote, 300)}”"),
+        on_click=session.open_page,
+        args=(ShownPage.of_citation(source, passage),),
+    )
 
 
 def _draw_actions(services: Services, session: Session, turn: Turn, place: int) -> None:

@@ -289,15 +289,25 @@ def test_only_the_password_signs_a_visitor_in(home, open_page, monkeypatch):
 
 
 def test_a_models_answer_is_cited_and_shown_as_text_without_what_it_invented(home, open_page, monkeypatch):
-    said = "It weighs <b>180</b> kilograms [1][7], worth $5 and $6. ![x](http://evil.example/x.png)"
+    said = "It weighs <b>180</b> kilograms [1][7]. It is worth $5 or $6. ![x](http://evil.example/x.png)"
     with ScriptedServer(lambda _: said) as model:
         monkeypatch.setenv("OPENAI_BASE_URL", model.url)
         monkeypatch.setenv("QUIRE_MODEL", "openai:scripted")
         page = ask(open_page(), QUESTION)
-    assert texts(page)[1] == "It weighs 180 kilograms [1], worth $5 and $6."
+    assert texts(page)[1] == "It weighs 180 kilograms [1]. It is worth $5 or $6."
+    assert "in no passage. The passages closest to the question say:" in words(page)
     assert "1 citation of passages that do not exist was removed" in words(page)
     assert any(label.startswith("[1] whales.pdf") for label in labels(page))
     assert not any("[7]" in label for label in labels(page))
+
+
+def test_a_citation_that_quire_found_says_so(home, open_page, monkeypatch):
+    with ScriptedServer(lambda _: "It weighs 180 kilograms.") as model:
+        monkeypatch.setenv("OPENAI_BASE_URL", model.url)
+        monkeypatch.setenv("QUIRE_MODEL", "openai:scripted")
+        page = ask(open_page(), QUESTION)
+    assert texts(page)[1] == "It weighs 180 kilograms [1]."
+    assert "[1]: matched to the statements by quire, not cited by the model." in words(page)
 
 
 def test_a_follow_up_is_asked_with_what_was_said_before(home, open_page, monkeypatch):

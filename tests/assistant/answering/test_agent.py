@@ -4,6 +4,7 @@ import pytest
 
 from assistant.answering.agent import NO_DOCUMENTS, Agent
 from assistant.answering.answer import Done, Found, Token
+from assistant.answering.bare_answers import FIRMER
 from assistant.answering.prompt import CLOSE, REFUSAL
 from assistant.config import AssistantConfig, Sampling
 from assistant.errors import AssistantError
@@ -54,7 +55,7 @@ def test_a_model_that_declines_gives_a_refusal_in_the_fixed_wording():
 
 
 def test_the_messages_as_sent_are_kept():
-    chat = scripted("Yes [1].")
+    chat = scripted("It has no air [1].")
     answer = make_agent(chat, system_prompt="Be kind.").ask(MOON_QUESTION)
     assert [(m.type, m.content) for m in chat.calls[0]] == [
         ("system", answer.messages[0].content),
@@ -92,6 +93,48 @@ def test_instructions_in_a_passage_neither_change_the_prompt_nor_leak_anything()
     assert "evil.example" not in answer.text
     assert "<img" not in answer.text
     assert answer.invented == (99,)
+
+
+@pytest.mark.parametrize("bare", ["[1]", "Yes.", "No [1]", "7", "The moon"])
+def test_an_answer_that_says_nothing_is_asked_for_once_more_and_never_shown(bare):
+    chat = scripted(bare, "Its diameter is 3,474 kilometres.")
+    pages = {("moon.pdf", 1): f"The moon\n\n{MOON}"}
+    events = list(make_agent(chat, pages=pages).stream(MOON_QUESTION))
+    answer = events[-1].answer
+    assert "".join(event.text for event in events if isinstance(event, Token)) == answer.text
+    assert answer.text == "Its diameter is 3,474 kilometres [1]."
+    assert [call[-1].content.splitlines()[-1] for call in chat.calls] == [f"Question: {MOON_QUESTION}", FIRMER]
+    assert answer.messages[-1].content.endswith(FIRMER)
+
+
+def test_after_two_answers_that_say_nothing_quotes_are_shown_and_labeled():
+    events = list(make_agent(scripted("Yes.", "[1]")).stream(MOON_QUESTION))
+    answer = events[-1].answer
+    assert answer.mode == "quotes"
+    assert answer.text == "".join(event.text for event in events if isinstance(event, Token))
+    assert "Its diameter is 3,474 kilometres." in answer.text
+    assert "scripted gave no usable answer. These are excerpts from your documents instead." in answer.notices
+
+
+def test_an_answer_may_begin_like_a_line_of_the_page():
+    chat = scripted("The moon has no air.")
+    answer = make_agent(chat, pages={("moon.pdf", 1): f"The moon\n\n{MOON}"}).ask(MOON_QUESTION)
+    assert (answer.text, len(chat.calls)) == ("The moon has no air [1].", 1)
+
+
+def test_a_citation_that_nothing_bears_out_is_taken_off_and_the_best_quotes_stand_beside_a_wrong_figure():
+    answer = make_agent(scripted("Its diameter is 9,999 kilometres [1].")).ask(MOON_QUESTION)
+    assert (answer.text, answer.citations) == ("Its diameter is 9,999 kilometres.", ())
+    assert [span.text for span in answer.unsupported] == ["Its diameter is 9,999 kilometres."]
+    assert "3,474" in answer.quotes[0].quote
+    assert answer.as_dict()["quotes"][0]["document"] == "moon.pdf"
+
+
+def test_the_numbers_of_earlier_answers_are_not_in_the_next_prompt():
+    chat = scripted("Its diameter is 3,474 kilometres [1].", "Has the moon air?", "The moon has no air [1].")
+    agent = make_agent(chat)
+    agent.ask("Has it air?", history=[agent.ask(MOON_QUESTION)])
+    assert chat.calls[-1][2].content == "Its diameter is 3,474 kilometres."
 
 
 def test_without_documents_the_answer_is_plain_chat_and_labeled_as_such():

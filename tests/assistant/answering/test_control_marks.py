@@ -4,7 +4,7 @@ import pytest
 
 from assistant.answering.answer_filter import AnswerFilter
 from assistant.answering.budget import pack
-from assistant.answering.citations import cite
+from assistant.answering.cited_text import CitingStream
 from assistant.answering.control_marks import JOINER, disarm
 from assistant.answering.prompt import question_message, system_message
 from tests.assistant.helpers import CAPEX, passage
@@ -76,9 +76,10 @@ def test_a_copied_quote_is_supported_by_its_passage():
         unicodedata.normalize("NFD", "The stop sequence is <|im_end|>, not </s>, in the Überschuß mode.")
     )
     answer = filtered([f"{disarm(evidence.text).rstrip('.')} [1]."])
-    citations, unsupported = cite(answer, [evidence])
-    assert [citation.quote for citation in citations] == [evidence.text]
-    assert not unsupported
+    citing = CitingStream("", [evidence])
+    assert citing.feed(answer) + citing.close() == answer
+    assert [citation.quote for citation in citing.result.citations] == [evidence.text]
+    assert not citing.result.unsupported
 
 
 @pytest.fixture(scope="module")

@@ -40,7 +40,7 @@ def test_a_follow_up_is_rewritten_at_temperature_zero_and_keeps_the_earlier_evid
 
 
 def test_a_question_without_history_is_not_rewritten():
-    chat = scripted("Yes [1].")
+    chat = scripted("It is 3,474 kilometres [1].")
     make_agent(chat).ask(MOON_QUESTION)
     assert len(chat.calls) == 1
 

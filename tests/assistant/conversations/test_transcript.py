@@ -16,3 +16,11 @@ def test_an_export_as_json_has_the_citations():
 def test_an_export_as_markdown_names_the_sources():
     exported = conversation_as_markdown(CONVERSATION, TURNS)
     assert "- [1] moon.pdf, page 1: “Its diameter is 3,474 kilometres.”" in exported
+
+
+def test_an_export_as_markdown_tells_what_quire_matched_and_what_nothing_supports():
+    answer = an_answer("The moon has no air. Its diameter is 9,999 kilometres.")
+    exported = conversation_as_markdown(CONVERSATION, [Turn("1", 0, "2026-01-01", answer)])
+    assert "- [1] moon.pdf, page 1, matched by quire: “The moon has no air.”" in exported
+    assert "- Not supported by the passages: “Its diameter is 9,999 kilometres.”" in exported
+    assert "- Closest to the question: [1] moon.pdf, page 1: “" in exported
