@@ -13,6 +13,7 @@ from .answering.citations import Span as Span
 # search
 from .retrieval.search import search as search
 from .retrieval.search import Passage as Passage
+from .retrieval.reranker import load_reranker as load_reranker
 from .retrieval.retriever import LibraryRetriever as LibraryRetriever
 
 # language models

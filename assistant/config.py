@@ -69,6 +69,7 @@ class AssistantConfig:
 
     home: Path = field(default_factory=home_folder)  # folder of everything that quire stores
     model: str = ""  # ollama:NAME, gguf:PATH, openai:NAME, hf:NAME or quotes; empty: Ollama's first model, else quotes
+    reranker: str = ""  # folder or OWNER/NAME of a cross-encoder that orders the first 30 pages again; empty: none
     passages: int = 6  # passages to search for each answer
     threshold: float = 0.3  # lowest score of a passage that counts as evidence; measured in docs/evaluation.md
     window: int = 8192  # context window in tokens, prompt and answer together; at most the model's own
@@ -120,6 +121,7 @@ class AssistantConfig:
 
 ENVIRONMENT: dict[str, tuple[str, ...]] = {
     "model": ("QUIRE_MODEL",),
+    "reranker": ("QUIRE_RERANKER",),
     "ollama_host": ("OLLAMA_HOST", "OLLAMA_BASE_URL"),
     "openai_base_url": ("OPENAI_BASE_URL",),
     "openai_api_key": ("OPENAI_API_KEY",),

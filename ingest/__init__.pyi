@@ -44,6 +44,8 @@ from .pdf.tables import TableRow as TableRow
 from .embed.identity import Embedder as Embedder
 from .embed.weights import find_weights as find_weights
 from .embed.load import load_embedder as load_embedder
+from .embed.cross_encoder import CrossEncoder as CrossEncoder
+from .embed.cross_encoder import load_cross_encoder as load_cross_encoder
 
 # flags of commands
 from .cli.flags import add_library_flags as add_library_flags

@@ -17,6 +17,7 @@ from assistant import (
     Sampling,
     choose_model,
     diagnose,
+    load_reranker,
     log_turn,
 )
 from ingest import IngestConfig, IngestError
@@ -137,6 +138,7 @@ class Services:
             if library is not None:
                 library.embedder.embed_query("warm")
                 library.store.search_text("warm", limit=1)
+                load_reranker(self.config)
             if name.startswith(("ollama:", "openai:")):  # other kinds would load their weights
                 Agent(self.config, self.models.load(name)).warm_up()
         except QuireError as exc:

@@ -25,6 +25,7 @@ from assistant.answering.toolbox import EvidenceBudget, make_tools
 from assistant.config import AssistantConfig, Sampling
 from assistant.errors import AssistantError, ModelError
 from assistant.llm.model import QUOTES, Model
+from assistant.retrieval.reranker import load_reranker
 from assistant.retrieval.search import Passage, QueryEmbedder, search
 from ingest import PdfStore, TableRow, page_tables
 from quire import QuireError, pluralize
@@ -207,7 +208,8 @@ class Agent:
     def _search(self, question: str, k: int, documents: Sequence[str] | None) -> list[Passage]:
         if self.store is None or self.embedder is None:
             raise AssistantError("this agent has no library", "give it a store and an embedder, or use_documents=False")
-        return search(self.store, self.embedder, question, k=k, documents=documents)
+        reranker = load_reranker(self.config)
+        return search(self.store, self.embedder, question, k=k, documents=documents, reranker=reranker)
 
     def _tables(self) -> Callable[[Passage], list[TableRow]]:
         """Return what gives the rows of the tables of a passage's page, none if its PDF is on another machine."""

@@ -42,6 +42,7 @@ def diagnose(ingest_config: IngestConfig, config: AssistantConfig) -> list[Findi
     return [
         *_python(),
         *_embedder(ingest_config),
+        *_reranker(config),
         *_store(ingest_config),
         *_disk_and_memory(ingest_config.home),
         *_models(config),
@@ -110,6 +111,23 @@ def _embedder(config: IngestConfig) -> Iterator[Finding]:
             yield Finding("embedding model", "ok", f"{identity.name}{origin}, {identity.dimension} dimensions")
     except QuireError as exc:
         yield Finding("embedding weights", "missing", exc.message, exc.hint)
+
+
+def _reranker(config: AssistantConfig) -> Iterator[Finding]:
+    from assistant.retrieval.reranker import measure_reranker
+    from assistant.retrieval.search import PASSAGE_CHARACTERS, RERANKED
+
+    if not config.reranker:
+        yield Finding("reranker", "optional", "none", "set reranker to a folder or OWNER/NAME of the hub")
+        return
+    try:
+        cost = measure_reranker(config, passages=RERANKED, characters=PASSAGE_CHARACTERS)
+    except QuireError as exc:
+        yield Finding("reranker", "missing", exc.message, exc.hint)
+        return
+    memory = f" and {cost.megabytes:,.0f} MB" if cost.megabytes is not None else ""
+    took = f"{cost.seconds:.2f} s{memory} for {RERANKED} passages of {PASSAGE_CHARACTERS:,} characters"
+    yield Finding("reranker", "ok", f"{config.reranker} from {cost.origin}: {took}")
 
 
 def _store(config: IngestConfig) -> Iterator[Finding]:

@@ -14,6 +14,7 @@ from assistant.cli.evaluation_tables import print_differences, print_retrieval
 from assistant.cli.flags import add_model_flags, read_configs
 from assistant.cli.opening import load_or_pull
 from assistant.cli.terminal import count_printer, print_notes, print_scores
+from assistant.config import load_config as load_assistant_config
 from assistant.evaluation.import_formats import READERS
 from assistant.evaluation.minimum import Condition, failed_conditions, parse_condition
 from ingest import add_library_flags, library_flags
@@ -166,16 +167,19 @@ def _retrieval(args: argparse.Namespace) -> int:
     from assistant.evaluation.rankings import rank_questions
     from assistant.evaluation.retrieval_metrics import METRICS, summarize_retrieval
     from assistant.evaluation.trec import write_trec
+    from assistant.retrieval.reranker import load_reranker
 
     _check_scores(args.conditions, METRICS)
     _check_library(args)
     config, _ = load_ingest_config(flags=library_flags(args))
+    assistant_config, _ = load_assistant_config()
     questions = read_question_files(args.questions, print_notes)
     if args.trec:
         args.trec.mkdir(parents=True, exist_ok=True)  # an unusable folder is refused before the work
     progress = count_printer()
     with open_corpus(config, args.pdfs, progress, print_notes) as library:
-        rankings = rank_questions(library, questions, scope=args.scope, progress=progress)
+        reranker = load_reranker(assistant_config)
+        rankings = rank_questions(library, questions, scope=args.scope, progress=progress, reranker=reranker)
         identity = library.store.identity()
         embedder = identity.embedder if identity else ""
         result = summarize_retrieval(rankings, scope=args.scope, store=config.store, embedder=embedder)
@@ -183,6 +187,7 @@ def _retrieval(args: argparse.Namespace) -> int:
             names = {document.id: document.name for document in library.store.documents()}
             write_trec(args.trec, rankings, names, f"quire-{args.scope}")
             print_notes(f"run.txt and qrels.txt are in {args.trec}")
+    result["reranker"] = assistant_config.reranker
     result["library"] = library.name
     result["code_hash"] = code_hash(ANSWER_CODE)
     result["without_evidence"] = len(questions) - len(rankings)

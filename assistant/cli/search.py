@@ -25,14 +25,18 @@ def build_parser() -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> int:
     """Search and print; return 0."""
+    from assistant.retrieval.reranker import load_reranker
     from assistant.retrieval.search import search
     from ingest import open_library
 
     check_question(args, "search")
-    config, _ = read_configs(args)
+    config, assistant_config = read_configs(args)
     with open_library(config) as library:
         documents = library.document_ids(args.document) if args.document else None
-        passages = search(library.store, library.embedder, args.question, k=args.k, documents=documents)
+        reranker = load_reranker(assistant_config)
+        passages = search(
+            library.store, library.embedder, args.question, k=args.k, documents=documents, reranker=reranker
+        )
     if args.json:
         shown = [passage.as_dict() for passage in passages]
         print_json({"question": args.question, "library": config.library, "passages": shown})

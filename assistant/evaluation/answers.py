@@ -17,6 +17,7 @@ from assistant.evaluation.identity import question_hash, run_settings
 from assistant.evaluation.judge import NO_VERDICT, judge_answer
 from assistant.evaluation.questions import Notify, Question
 from assistant.evaluation.runs import Row, resume_run, row_line
+from assistant.retrieval.reranker import load_reranker
 from assistant.retrieval.search import search
 from ingest import Library
 from quire import pluralize
@@ -158,7 +159,14 @@ def _asked(job: _Job) -> dict[str, Any]:
 
 def _answer(agent: Agent, library: Library, job: _Job, judge: Model | None) -> Row:
     question = job.question
-    found = search(library.store, library.embedder, question.question, k=agent.config.passages, documents=job.documents)
+    found = search(
+        library.store,
+        library.embedder,
+        question.question,
+        k=agent.config.passages,
+        documents=job.documents,
+        reranker=load_reranker(agent.config),
+    )
     answer = agent.ask(question.question, documents=job.documents)
     return {
         **_asked(job),

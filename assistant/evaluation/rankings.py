@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from assistant.errors import QuestionsError
 from assistant.evaluation.corpus import ReportProgress, document_ids
 from assistant.evaluation.questions import Question
-from assistant.retrieval.search import search
+from assistant.retrieval.search import PassageOrder, search
 from ingest import Library
 
 MAX_RANK = 50  # pages searched for each question; an evidence page beyond them counts as not found
@@ -34,7 +34,12 @@ class Ranking:
 
 
 def rank_questions(
-    library: Library, questions: Sequence[Question], *, scope: str, progress: ReportProgress | None = None
+    library: Library,
+    questions: Sequence[Question],
+    *,
+    scope: str,
+    progress: ReportProgress | None = None,
+    reranker: PassageOrder | None = None,
 ) -> list[Ranking]:
     """Search the pages of every question that names evidence pages.
 
@@ -50,7 +55,9 @@ def rank_questions(
         document_id = ids[question.document]
         started = time.monotonic()
         documents = [document_id] if scope == "single" else None
-        passages = search(library.store, library.embedder, question.question, k=MAX_RANK, documents=documents)
+        passages = search(
+            library.store, library.embedder, question.question, k=MAX_RANK, documents=documents, reranker=reranker
+        )
         seconds = time.monotonic() - started
         rankings.append(
             Ranking(

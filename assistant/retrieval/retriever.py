@@ -22,6 +22,7 @@ class LibraryRetriever(BaseRetriever):
     embedder: Any  # assistant.retrieval.search.QueryEmbedder
     k: int = 6
     documents: list[str] | None = None
+    reranker: Any = None  # assistant.retrieval.search.PassageOrder
 
     def _get_relevant_documents(
         self,
@@ -37,6 +38,7 @@ class LibraryRetriever(BaseRetriever):
             query,
             k=self.k if k is None else k,
             documents=self.documents if documents is None else documents,
+            reranker=self.reranker,
         )
         return [_document(passage) for passage in passages]
 

@@ -32,6 +32,7 @@ TEXT_LIMIT = 100  # chunks taken from text search
 VECTOR_LIMIT = 300  # chunks taken from vector search: about 150 pages of a large library
 CANDIDATES = 120  # pages that are read whole and scored; twice as many found nothing more (docs/retrieval.md)
 NAMED = 3.0  # how much a page of a document that the question names is preferred as a candidate
+RERANKED = 30  # pages of which a reranker reads a passage
 _GAP = 4  # characters of white space allowed between neighbors
 PASSAGE_CHARACTERS = 1200  # a passage grows by its neighbors on the page up to this size
 _SENTENCE_REACH = 300  # characters within which the end of a sentence is looked for
@@ -49,6 +50,14 @@ class QueryEmbedder(Protocol):
 
     def embed_query(self, text: str) -> NDArray[np.float32]:
         """Return a float32 [dimension] vector, normalized where the library's vectors are."""
+        ...
+
+
+class PassageOrder(Protocol):
+    """Orders the first passages again, as a reranker does."""
+
+    def order(self, question: str, texts: Sequence[str]) -> list[int]:
+        """Return the positions of the texts, best first."""
         ...
 
 
@@ -94,10 +103,11 @@ def search(
     *,
     k: int = 6,
     documents: Sequence[str] | None = None,
+    reranker: PassageOrder | None = None,
 ) -> list[Passage]:
     """Return the best `k` passages for a question, best first, one a page; `documents` are document ids, None means all."""
     found, chunks = candidates(store, embedder, question, documents=documents)
-    pages = order_pages(question, found, chunks)[:k]
+    pages = order_pages(question, found, chunks)[: max(k, RERANKED) if reranker else k]
     query = query_terms(question)
     passages = []
     for rank, page in enumerate(pages, 1):
@@ -106,7 +116,18 @@ def search(
         grown = merge(best, (page.best, *page.others), whole)
         score = relevance(query, page.score, page_text(whole), best.document)
         passages.append(_passage(rank, in_sentences(grown, best, whole), score, best.id))
-    return passages
+    return _rerank(reranker, question, passages)[:k] if reranker else passages
+
+
+def _rerank(reranker: PassageOrder, question: str, passages: Sequence[Passage]) -> list[Passage]:
+    """Return the passages with the first RERANKED in the reranker's order.
+
+    The scores stay at their places, since the logits of a reranker have no common scale: whether the library answers is
+    decided as without one, and which pages are shown is the reranker's choice.
+    """
+    order = reranker.order(question, [passage.text for passage in passages[:RERANKED]])
+    moved = [*(passages[i] for i in order), *passages[RERANKED:]]
+    return [replace(new, rank=old.rank, score=old.score) for new, old in zip(moved, passages, strict=True)]
 
 
 def candidates(

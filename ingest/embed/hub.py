@@ -34,7 +34,9 @@ def hub_folder(name: str, *, download: bool) -> Path:
     except LocalEntryNotFoundError:
         pass
     if not download:
-        raise EmbedderUnavailable(f"{name} is not in the Hugging Face cache yet", "quire ingest downloads it")
+        raise EmbedderUnavailable(
+            f"{name} is not in the Hugging Face cache yet", "it is downloaded when it is first used"
+        )
     try:
         files = {entry.rfilename for entry in HfApi().model_info(repository, revision=revision).siblings or []}
         weights = next((file for file in _WEIGHTS if file in files), None)

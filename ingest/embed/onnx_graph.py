@@ -162,14 +162,14 @@ class GraphWriter:
         from onnx import TensorProto, helper, numpy_helper
 
         if outside is None:
-            return [numpy_helper.from_array(np.ascontiguousarray(a), name) for name, a in self._constants.items()]
+            return [numpy_helper.from_array(np.asarray(a, order="C"), name) for name, a in self._constants.items()]
         found = []
         outside.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=outside.parent, suffix=".part", delete=False) as file:
             try:
                 for name, array in self._constants.items():
                     if array.nbytes <= _ALIGNMENT:  # shapes are computed from these
-                        found.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
+                        found.append(numpy_helper.from_array(np.asarray(array, order="C"), name))
                         continue
                     file.seek(-file.tell() % _ALIGNMENT, os.SEEK_CUR)
                     kind = helper.np_dtype_to_tensor_dtype(array.dtype)
@@ -178,7 +178,7 @@ class GraphWriter:
                     place = {"location": outside.name, "offset": file.tell(), "length": array.nbytes}
                     for key, value in place.items():
                         tensor.external_data.add(key=key, value=str(value))
-                    file.write(np.ascontiguousarray(array).tobytes())
+                    file.write(array.tobytes())
                     found.append(tensor)
             except BaseException:
                 Path(file.name).unlink(missing_ok=True)

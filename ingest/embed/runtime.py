@@ -50,7 +50,8 @@ class Runtime:
         names = [entry.name for entry in self._session.get_outputs()]
         # an exported graph may end before the pooling, after it, or with both
         self.output = next((name for name in ("vectors", "logits", "sentence_embedding") if name in names), names[0])
-        self.width = int(self._session.get_outputs()[names.index(self.output)].shape[-1])
+        width = self._session.get_outputs()[names.index(self.output)].shape[-1]
+        self.width = width if isinstance(width, int) else int(next(self.run(["width"]))[1].shape[-1])
 
     def run(self, texts: Sequence[str] | Sequence[tuple[str, str]]) -> Iterator[tuple[list[int], Any, NDArray[Any]]]:
         """Yield, batch by batch, the positions of its texts, the graph's output and the mask [batch, tokens]."""

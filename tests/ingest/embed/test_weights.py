@@ -85,7 +85,7 @@ def test_a_model_of_the_hub_is_read_from_its_cache_by_revision(tmp_path: Path) -
     environ.pop("HF_HUB_CACHE", None)
     done = subprocess.run([sys.executable, "-c", code, *names], env=environ, capture_output=True, text=True)
     assert done.stdout.split("\n")[:2] == [f"encoder {second}", f"encoder {first}"]
-    assert "someone/other is not in the Hugging Face cache yet (quire ingest downloads it)" in done.stderr
+    assert "someone/other is not in the Hugging Face cache yet (it is downloaded when it is first used)" in done.stderr
 
 
 def test_downloading_without_a_hub_names_what_to_check(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ _KINDS: dict[str, dict[str, Any]] = {"modernbert": {"local_attention": 8, "norm_
 
 
 def save_model(folder: Path, kind: str, *, head: str = "Model", seed: int = 0, **settings: Any) -> Any:
-    """Save a random model with its tokenizer and return it; `head` is Model or ForSequenceClassification."""
+    """Save a random model with its tokenizer and return it; `head` is Model or ModelForSequenceClassification."""
     import torch
     import transformers
 
@@ -33,7 +33,7 @@ def save_model(folder: Path, kind: str, *, head: str = "Model", seed: int = 0, *
             parameter.normal_(float("orm" in name and name.endswith("weight")), 0.2)
     folder.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(folder)
-    _save_tokenizer(folder)
+    _save_tokenizer(folder, WORDS)
     return model
 
 
@@ -53,12 +53,12 @@ def save_settings(folder: Path, pooling: str = "mean", **others: Any) -> None:
     _write(folder / "config_sentence_transformers.json", {"prompts": others.get("prompts", {})})
 
 
-def _save_tokenizer(folder: Path) -> None:
+def _save_tokenizer(folder: Path, words: list[str]) -> None:
     import tokenizers
     from tokenizers import models, pre_tokenizers, processors
 
     special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
-    vocabulary = {word: number for number, word in enumerate([*special, *WORDS])}
+    vocabulary = {word: number for number, word in enumerate([*special, *words])}
     tokenizer = tokenizers.Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     tokenizer.post_processor = processors.TemplateProcessing(
@@ -75,3 +75,39 @@ def _save_tokenizer(folder: Path) -> None:
 def _write(path: Path, value: Any) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(value), encoding="utf-8")
+
+
+def save_matching_reranker(folder: Path, words: list[str]) -> None:
+    """Save a reranker whose weights are set by hand: its logit counts the words of the text that the question has too."""
+    from onnx import TensorProto, helper
+
+    inputs = ("input_ids", "attention_mask", "token_type_ids")
+    nodes = [
+        helper.make_node("Unsqueeze", ["input_ids", "two"], ["of_text"]),
+        helper.make_node("Unsqueeze", ["input_ids", "one"], ["of_question"]),
+        helper.make_node("Equal", ["of_text", "of_question"], ["same"]),
+        helper.make_node("Cast", ["token_type_ids"], ["text"], to=TensorProto.FLOAT),
+        helper.make_node("Cast", ["attention_mask"], ["mask"], to=TensorProto.FLOAT),
+        helper.make_node("Sub", ["mask", "text"], ["question"]),
+        helper.make_node("Cast", ["same"], ["pairs"], to=TensorProto.FLOAT),
+        helper.make_node("Unsqueeze", ["question", "two"], ["question_column"]),
+        helper.make_node("MatMul", ["pairs", "question_column"], ["found"]),
+        helper.make_node("Unsqueeze", ["text", "one"], ["text_row"]),
+        helper.make_node("MatMul", ["text_row", "found"], ["counts"]),
+        helper.make_node("Squeeze", ["counts", "two"], ["logits"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "matching",
+        [helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", "tokens"]) for name in inputs],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 1])],
+        [
+            helper.make_tensor("one", TensorProto.INT64, [1], [1]),
+            helper.make_tensor("two", TensorProto.INT64, [1], [2]),
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    (folder / "onnx").mkdir(parents=True)
+    (folder / "onnx" / "model.onnx").write_bytes(model.SerializeToString())
+    _write(folder / "config.json", {"model_type": "bert", "max_position_embeddings": 512})
+    _save_tokenizer(folder, words)
