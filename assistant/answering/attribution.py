@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from assistant.answering.claims import Claim, Wording, language_of, read_claim, split_claim, stems, wording
@@ -17,11 +17,13 @@ from assistant.answering.figures import Figure, Quantities, read_quantities, sam
 from assistant.retrieval.search import Passage
 from ingest import is_table_row, name_words, split_sentences
 
-MIN_SHARE = 0.6  # of a statement's words, by weight, that one place of a passage must hold
+MIN_SHARE = 0.5  # of a statement's words, by weight, that one place of a passage must hold
+MIN_NEARNESS = 0.675  # of that share and half of the share of its neighboring words that are neighbors there too
+MIN_SCORE = 0.62  # of the two with less for neighbors, and less where it takes several sentences
 MIN_SHARE_WITH_FIGURE = 0.35  # where the place holds a figure or date that hardly stands there by chance
 MIN_SHARE_CITED = 0.45  # in a passage that the model cited: two witnesses
-_MIN_PAIRS = 0.15  # of a statement's neighboring words that must be neighbors there too, where no figure tells
 _QUESTION_WEIGHT = 0.4  # of a word that the question brought: the model repeats it whatever it found
+_SHORT = 3  # words of its own, of a statement that could stand anywhere
 _MAX_UNITS = 3  # sentences that may support a statement together
 _MAX_PLACE = 500  # characters of them
 _ROW_MARGIN = 0.15  # share by which another row must fit better to be the one that was meant
@@ -88,14 +90,13 @@ class Attributor:
         whole = self._best(claim, cited)
         if whole:
             return whole
-        found: dict[int, Place] = {}
+        found: list[Place] = []
         for part in split_claim(claim):
             best = self._best(part, cited)
             if not best:
                 return ()
-            for place in best:
-                found.setdefault(place.number, place)
-        return tuple(found.values())
+            found += best
+        return tuple(found)
 
     def _best(self, claim: Claim, cited: Sequence[int]) -> tuple[Place, ...]:
         """Return the place in each cited passage that supports a claim, else the best in any passage."""
@@ -112,11 +113,11 @@ class Attributor:
         """Return the weight of each word of a claim: its inverse frequency in the sentences of all passages."""
         units = [unit.words for source in self._sources for unit in source.units]
         counts = Counter(stem for words in units for stem in words)
-        wanted = dict.fromkeys(claim.wording.stems)
+        names = {stem for name in claim.names for stem in name}
         return {
             stem: math.log(1 + len(units) / (0.5 + max(1, counts[stem])))
-            * (_QUESTION_WEIGHT if stem in self._asked else 1.0)
-            for stem in wanted
+            * (_QUESTION_WEIGHT if stem in self._asked and stem not in names else 1.0)
+            for stem in claim.wording.stems
         }
 
     def _place(
@@ -145,29 +146,33 @@ class Attributor:
         """Return how much a claim shares with sentences that support it; None if they do not."""
         words = frozenset(stem for unit in units for stem in unit.words)
         own = {stem: weight for stem, weight in weights.items() if stem not in source.title} or weights
-        total = sum(own.values())
-        share = (
-            sum(weight for stem, weight in own.items() if stem in words or stem in source.heading) / total
-            if total
-            else 0.0
-        )
+        present = words | source.heading
+        share = min(_share(own, present), _share(dict.fromkeys(own.keys() - self._asked, 1.0), present))
         told = self._figures_told(claim, units, source)
         if told is None or _contradicts(claim.wording, units, words):
             return None
         pairs = _pair_share(claim.wording, units)
+        score = share + 0.2 * pairs - 0.05 * (len(units) - 1)
         if told:
-            least = MIN_SHARE_WITH_FIGURE
-        elif len(own) < 3 and not cited:
-            least = 1.0
-        else:
-            least = MIN_SHARE_CITED if cited else MIN_SHARE
-            if pairs < _MIN_PAIRS and share < 0.8:
-                return None
-        if share < least and not (told and (foreign or not own)):
+            enough = (share >= MIN_SHARE_WITH_FIGURE or foreign or not own) and not self._better_row(
+                claim, units, source
+            )
+            return score + 0.3 if enough else None
+        if cited:
+            return score if share >= MIN_SHARE_CITED else None
+        if share < MIN_SHARE or share + 0.5 * pairs < MIN_NEARNESS or score < MIN_SCORE:
             return None
-        if told and self._better_row(claim, units, source):
+        if len(own.keys() - self._asked) >= _SHORT:
+            return score
+        fit = self._fit_of_short(share, words, source)
+        return None if fit is None else score + fit
+
+    def _fit_of_short(self, share: float, words: frozenset[str], source: _Source) -> float | None:
+        """Return how well a place fits the question, where an answer is a few words; None if it fits too little."""
+        asked = self._asked - source.title
+        if share < 1.0 or len(asked & source.vocabulary) < 0.5 * len(asked):
             return None
-        return share + 0.2 * pairs + 0.3 * told - 0.05 * (len(units) - 1)
+        return 0.5 * len(asked & words) / len(asked) if asked else 0.0
 
     def _figures_told(self, claim: Claim, units: Sequence[_Unit], source: _Source) -> bool | None:
         """Return whether sentences hold a distinct figure or date of a claim; None if one of the claim's is missing."""
@@ -326,7 +331,9 @@ def _contradicts(claim: Wording, units: Sequence[_Unit], words: frozenset[str]) 
     """Return whether sentences deny what a claim says, or say what it denies, or tell of a rise for a fall."""
     shared = set(claim.stems) & words
     denied = frozenset(stem for unit in units for stem in unit.wording.denied)
-    if claim.denied:
+    if claim.denials:
+        if not all(stems & denied for stems in claim.denials if stems):
+            return True
         if 2 * len(claim.denied & denied) < max(1, len(claim.denied & words)):
             return True
     elif shared and len(shared & denied) >= max(1, len(shared) / 2):
@@ -335,6 +342,12 @@ def _contradicts(claim: Wording, units: Sequence[_Unit], words: frozenset[str]) 
     return (claim.directions == (True, False) and falls and not rises) or (
         claim.directions == (False, True) and rises and not falls
     )
+
+
+def _share(weights: Mapping[str, float], words: Collection[str]) -> float:
+    """Return the share of the weights whose words are there; 1 if there are no weights."""
+    total = sum(weights.values())
+    return sum(weight for stem, weight in weights.items() if stem in words) / total if total else 1.0
 
 
 def _pair_share(claim: Wording, units: Sequence[_Unit]) -> float:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from itertools import pairwise
 
-from assistant.answering.figures import Quantities, read_quantities
+from assistant.answering.figures import Quantities, is_month, read_quantities
 from ingest import content_terms, terms
 
 _STEM_LETTERS = 7  # of a stem: the stemmer knows English only, and other languages inflect at the end of words
@@ -27,15 +27,14 @@ _FUNCTION_WORDS = {
     }.items()
 }
 # what answers say about any subject
-_FILLER = """according passage passages document documents source text state states stated mention mentions mentioned
-provide provides provided based following include includes including information context question answer also additionally
-overall however therefore approximately respectively year ended company total amount""".split()  # noqa: SIM905
+_FILLER = """according passage passages text mention mentions mentioned based following question answer also additionally overall
+however therefore approximately respectively yes""".split()  # noqa: SIM905
 _NEGATION = re.compile(
     r"\b(?:no|not|never|none|neither|nor|without|cannot|lacks?|nicht|keine?[mnrs]?|nie|niemals|ohne|ne|pas|jamais|aucune?|sans"
     r"|nunca|sin|ningun[oa]?|ning[uú]n|tampoco|jam[aá]s|не|нет|ни|без|никогда|لا|ليس|ليست|لم|لن|بدون)\b(?! (?:only|nur|seulement|solo)\b)"
     r"|n[’']t\b|[不没沒無无未]|ない|ません|なし"
 )
-_CLAUSE_END = re.compile(r"[,.;:!?，。；、]")
+_CLAUSE_END = re.compile(r"[.;:!?，。；、]|,\s*(?=(?:and|but|while|however|und|aber|et|mais|y|pero|и|но|а)\b)")
 _DIRECTIONS = (
     re.compile(
         r"\b(?:increas|rose\b|ris(?:e|en|ing)|gr[eo]w|higher|gestieg|steig|erhoh|augment|hauss|aument|subi|вырос|увелич|ارتفع|زاد)"
@@ -47,7 +46,11 @@ _DIRECTIONS = (
     ),
 )
 _CJK = re.compile(r"([\u3040-\u30ff\u3400-\u9fff]+)")
-_WORD = re.compile(r"[^\W\d_][\w&’'-]*")
+_WORD = re.compile(r"[^\W\d_][\w&’']*")
+_PERIOD = re.compile(r"(?:fy|cy|q|h)\d*", re.I)  # FY2022, Q4: their years and dates are compared as such
+_ACTS = re.compile(
+    r" (?!need|red|bed)[a-z]{3,}ed\b(?! (?:by|in|on|to|from|with|at|for|as)\b)"
+)  # "Deloitte audited the statements"
 _STARTS = re.compile(r"(?:^|[.!?:;»“”\"„*•|(\n])\s*[\"“„(*]*$")
 _BLAND = frozenset("i the a an yes no inc corp ltd llc co and of mr mrs ms dr".split())  # noqa: SIM905
 _PART = re.compile(
@@ -63,6 +66,7 @@ class Wording:
     stems: tuple[str, ...]
     pairs: frozenset[tuple[str, str]]
     denied: frozenset[str]  # stems near a negation
+    denials: tuple[frozenset[str], ...]  # of each negation the two stems behind it, else before it: what it denies
     directions: tuple[bool, bool]  # whether it says that something rose, and that something fell
 
 
@@ -101,7 +105,7 @@ def split_claim(claim: Claim) -> list[Claim]:
     """Return the parts of a statement that may rest on different places; [] if it has one."""
     pieces: list[str] = []
     for piece in _PART.split(claim.text):
-        says_something = bool(piece) and (len(stems(piece)) > 1 or bool(read_quantities(piece).figures))
+        says_something = bool(piece) and (len(stems(piece)) > 2 or bool(read_quantities(piece).figures))
         if says_something or not pieces:
             pieces.append(piece)
         else:
@@ -118,10 +122,13 @@ def wording(text: str) -> Wording:
     lowered = text.lower()
     folded = fold(lowered)
     denied: set[str] = set()
+    denials: list[frozenset[str]] = []
     for match in _NEGATION.finditer(lowered):
-        denied.update(stems(_clause_around(text, match.start(), match.end())))
+        before, after = map(stems, _clause_around(text, match.start(), match.end()))
+        denied.update(before, after)
+        denials.append(frozenset(after[:2] or before[-2:]))
     rises, falls = (bool(direction.search(folded)) for direction in _DIRECTIONS)
-    return Wording(found, frozenset(pairwise(found)), frozenset(denied), (rises, falls))
+    return Wording(found, frozenset(pairwise(found)), frozenset(denied), tuple(denials), (rises, falls))
 
 
 def stems(text: str) -> list[str]:
@@ -132,12 +139,13 @@ def stems(text: str) -> list[str]:
             found += [run[at : at + 2] for at in range(max(1, len(run) - 1))]
             continue
         content = set(content_terms(run))
-        found += [
-            fold(term)[:_STEM_LETTERS]
-            for term in terms(run)
-            if term in content and not term.isdigit() and len(term) > 1
-        ]
+        found += [fold(term)[:_STEM_LETTERS] for term in terms(run) if term in content and not _says_nothing(term)]
     return found
+
+
+def _says_nothing(term: str) -> bool:
+    """Return whether a term is a number or period, which are compared as such, or a letter."""
+    return len(term) < 2 or term.isdigit() or bool(_PERIOD.fullmatch(term))
 
 
 def fold(text: str) -> str:
@@ -165,24 +173,30 @@ def language_of(text: str) -> str:
 
 
 def _names(text: str) -> Iterator[tuple[str, ...]]:
-    """Yield the stems of each word with a capital that does not begin a sentence."""
+    """Yield the stems of each word with a capital that does not begin a sentence, or that acts at its beginning."""
     for match in _WORD.finditer(text):
         word = match[0]
         initial = _STARTS.search(text[: match.start()])
-        if not word[0].isupper() or word.lower() in _BLAND or (initial and not word[1:2].isupper()):
+        if (
+            not word[0].isupper()
+            or word.lower() in _BLAND
+            or (initial and not word[1:2].isupper() and not _ACTS.match(text, match.end()))
+        ):
             continue
-        found = tuple(stems(word))
+        if _PERIOD.fullmatch(word) or is_month(word):
+            continue
+        found = tuple(stems(word[:-1] if word[:-1].isupper() and word[-1] == "s" else word))
         if found:
             yield found
 
 
-def _clause_around(text: str, start: int, end: int) -> str:
-    """Return four words before and after a range, within its clause."""
+def _clause_around(text: str, start: int, end: int) -> tuple[str, str]:
+    """Return the words around a range within its clause: four before it and ten behind, where lists go on."""
     before = _CLAUSE_END.split(text[:start])[-1]
     after = _CLAUSE_END.split(text[end:], maxsplit=1)[0]
     if _CJK.search(text):
-        return before[-8:] + after[:8]
-    return " ".join([*before.split()[-4:], *after.split()[:4]])
+        return before[-8:], after[:8]
+    return " ".join(before.split()[-4:]), " ".join(after.split()[:10])
 
 
 @cache

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from unicodedata import digit, normalize
 
 _SCALES = {
     1e3: "thousand thousands k tsd tausend teur millier milliers mil miles тыс тысяч тысячи ألف آلاف 千".split(),  # noqa: SIM905
@@ -52,11 +52,7 @@ _IN_UNITS = re.compile(
     re.I,
 )
 _YEAR = re.compile(r"(?<![\d.,$€£])(?:19|20)\d\d(?!\d|[.,]\d|\s?%)")
-_DIGITS = {
-    ord(digit): str(unicodedata.digit(digit))
-    for base in (0x660, 0x6F0, 0xFF10)
-    for digit in map(chr, range(base, base + 10))
-}
+_DIGITS = {ord(char): str(digit(char)) for base in (0x660, 0x6F0, 0xFF10) for char in map(chr, range(base, base + 10))}
 
 _MONTHS = (
     "jan|ene|янв|يناير",
@@ -84,6 +80,7 @@ _DATES = tuple(
         rf"{_MONTH},?\s(?:de\s)?(?P<year>(?:19|20)\d\d)(?!\w)",
     )
 )
+_RAISED = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹]+")  # pages have exponents raised, answers write 10^43
 _LIST_NUMBER = re.compile(r"\s*(?:[-*•]\s+)?\d{1,2}[.)]\s")
 _NUMBER_WORDS = (
     "two|zwei|deux|dos|два|две",
@@ -160,6 +157,10 @@ def read_quantities(text: str, *, loosely: bool = False) -> Quantities:
     joined = _SPACED.sub(lambda match: match[0].replace(" ", "\u00a0"), plain)
     figures = list(_figures(joined))
     if loosely:
+        figures += [
+            Figure((float(normalize("NFKC", match[0])),), 0, None, "", *match.span())
+            for match in _RAISED.finditer(plain)
+        ]
         figures += [figure for figure in _figures(plain) if figure not in figures] if joined != plain else []
         figures += [
             Figure((float((match.lastgroup or "n0")[1:]),), 0, None, "", *match.span())
@@ -206,6 +207,11 @@ def same_date(claimed: Date, given: Quantities) -> bool:
         ):
             return True
     return False
+
+
+def is_month(word: str) -> bool:
+    """Return whether a word is the name of a month."""
+    return bool(re.fullmatch(_MONTH, word, re.I))
 
 
 def _same_value(claim: float, claimed: Figure, value: float, scale: float, given: Figure) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from assistant.answering.answer import Answer
+from assistant.answering.answer_filter import cited_numbers
 from assistant.evaluation.amounts import numeric_match
 from assistant.evaluation.citation_support import citation_scores
 from assistant.evaluation.questions import Question
@@ -79,7 +80,8 @@ def _model_metrics(answer: Answer) -> dict[str, float | None]:
     if answer.refused or answer.mode != "model":
         return dict.fromkeys(_OF_MODELS)
     recall, precision = citation_scores(answer.text, answer.passages)
-    true, invented = len(answer.citations), len(answer.invented)
+    # as the model wrote them: the product moves or takes off those that are wrong
+    true, invented = sum(n <= len(answer.passages) for n in set(cited_numbers(answer.raw)) - {0}), len(answer.invented)
     return {
         "citation_recall": recall,
         "citation_precision": precision,

@@ -93,7 +93,16 @@ def _in_parallel(ask: Callable[[_Job], Row], jobs: Sequence[_Job], workers: int)
 
 
 # the fields of a row that no score is in, for a question that failed
-_NO_RESULT = {"answer": "", "raw": "", "best_score": None, "passages": [], "citations": [], "notices": [], **NO_VERDICT}
+_NO_RESULT = {
+    "answer": "",
+    "raw": "",
+    "mode": "",
+    "best_score": None,
+    "passages": [],
+    "citations": [],
+    "notices": [],
+    **NO_VERDICT,
+}
 
 
 @dataclass(frozen=True)
@@ -173,6 +182,7 @@ def _answer(agent: Agent, library: Library, job: _Job, judge: Model | None) -> R
         "error": "",
         "answer": answer.text,
         "raw": answer.raw,
+        "mode": answer.mode,  # "quotes" for a model that gave no usable answer
         "best_score": round(max((passage.score for passage in found), default=0.0), 4),
         "passages": [{"document": p.document, "page": p.page, "text": p.text} for p in answer.passages],
         "citations": [citation.as_dict() for citation in answer.citations],

@@ -62,6 +62,9 @@ def test_a_true_statement_is_attributed_to_its_passage(statement, number):
         "The company repurchased shares.",
         "The company did not pay dividends twice.",
         "The statements were audited by Deloitte.",
+        "Deloitte audited the statements on March 3, 2023.",
+        "The moon has no water and no mountains.",
+        "If the company repurchased shares, it paid no dividends.",
         "The statements were audited by KPMG on 4 March 2023.",
         "Elephants like bananas.",
     ],
@@ -131,6 +134,11 @@ def test_statements_and_their_denials_are_told_apart_in_other_languages(text, tr
 )
 def test_the_question_tells_what_and_when_a_bare_amount_means(question, answer, number):
     assert numbers(answer, question) == number
+
+
+@pytest.mark.parametrize("answer", ["Air", "Dividends"])
+def test_a_word_that_could_stand_anywhere_is_attributed_only_where_the_question_is_answered(answer):
+    assert numbers(answer, "Which bananas do elephants like?") == []
 
 
 def test_parts_of_a_statement_may_rest_on_different_passages():
