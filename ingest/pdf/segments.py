@@ -124,6 +124,11 @@ class Places:
         sides = self._sides(first, 0), self._sides(last, 0)
         return (sides[0][0], sides[1][1]) if sides[0] and sides[1] else None
 
+    def base(self, at: int) -> float | None:
+        """Return how far down the page the baseline of a character is, None if that is unknown."""
+        origin = self._letters.origin(at) if at >= 0 else None
+        return -origin[1] if origin else None
+
     def _size(self, at: int, matrix: tuple[float, float, float, float] | None) -> float:
         if not matrix:
             return 0.0

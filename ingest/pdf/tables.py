@@ -5,35 +5,32 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
+from ingest.pdf.cells import PROSE_WORDS, Line, Piece, cell_lines
 from ingest.pdf.letters import Letters
 from ingest.pdf.order import Ordered
-from ingest.pdf.segments import Places
-from ingest.pdf.text import alignment, normalize
 
-_WORD = re.compile(r"[^\s]+")
-_CURRENCY = "$€£¥₹"
-_NUMBER = re.compile(
-    rf"[-–—+(\[]*[{_CURRENCY}]?\s?[-–—(]?(?:\d[\d.,'’\u202f ]*\d|\d)(?:[.,]\d+)?\s?[%)\]]*[¹²³⁰-⁹ᵃᵇᶜᵈᵉᶠᵍʰ]*"
-    r"(?:\(\d{1,2}\)|\s?\((?:[a-z]|[¹²³⁰-⁹]{1,2})\))?|[-–—]|(?i:n/?[am]\.?)"
-)
-_DASH = re.compile(r"[-–—]|(?i:n/?[am]\.?)")
-_YEAR = re.compile(r"(?:(?:FY|CY|Q[1-4])\s?)?(?:19|20)\d\d(?:\s?[AEFPae]|/\d\d)?[¹²³⁰-⁹]*(?:\([a-z\d¹²³⁰-⁹]\))?")
 _SCALE = (
     r"thousands?|millions?|billions?|000s?|'000|mm|mio\.?|mrd\.?|tsd\.?|teur|tausend|millionen|milliarden"
     r"|milliers|milliards?|millones|miles|milioni|migliaia|miljoen|miljoner"
 )
 _UNIT = re.compile(
     rf"(?i)\(([^()]{{0,60}}(?<!\w)(?:{_SCALE})(?!\w)[^()]{{0,60}})\)"
-    rf"|(?<!\w)((?:(?:u\.?s\.? )?dollars |amounts |euros? |figures )?(?:in|en) [^\s()]{{0,12}} ?(?:of )?(?:{_SCALE})(?!\w))"
+    rf"|(?<!\w)((?:(?:u\.?s\.? )?dollars |amounts |euros? |figures |[$€£¥] ?)?(?:in|en) [^\s()]{{0,12}} ?(?:of )?(?:{_SCALE})(?!\w))"
     rf"|^((?:{_SCALE})(?: of)?(?: [\w.$€£]+)?|[$€£] ?(?:{_SCALE}))$"
 )
 _PERIOD = re.compile(
-    r"(?i)\b(?:years?|quarters?|months?|weeks?|periods?|fiscal|ended|jahre?|quartale?|exercices?|años?)\b"
+    r"(?i)\b(?:years?|quarters?|months?|weeks?|periods?|fiscal|ended|jahre?|quartale?|exercices?|años?|(?:1[89]|20)\d\d)\b"
 )
-_CELL_GAP = 0.75  # in sizes of the type; wider blanks part cells
+_COUNT = re.compile(r"(?i)(?:page )?\(?(\d{1,4})\)?")
 _MAX_HEAD_LINES = 8  # above the first row of a table
-_PROSE_WORDS = 10  # in one cell of a line, at least
+_BELOW_HEADS = 4.0  # in sizes, from the lowest line of heads to the first row, at most
+_HEAD_LEADING = 3.0  # in sizes, from one line of heads to the next; a title has more space below it
+_LINE_HEIGHT = 0.9  # in sizes; heads of two cells may be less apart, those of one cell are not
+_SAME_LINE = 0.3  # in sizes, of baselines
+_MAX_BLANK = 12  # in sizes, between two rows of a table
+_SENTENCE_WORDS = 6  # that run on over the columns of a table
 _MAX_HEAD = 80  # characters
 
 
@@ -63,149 +60,64 @@ class TableRow:
 
 
 @dataclass(slots=True)
-class _Piece:
-    """What stands in one cell of a line."""
-
-    text: str
-    start: int
-    end: int
-    left: float
-    right: float
-
-    @property
-    def is_figure(self) -> bool:
-        return bool(_NUMBER.fullmatch(self.text))
-
-    @property
-    def is_year(self) -> bool:
-        return bool(_YEAR.fullmatch(self.text))
-
-    def overlaps(self, left: float, right: float, share: float = 0.3) -> bool:
-        shared = min(self.right, right) - max(self.left, left)
-        return shared > share * min(self.right - self.left, right - left)
-
-
-@dataclass(slots=True)
-class _Line:
-    start: int
-    end: int
-    pieces: list[_Piece]
-
-    @property
-    def figures(self) -> list[_Piece]:
-        """The cells that hold figures, behind the label."""
-        first = self.pieces[0]
-        found = [piece for piece in self.pieces[1:] if piece.is_figure]
-        # a year in front is what the row is about
-        return [first, *found] if first.is_figure and found and (not first.is_year or found[0].is_year) else found
-
-    @property
-    def is_row(self) -> bool:
-        figures = self.figures
-        return any(not f.is_year and not _DASH.fullmatch(f.text) for f in figures) or (
-            bool(figures) and not all(f.is_year for f in figures) and not self.pieces[0].is_figure
-        )
-
-    @property
-    def is_prose(self) -> bool:
-        return any(piece.text.count(" ") + 1 >= _PROSE_WORDS for piece in self.pieces) and not self.figures
-
-
-@dataclass(slots=True)
 class _Table:
-    above: list[_Line]  # its heads, its unit, and what stands above them
-    lines: list[_Line] = field(default_factory=list)
+    above: list[Line]  # its heads, its unit, and what stands above them
+    lines: list[Line] = field(default_factory=list)
 
 
 def table_rows(letters: Letters, ordered: Ordered) -> list[TableRow]:
     """Return the rows with figures of the tables of a page, from the top."""
-    lines = list(_lines(letters, ordered))
+    lines = list(cell_lines(letters, ordered))
     return [row for table in _tables(lines) for row in _rows(table)]
 
 
-def _lines(letters: Letters, ordered: Ordered) -> Iterator[_Line]:
-    shown = normalize(ordered.raw)
-    places, aligned = Places(letters), alignment(ordered.raw)
-    sizes = {start: size for start, _, size in ordered.lines}
-    size = 10.0
-    start = 0
-    for line in shown.split("\n"):
-        words = [match.span() for match in _WORD.finditer(shown, start, start + len(line))]
-        if words:
-            size = sizes.get(aligned[words[0][0]], size)
-            pieces = list(_pieces(shown, words, ordered, places, aligned, size))
-            if pieces:
-                yield _Line(words[0][0], words[-1][1], pieces)
-        start += len(line) + 1
-
-
-def _pieces(
-    shown: str,
-    words: list[tuple[int, int]],
-    ordered: Ordered,
-    places: Places,
-    aligned: list[int],
-    size: float,
-) -> Iterator[_Piece]:
-    piece: _Piece | None = None
-    for start, end in words:
-        sides = places.span(ordered.origin(aligned[start]), ordered.origin(aligned[end - 1]))
-        word = shown[start:end]
-        if sides is None:
-            continue
-        if piece and _belongs(piece, word, sides[0] - piece.right, size):
-            piece.text = f"{piece.text} {word}"
-            piece.end, piece.right = end, max(piece.right, sides[1])
-            continue
-        if piece:
-            yield piece
-        piece = _Piece(word, start, end, *sides)
-    if piece:
-        yield piece
-
-
-def _belongs(piece: _Piece, word: str, gap: float, size: float) -> bool:
-    if piece.text in _CURRENCY or piece.text in ("(", f"{_CURRENCY}("):
-        return True  # "$" stands at the left edge of a column of figures
-    if word in _CURRENCY:
-        return False
-    if word in (")", "%", ")%", "%)"):
-        return piece.is_figure or piece.text.startswith("(")
-    if piece.is_figure and (word[0] in _CURRENCY or _NUMBER.fullmatch(word)):
-        return False
-    return gap < _CELL_GAP * size
-
-
-def _tables(lines: Sequence[_Line]) -> Iterator[_Table]:
+def _tables(lines: Sequence[Line]) -> Iterator[_Table]:
     table: _Table | None = None
-    above: list[_Line] = []
+    above: list[Line] = []
     for line in lines:
         if not line.is_row:
             above.append(line)
             continue
-        between = above[-_MAX_HEAD_LINES:]
-        if table and not any(map(_is_head, between)) and _fits(table, line):
-            table.lines += between  # words between rows; a long one is not the end of a table that goes on below it
+        if table and _goes_on(table, above, line):
+            table.lines += above  # words between rows
         else:
             if table:
                 yield table
-            table = _Table(between)
+            table = _Table(above)
         table.lines.append(line)
         above = []
     if table:
         yield table
 
 
-def _fits(table: _Table, line: _Line) -> bool:
-    """Return whether every figure of a row stands in a column of the table."""
-    columns = _columns(table)
-    return all(any(piece.overlaps(*column) for column in columns) for piece in line.figures)
+def _goes_on(table: _Table, between: list[Line], line: Line) -> bool:
+    """Return whether a row below a table, and the words between, are of that table: some of its columns may be new."""
+    last, columns = table.lines[-1], _columns(table)
+    if not -_SAME_LINE * line.size <= line.base - last.base <= _MAX_BLANK * line.size:
+        return False
+    if any(_is_head(other) or _ends(other, columns) for other in between):
+        return False
+    under = [sum(piece.overlaps(*column) for column in columns) for piece in line.figures]
+    return max(under) == 1 and 2 * sum(under) >= len(under)
 
 
-def _is_head(line: _Line) -> bool:
+def _is_head(line: Line) -> bool:
     """Return whether a line is one of heads: years, or several cells without a figure."""
     figures = line.figures or [piece for piece in line.pieces if piece.is_year]
     return bool(figures) and all(piece.is_year for piece in figures)
+
+
+def _ends(line: Line, columns: list[tuple[float, float]]) -> bool:
+    """Return whether a line ends a table: a sentence that runs on over its columns, or heads or unit of the next one."""
+    beyond = columns[1][0] if len(columns) > 1 else columns[0][1]
+    over = [piece for piece in line.pieces if any(piece.overlaps(*column, 0.0) for column in columns)]
+    if not line.figures and (len(over) > 1 or (over == line.pieces and _PERIOD.search(over[0].text))):
+        return True
+    return any(
+        (piece.words >= _SENTENCE_WORDS and piece.left < columns[0][0] and piece.right > beyond)
+        or (_UNIT.fullmatch(piece.text) and piece.right > columns[0][0])
+        for piece in line.pieces
+    )
 
 
 def _rows(table: _Table) -> Iterator[TableRow]:
@@ -214,19 +126,57 @@ def _rows(table: _Table) -> Iterator[TableRow]:
         return
     heads = _heads(table, columns)
     unit = _unit(table)
-    group, label = "", ""
+    if not any(heads) and not unit and _only_counts([line for line in table.lines if line.is_row]):
+        return
+    group, label = "", _label_above(table, columns)
     for line in table.lines:
         figures = line.figures
         words = " ".join(piece.text for piece in line.pieces if piece not in figures).rstrip(" .…:#")
         if not line.is_row:
-            label = words
+            label = f"{label} {words}" if label and words[:1].islower() else words
             group = words if line.pieces[-1].text.endswith(":") else group
             continue
+        if (not words and _is_scale(figures)) or (not any(heads) and not unit and figures[-1] is not line.pieces[-1]):
+            continue  # figures along an axis, or in a sentence
         wrapped = label and words[:1].islower()
         cells = tuple(Cell(heads[_column_of(columns, piece)], piece.text, piece.start, piece.end) for piece in figures)
         full = f"{label} {words}" if wrapped else words
         yield TableRow(line.start, line.end, full or group, cells, unit)
         label = ""
+
+
+def _label_above(table: _Table, columns: list[tuple[float, float]]) -> str:
+    """Return what stands right above the first row, left of the figures: its label may have begun there."""
+    words: list[str] = []
+    below = table.lines[0]
+    for line in reversed(table.above):
+        near = 0 < below.base - line.base <= 1.6 * line.size
+        if not near or len(line.pieces) > 1 or line.pieces[0].right > columns[0][0]:
+            break
+        words.insert(0, line.pieces[0].text)
+        below = line
+        if not words[0][:1].islower():
+            break
+    return " ".join(words)
+
+
+def _only_counts(rows: list[Line]) -> bool:
+    """Return whether rows without heads are numbers of pages, equations or items: one on each, and they count up."""
+    if any(len(row.figures) > 1 for row in rows):
+        return False
+    found = [_COUNT.fullmatch(row.figures[0].text) for row in rows]
+    numbers = [int(match[1]) for match in found if match]
+    return len(numbers) == len(rows) and numbers == sorted(numbers)
+
+
+def _is_scale(figures: list[Piece]) -> bool:
+    """Return whether figures are those along the axis of a chart: from one to the next it is always as far."""
+    try:
+        numbers = [float(figure.text.replace(",", "").rstrip("%")) for figure in figures]
+    except ValueError:
+        return False
+    steps = {round(after - before, 6) for before, after in pairwise(numbers)}
+    return len(numbers) > 2 and len(steps) == 1 and steps != {0.0}
 
 
 def _columns(table: _Table) -> list[tuple[float, float]]:
@@ -242,7 +192,7 @@ def _columns(table: _Table) -> list[tuple[float, float]]:
     return sorted(columns)
 
 
-def _column_of(columns: list[tuple[float, float]], piece: _Piece) -> int:
+def _column_of(columns: list[tuple[float, float]], piece: Piece) -> int:
     def shared(number: int) -> float:
         return min(piece.right, columns[number][1]) - max(piece.left, columns[number][0])
 
@@ -253,18 +203,58 @@ def _heads(table: _Table, columns: list[tuple[float, float]]) -> list[str]:
     """Return the words above each column, from the top, without titles, which begin above the labels or the unit."""
     heads: list[list[str]] = [[] for _ in columns]
     first, width = columns[0][0], columns[0][1] - columns[0][0]
-    for line in reversed(table.above):
-        pieces = [piece for piece in line.pieces if piece.right > first and not _UNIT.fullmatch(piece.text)]
-        if line.is_prose or (pieces and len(line.pieces) == 1 and pieces[0].left < first - 1.5 * width):
+    below, gaps = table.lines[0].base, list[float]()
+    tops = [below] * len(columns)  # of the heads of each
+    for size, above in _lines_above(table):
+        pieces = [piece for piece in above if piece.right > first and not _UNIT.fullmatch(piece.text)]
+        is_title = len(above) == 1 and pieces and pieces[0].left < first - 1.5 * width
+        gap = (below - above[0].base) / size
+        if is_title or gap > _max_leading(gaps) or any(piece.words >= PROSE_WORDS for piece in above):
             break
+        below = above[0].base
+        gaps.append(gap)
         if not pieces:
-            if any(heads) and any(_UNIT.search(piece.text) for piece in line.pieces):
+            if any(heads) and any(_UNIT.search(piece.text) for piece in above):
                 break  # what stands above the unit is the title
             continue
-        for piece, spanned in zip(pieces, _spanned(pieces, columns), strict=True):
+        free = {number for number, top in enumerate(tops) if top - below > _LINE_HEIGHT * size}
+        spans = _groups(pieces, columns, heads) or _spanned(pieces, columns, free)
+        for piece, spanned in zip(pieces, spans, strict=True):
             for number in spanned:
                 heads[number].insert(0, piece.text)
+                tops[number] = below
     return [_last_words(" ".join(words)) for words in heads]
+
+
+def _max_leading(below: list[float]) -> float:
+    """Return how far one line of heads may stand above another, from how far apart those below it are, all in sizes.
+
+    A title has more space below it than heads have between their lines.
+    """
+    if not below:
+        return _BELOW_HEADS
+    between = below[1:]  # the first is from the heads to the figures
+    return min(_HEAD_LEADING, max(2.0, 1.8 * max(between))) if between else _HEAD_LEADING
+
+
+def _lines_above(table: _Table) -> list[tuple[float, list[Piece]]]:
+    """Return the lines above a table as they stand on the page, from the lowest, with their size: a file may hold heads
+    cell by cell."""
+    top, cells = table.lines[0], [piece for line in table.lines for piece in line.pieces]
+    left, right = min(cell.left for cell in cells), max(cell.right for cell in cells)
+    lines: list[tuple[float, list[Piece]]] = []
+    found = [
+        (piece, line.size)
+        for line in table.above
+        for piece in line.pieces
+        if piece.base < top.base - 1 and piece.left < right and piece.right > left  # not in another column of the page
+    ]
+    for piece, size in sorted(found, key=lambda item: -item[0].base):
+        if lines and lines[-1][1][0].base - piece.base <= _SAME_LINE * size:
+            lines[-1][1].append(piece)
+        else:
+            lines.append((size, [piece]))
+    return [(size, sorted(pieces, key=lambda piece: piece.left)) for size, pieces in lines[:_MAX_HEAD_LINES]]
 
 
 def _last_words(text: str) -> str:
@@ -272,13 +262,14 @@ def _last_words(text: str) -> str:
     return text if len(text) <= _MAX_HEAD else text[-_MAX_HEAD:].partition(" ")[2] or text[-_MAX_HEAD:]
 
 
-def _spanned(pieces: list[_Piece], columns: list[tuple[float, float]]) -> list[range]:
-    """Return the columns under each head of a line: those it overlaps, and for a period those it is centered over."""
+def _spanned(pieces: list[Piece], columns: list[tuple[float, float]], free: set[int]) -> list[range]:
+    """Return the columns under each head of a line: those it overlaps, and if it is wide or a period those it is centered
+    over, as far as these are free, without a head beside it."""
     pitch = (columns[-1][1] - columns[0][0]) / len(columns)
     own = [_overlapped(piece, columns, reach=pitch / 4) for piece in pieces]
     spans: list[range] = []
     for number, (piece, under) in enumerate(zip(pieces, own, strict=True)):
-        taken = {column for other, spanned in enumerate(own) if other != number for column in spanned}
+        taken = {column for spanned in (*spans, *own[number + 1 :]) for column in spanned}
         if under and (piece.right - piece.left > pitch or _PERIOD.search(piece.text)):
             center = (piece.left + piece.right) / 2
             wider = (
@@ -287,13 +278,29 @@ def _spanned(pieces: list[_Piece], columns: list[tuple[float, float]]) -> list[r
                 for high in range(under.stop - 1, len(columns))
                 if abs((columns[low][0] + columns[high][1]) / 2 - center) < pitch / 3
                 and not taken.intersection(range(low, high + 1))
+                and free.issuperset(range(low, high + 1))
             )
             under = max([under, *wider], key=len)
         spans.append(under)
     return spans
 
 
-def _overlapped(piece: _Piece, columns: list[tuple[float, float]], *, reach: float) -> range:
+def _groups(pieces: list[Piece], columns: list[tuple[float, float]], heads: list[list[str]]) -> list[range]:
+    """Return the columns under each of some years that share all columns evenly, each with a head below; [] if not so.
+
+    Reports set a year above its last column, or its first, with a rule over all of them.
+    """
+    size, rest = divmod(len(columns), len(pieces))
+    groups = [range(n * size, (n + 1) * size) for n in range(len(pieces))]
+    is_even = size > 1 and len(pieces) > 1 and not rest and all(heads) and all(piece.is_year for piece in pieces)
+    return groups if is_even and all(map(_is_over, pieces, groups, [columns] * len(pieces))) else []
+
+
+def _is_over(piece: Piece, group: range, columns: list[tuple[float, float]]) -> bool:
+    return piece.left < columns[group[-1]][1] and piece.right > columns[group[0]][0]
+
+
+def _overlapped(piece: Piece, columns: list[tuple[float, float]], *, reach: float) -> range:
     under = [n for n, (left, right) in enumerate(columns) if piece.left < right + reach and piece.right > left - reach]
     if not under:
         return range(0)
@@ -303,8 +310,8 @@ def _overlapped(piece: _Piece, columns: list[tuple[float, float]], *, reach: flo
 
 
 def _unit(table: _Table) -> str:
-    for line in reversed(table.above):
-        for piece in reversed(line.pieces):
+    for _, pieces in _lines_above(table):
+        for piece in reversed(pieces):
             if found := _UNIT.search(piece.text):
                 return next(part for part in found.groups() if part).strip(" .:;")
     return ""

@@ -154,3 +154,121 @@ def test_a_row_and_its_figures_stand_where_they_are_on_the_page(tmp_path):
     assert text[cell.start : cell.end] == cell.value == "(1,373)"
     (box,) = page_rectangles(path, 1, cell.start, cell.end)
     assert box[0] < (440 - pdf.get_string_width("1,37")) / pdf.w < box[2]
+
+
+def in_cells(pdf: FPDF, heads: list[tuple[float, list[str]]], *, top: float, step: float = 12) -> None:
+    """Write heads of several lines cell by cell, each line ending at the right edge of its column."""
+    for edge, lines in heads:
+        for number, line in enumerate(lines):
+            right(pdf, edge, top + step * number, line)
+
+
+def test_heads_of_several_lines_beside_shorter_ones_keep_to_their_columns(tmp_path):
+    pdf = page()
+    cells = [
+        (250, ["", "", "Employees"]),
+        (310, ["", "Full-time", "equivalents"]),
+        (375, ["Share of", "women", "(percent)"]),
+    ]
+    for left, lines in cells:
+        for number, line in enumerate(lines):
+            pdf.text(left, 76 + 12 * number, line)
+    for top, row in ((120, ("North", "1,204", "1,100.5", "48.2")), (134, ("South", "870", "801.0", "51.9"))):
+        for left, cell in zip((50, 250, 310, 375), row, strict=True):
+            pdf.text(left, top, cell)
+    assert rows_of(pdf, tmp_path) == [
+        "North: Employees 1,204; Full-time equivalents 1,100.5; Share of women (percent) 48.2",
+        "South: Employees 870; Full-time equivalents 801.0; Share of women (percent) 51.9",
+    ]
+
+
+def test_a_title_with_more_space_below_it_is_not_a_head(tmp_path):
+    pdf = page()
+    pdf.text(420, 60, "Store Update")
+    in_cells(
+        pdf,
+        [(360, ["Opened in", "the quarter"]), (440, ["Closed in", "the quarter"]), (520, ["At the", "end"])],
+        top=88,
+    )
+    statement(pdf, [("1st quarter", ["10", "0", "1,318"])], currency="")
+    assert rows_of(pdf, tmp_path) == [
+        "1st quarter: Opened in the quarter 10; Closed in the quarter 0; At the end 1,318"
+    ]
+
+
+def test_a_dash_behind_a_currency_is_a_figure(tmp_path):
+    pdf = page()
+    in_cells(pdf, [(360, ["Activision"]), (440, ["Blizzard"]), (520, ["King"])], top=100)
+    statement(pdf, [("Balance at the end of 2018", ["-", "12", "-"]), ("Costs", ["76", "29", "27"])])
+    assert rows_of(pdf, tmp_path)[0] == "Balance at the end of 2018: Activision $ -; Blizzard $ 12; King $ -"
+
+
+def test_a_column_that_begins_in_a_later_row_is_of_the_same_table(tmp_path):
+    pdf = page()
+    for edge, year in zip((360, 440, 520), ("2018", "2017", "2016"), strict=True):
+        right(pdf, edge, 100, year)
+    statement(
+        pdf, [("Plan assets", ["6,291", "6,177"]), ("Contributions", ["32", "30"])], edges=(360, 440), currency=""
+    )
+    pdf.text(50, 152, "Change in benefit obligation")
+    statement(pdf, [("Service cost", ["92", "94", "8"])], top=166, currency="")
+    assert rows_of(pdf, tmp_path)[-1] == "Service cost: 2018 92; 2017 94; 2016 8"
+
+
+def test_dates_below_a_table_are_heads_of_the_next_one(tmp_path):
+    pdf = page()
+    in_cells(pdf, [(360, ["Units"]), (440, ["Price"])], top=100)
+    statement(pdf, [("Granted", ["4,832", "25.31"])], edges=(360, 440), currency="")
+    in_cells(pdf, [(360, ["June 30, 2018"]), (440, ["June 30, 2017"])], top=160)
+    statement(pdf, [("Compensation cost", ["46", "33"])], edges=(360, 440), top=176, currency="")
+    assert rows_of(pdf, tmp_path)[-1] == "Compensation cost: June 30, 2018 46; June 30, 2017 33"
+
+
+def test_a_year_above_the_last_of_its_columns_belongs_to_all_of_them(tmp_path):
+    pdf = page()
+    edges = (300, 365, 430, 495)
+    for edge, year in ((365, "2022"), (495, "2021")):
+        right(pdf, edge, 80, year)
+    in_cells(pdf, [(edge, [head]) for edge, head in zip(edges, ["Gross", "Net"] * 2, strict=True)], top=94)
+    statement(pdf, [("Customer lists", ["4,335", "2,689", "4,201", "3,075"])], edges=edges, currency="")
+    assert rows_of(pdf, tmp_path) == [
+        "Customer lists: 2022 Gross 4,335; 2022 Net 2,689; 2021 Gross 4,201; 2021 Net 3,075"
+    ]
+
+
+def test_a_label_that_began_above_the_first_row_is_whole(tmp_path):
+    pdf = page()
+    in_cells(pdf, [(360, ["2018"]), (440, ["2017"])], top=90)
+    pdf.text(50, 106, "Securities purchased under")
+    statement(pdf, [("agreements to resell", ["56,583", "40,436"])], edges=(360, 440), currency="")
+    assert rows_of(pdf, tmp_path) == ["Securities purchased under agreements to resell: 2018 56,583; 2017 40,436"]
+
+
+@pytest.mark.parametrize(("figure", "other"), [("12 450", "11 980"), ("1 204 310", "(12 450)")])
+def test_thousands_parted_by_blanks_are_one_figure(tmp_path, figure, other):
+    pdf = page()
+    in_cells(pdf, [(360, ["2022"]), (440, ["2021"])], top=100)
+    statement(pdf, [("Produits", [figure, other])], edges=(360, 440), currency="")
+    assert rows_of(pdf, tmp_path) == [f"Produits: 2022 {figure}; 2021 {other}"]
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [("Letter from the chair", ["3"]), ("Report of the board", ["12"]), ("Notes", ["61"])],  # a table of contents
+        [("a = b + c", ["(1)"]), ("d = e", ["(2)"])],  # numbers of equations
+        [("Annual report 2022", ["74"])],  # a footer
+    ],
+)
+def test_numbers_of_pages_and_equations_are_no_rows(tmp_path, rows):
+    pdf = page()
+    statement(pdf, rows, edges=(520,), currency="")
+    assert rows_of(pdf, tmp_path) == []
+
+
+def test_numbers_along_the_axis_of_a_chart_are_no_row(tmp_path):
+    pdf = page()
+    pdf.text(300, 160, "Wavelength")
+    for at, number in enumerate((1500, 2000, 2500, 3000)):
+        pdf.text(100 + 90 * at, 140, str(number))
+    assert rows_of(pdf, tmp_path) == []
