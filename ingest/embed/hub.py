@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from pathlib import Path
 
@@ -27,24 +28,28 @@ def hub_folder(name: str, *, download: bool) -> Path:
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     revision = revision or "main"
-    try:
-        folder = Path(snapshot_download(repository, revision=revision, local_files_only=True))
-        if any((folder / file).is_file() for file in _WEIGHTS):  # not a download that was interrupted
-            return folder
-    except LocalEntryNotFoundError:
-        pass
+    for weights in _WEIGHTS:
+        with contextlib.suppress(LocalEntryNotFoundError):  # nothing is there, or not all of it
+            kept = snapshot_download(
+                repository, revision=revision, local_files_only=True, allow_patterns=_patterns(weights)
+            )
+            if (Path(kept) / weights).is_file():
+                return Path(kept)
     if not download:
         raise EmbedderUnavailable(
             f"{name} is not in the Hugging Face cache yet", "it is downloaded when it is first used"
         )
     try:
         files = {entry.rfilename for entry in HfApi().model_info(repository, revision=revision).siblings or []}
-        weights = next((file for file in _WEIGHTS if file in files), None)
-        patterns = [*_SETTINGS, *([weights, f"{weights}_data"] if weights else [])]
-        return Path(snapshot_download(repository, revision=revision, allow_patterns=patterns))
+        found = next((file for file in _WEIGHTS if file in files), "")
+        return Path(snapshot_download(repository, revision=revision, allow_patterns=_patterns(found)))
     except Exception as exc:  # each version of huggingface_hub has other classes below it for HTTP
         reason = str(exc).strip().split("\n")[0] or type(exc).__name__
         raise EmbedderUnavailable(
             f"{name} could not be downloaded: {reason}",
             "check the name and the network, set HF_TOKEN for a gated model, or give a folder",
         ) from exc
+
+
+def _patterns(weights: str) -> list[str]:
+    return [*_SETTINGS, *([weights, f"{weights}_data"] if weights else [])]

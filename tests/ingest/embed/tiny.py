@@ -88,7 +88,10 @@ def save_matching_reranker(folder: Path, words: list[str]) -> None:
         helper.make_node("Equal", ["of_text", "of_question"], ["same"]),
         helper.make_node("Cast", ["token_type_ids"], ["text"], to=TensorProto.FLOAT),
         helper.make_node("Cast", ["attention_mask"], ["mask"], to=TensorProto.FLOAT),
-        helper.make_node("Sub", ["mask", "text"], ["question"]),
+        helper.make_node("Sub", ["mask", "text"], ["first_part"]),
+        helper.make_node("Greater", ["input_ids", "last_special"], ["is_word"]),  # not <unk>, which equals any other
+        helper.make_node("Cast", ["is_word"], ["word"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["first_part", "word"], ["question"]),
         helper.make_node("Cast", ["same"], ["pairs"], to=TensorProto.FLOAT),
         helper.make_node("Unsqueeze", ["question", "two"], ["question_column"]),
         helper.make_node("MatMul", ["pairs", "question_column"], ["found"]),
@@ -102,8 +105,8 @@ def save_matching_reranker(folder: Path, words: list[str]) -> None:
         [helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", "tokens"]) for name in inputs],
         [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 1])],
         [
-            helper.make_tensor("one", TensorProto.INT64, [1], [1]),
-            helper.make_tensor("two", TensorProto.INT64, [1], [2]),
+            helper.make_tensor(name, TensorProto.INT64, [1], [n])
+            for name, n in (("one", 1), ("two", 2), ("last_special", 4))
         ],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
