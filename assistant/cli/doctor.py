@@ -41,8 +41,8 @@ def diagnose(ingest_config: IngestConfig, config: AssistantConfig) -> list[Findi
     """Return the result of every check, the required ones first; servers are contacted, nothing is changed."""
     return [
         *_python(),
+        *_reranker(config),  # before others use memory, which would hide what it takes
         *_embedder(ingest_config),
-        *_reranker(config),
         *_store(ingest_config),
         *_disk_and_memory(ingest_config.home),
         *_models(config),
