@@ -57,8 +57,8 @@ def check_embedder(store: Store, embedder: Embedder, library: str) -> None:
     if stored is None:
         return
     given = embedder.identity()
-    made_by = (stored.embedder, stored.revision, stored.dimension, stored.query_prefix)
-    if made_by != (given.name, given.revision, given.dimension, given.query_prefix):
+    made_by = (stored.embedder, stored.revision, stored.dimension, stored.query_prefix, stored.passage_prefix)
+    if made_by != (given.name, given.revision, given.dimension, given.query_prefix, given.passage_prefix):
         raise IdentityMismatch(
             f"library {library!r} was embedded with {stored.embedder} ({stored.revision[:12]}, {stored.dimension} "
             f"dimensions), but the current embedder is {given.name} ({given.revision[:12]}, {given.dimension})",

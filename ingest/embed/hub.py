@@ -10,7 +10,7 @@ from ingest.errors import EmbedderUnavailable
 
 _NAME = re.compile(r"[\w.-]+/[\w.-]+")
 _SETTINGS = ["*.json"]  # of the model, its tokenizer and its pooling; never code
-_WEIGHTS = ("onnx/model.onnx", "model.onnx", "model.safetensors")  # the first that the model has
+WEIGHTS = ("onnx/model.onnx", "model.onnx", "model.safetensors")  # the first that the model has
 
 
 def hub_folder(name: str, *, download: bool) -> Path:
@@ -28,7 +28,7 @@ def hub_folder(name: str, *, download: bool) -> Path:
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     revision = revision or "main"
-    for weights in _WEIGHTS:
+    for weights in WEIGHTS:
         with contextlib.suppress(LocalEntryNotFoundError):  # nothing is there, or not all of it
             kept = snapshot_download(
                 repository, revision=revision, local_files_only=True, allow_patterns=_patterns(weights)
@@ -41,7 +41,7 @@ def hub_folder(name: str, *, download: bool) -> Path:
         )
     try:
         files = {entry.rfilename for entry in HfApi().model_info(repository, revision=revision).siblings or []}
-        found = next((file for file in _WEIGHTS if file in files), "")
+        found = next((file for file in WEIGHTS if file in files), "")
         return Path(snapshot_download(repository, revision=revision, allow_patterns=_patterns(found)))
     except Exception as exc:  # each version of huggingface_hub has other classes below it for HTTP
         reason = str(exc).strip().split("\n")[0] or type(exc).__name__

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ingest.config import IngestConfig
-from ingest.embed.hub import hub_folder
+from ingest.embed.hub import WEIGHTS, hub_folder
 from ingest.errors import EmbedderUnavailable
 from quire import UsageError, pip_install, write_atomically
 
@@ -79,17 +79,18 @@ def find_model(name: str, *, download: bool = False) -> Weights:
     model is not there (with `download`, the hub is asked) or has no such files.
     """
     folder, origin = Path(name).expanduser(), f"folder {name}"
+    title = folder.resolve().name
     if not folder.is_dir():
         folder, origin = hub_folder(name, download=download), "Hugging Face cache"
+        title = name.partition("@")[0].partition("/")[2]
     for wanted in ("config.json", "tokenizer.json"):
         if not (folder / wanted).is_file():
             raise EmbedderUnavailable(
                 f"{name} has no {wanted}", "save model and tokenizer there with save_pretrained of transformers"
             )
-    base = name.partition("@")[0]
-    for file in ("onnx/model.onnx", "model.onnx", "model.safetensors"):
+    for file in WEIGHTS:
         if (folder / file).is_file():
-            return Weights(folder, origin, folder / file, name=Path(base).expanduser().resolve().name)
+            return Weights(folder, origin, folder / file, name=title)
     found = sorted(
         path.name for path in folder.glob("*") if path.suffix in (".bin", ".pt", ".h5") or "index" in path.name
     )

@@ -58,9 +58,9 @@ def test_a_model_that_has_only_pickles_is_refused_with_what_to_do(tmp_path: Path
 
 
 def test_onnx_of_a_model_comes_before_safetensors(tmp_path: Path) -> None:
-    folder = _model(tmp_path / "mine", "model.safetensors", "onnx/model.onnx")
+    folder = _model(tmp_path / "mine@home", "model.safetensors", "onnx/model.onnx")
     found = find_weights(IngestConfig(embedder=f"hf:{folder}"))
-    assert found.model == folder / "onnx" / "model.onnx" and found.name == "mine"
+    assert found.model == folder / "onnx" / "model.onnx" and found.name == "mine@home"
 
 
 def test_a_name_that_is_neither_a_folder_nor_of_the_hub_is_refused(tmp_path: Path) -> None:
