@@ -33,12 +33,14 @@ class ShownPage:
 
     @staticmethod
     def of_citation(citation: Citation, passage: Passage | None) -> ShownPage:
-        """Return the page of a citation with its passage and quote marked."""
+        """Return the page of a citation with its passage marked, and its quote, or what in it answers."""
         return ShownPage(
             document_id=citation.document_id,
             page=citation.page,
             passage=(passage.start, passage.end) if passage is not None else None,
-            quote=(citation.start, citation.end),
+            quote=(citation.answer_start, citation.answer_end)
+            if citation.answer_end
+            else (citation.start, citation.end),
             text=passage.text if passage is not None else citation.quote,
             marked_page=citation.page,
             title=f"[{citation.number}] {citation.document}",

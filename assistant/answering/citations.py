@@ -17,7 +17,8 @@ class Citation:
 
     An answer has one for each place that its statements rest on, so several may have one number.
 
-    `rows` are rows of a table in it that answer best, each with its column heads and unit.
+    `rows` are rows of a table in it that answer best, each with its column heads and unit. `answer` is the part of the
+    first quote that answers in fewest words.
     """
 
     number: int
@@ -31,6 +32,13 @@ class Citation:
     ocr: bool = False  # the page is a picture that OCR read
     rows: tuple[str, ...] = ()
     by: str = "house"  # who found the passage for the statement: "model" or "house"
+    answer_start: int = 0  # on the page, as `start`
+    answer_end: int = 0  # 0 where nothing is marked as the answer
+
+    @property
+    def answer(self) -> str:
+        """Return the part of the quote that answers, "" if none is marked."""
+        return self.quote[self.answer_start - self.start : self.answer_end - self.start] if self.answer_end else ""
 
     def as_dict(self) -> dict[str, object]:
         """Return the object that `quire ask --json` prints."""
@@ -41,6 +49,9 @@ class Citation:
             "page_label": self.page_label,
             "quote": self.quote,
             "rows": list(self.rows),
+            "answer": self.answer,
+            "answer_start": self.answer_start,
+            "answer_end": self.answer_end,
             "document_id": self.document_id,
             "start": self.start,
             "end": self.end,
