@@ -18,6 +18,12 @@ def test_a_citation_opens_its_page_with_passage_and_quote() -> None:
     assert ShownPage.of_citation(cited, None).passage is None
 
 
+def test_what_answers_in_a_quote_is_marked_alone() -> None:
+    cited = Citation(1, "report.pdf", "id-report.pdf", 4, "iv", 100, 109, "One. Two.", answer_start=105, answer_end=109)
+    assert cited.answer == "Two."
+    assert ShownPage.of_citation(cited, None).quote == (105, 109)
+
+
 def test_turning_the_page_keeps_the_marks_on_their_page() -> None:
     session = Session("default", OpenConversation("default"))
     session.turn_page(3)
