@@ -35,7 +35,7 @@ def read_safetensors(path: Path) -> dict[str, NDArray[Any]]:
     try:
         try:
             return load_file(path)
-        except KeyError:  # a number type that NumPy lacks
+        except (KeyError, TypeError):  # a number type that NumPy lacks
             entries = safetensors.deserialize(path.read_bytes())  # type: ignore[no-untyped-call]
             return {name: _bfloat16(entry) for name, entry in entries}
     except (OSError, KeyError, ValueError, safetensors.SafetensorError) as exc:

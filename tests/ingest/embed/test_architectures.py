@@ -64,6 +64,22 @@ def test_weights_in_a_file_beside_the_graph_give_the_same_vectors(
     assert [path.suffix for path in sorted((tmp_path / "two").iterdir())] == [".sha256", ".onnx", ".weights"]
 
 
+def test_weights_in_half_the_bytes_give_the_vectors_of_the_same_numbers_in_float32(tmp_path: Path) -> None:
+    import torch
+
+    folder = tmp_path / "model"
+    model = tiny.save_model(folder, "roberta")
+    for kind in (torch.bfloat16, torch.float16):
+        rows = []
+        for saved_as in (kind, torch.float32):
+            model.to(saved_as).save_pretrained(folder)
+            rows.append(load_embedder(IngestConfig(home=tmp_path, embedder=f"hf:{folder}")).embed_query("w1"))
+        np.testing.assert_array_equal(*rows)
+    assert (
+        len(list((tmp_path / "models").glob("*.onnx"))) == 3
+    )  # of two kinds of halves, and the same numbers in float32
+
+
 def test_an_onnx_file_of_the_model_is_run_as_it_is_and_pooled(tmp_path: Path) -> None:
     from onnx import TensorProto, helper
 
