@@ -14,7 +14,7 @@ from ingest.errors import UnreadablePDF
 from ingest.ocr.page import PageText
 from ingest.ocr.words import Word
 from ingest.pdf import pdfium
-from ingest.pdf.letters import characters
+from ingest.pdf.letters import Letters
 
 FONT = "QuireOCR"  # its name tells our layer from that of another program
 _ADVANCE = 0.5  # of each character, in type sizes
@@ -216,7 +216,8 @@ def _text_boxes(page: Any) -> list[pdfium.Box]:
     """Return where the page has text of its own, such as a stamp: OCR reads it too, and it would be there twice."""
     text = page.get_textpage()
     try:
-        return pdfium.boxes(page, text, list(range(len(characters(text)))))
+        letters = Letters(text)
+        return pdfium.boxes(page, letters, list(range(len(letters.raw))))
     finally:
         text.close()
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ctypes
+import re
+from bisect import bisect_left
 from functools import cache
 from typing import Any
 
+_WIDE = re.compile("[\U00010000-\U0010ffff]")
 _BOLD_NAMES = (b"bold", b"black", b"heavy")
 _BOLD_FLAG = 1 << 18
 _LONGEST_NAME = 128  # bytes of a font's name
@@ -36,6 +39,9 @@ class Letters:
         self._has_error = call["FPDFText_HasUnicodeMapError"]
         self.text = text
         self.count = call["FPDFText_CountChars"](self._page)  # with those that have no known character
+        # PDFium counts a character beyond U+FFFF twice
+        self._wide = [] if self.raw.isascii() else [match.start() for match in _WIDE.finditer(self.raw)]
+        self._has_all = self.count == len(self.raw) + len(self._wide)
         self._is_exact = self.count == len(self.raw)
         self._numbers = (ctypes.c_double * 4)()
         self._to = [ctypes.byref(self._numbers, 8 * n) for n in range(4)]
@@ -47,7 +53,9 @@ class Letters:
 
     def index(self, at: int) -> int:
         """Return the number of a character among all of the page, those without a known character included."""
-        return at if self._is_exact else int(self._get_index(self._page, at))
+        if self._wide and at >= 0:
+            at += bisect_left(self._wide, at)
+        return at if self._has_all else int(self._get_index(self._page, at))
 
     def size(self, at: int) -> float:
         """Return the size of the type without the scaling of the page."""
@@ -99,7 +107,7 @@ class Letters:
 
 
 def characters(text: Any) -> str:
-    """Return all characters in the order of the file; a Python index is a text index of PDFium."""
+    """Return all characters in the order of the file."""
     import pypdfium2.raw as pdfium
 
     count = pdfium.FPDFText_CountChars(text)

@@ -54,12 +54,12 @@ class Ordered:
 def in_reading_order(letters: Letters, raw: str, shown: Shown) -> Ordered:
     """Return the raw text of a page, with raised digits, in reading order and without what it does not show.
 
-    Six things are repaired, all others left as the file has them: lines that PDFium parts, columns of prose written row
+    Seven things are repaired, all others left as the file has them: lines that PDFium parts or joins, columns of prose written row
     by row, tables written column by column, blocks that were written after what stands below them, form values, and
     raised marks that were written apart from their lines.
     """
     places = Places(letters)
-    held = segments(places, raw)
+    held, parted = segments(places, raw)
     visible = places.visible(held, shown.edges)
     written, values = without_values(visible, places, raw, shown.boxes) if shown.boxes else (visible, [])
     if not written:
@@ -74,7 +74,7 @@ def in_reading_order(letters: Letters, raw: str, shown: Shown) -> Ordered:
         raw = raw[: mark.start] + raw[mark.start : mark.end].translate(RAISED_DIGITS) + raw[mark.end :]
     if marks or values:
         rows = with_values(with_marks(rows, marks, places, raw), values, places, raw)
-    elif len(visible) == len(held) and [segment for row in rows for segment in row] == upright:
+    elif not parted and len(visible) == len(held) and [segment for row in rows for segment in row] == upright:
         lines = _lines(raw, [(segment.start, segment.end, segment.size) for segment in written])
         return Ordered(raw, lines, uncertain=uncertain)
     turned = [[segment] for segment in written if segment.turn != upright[0].turn]

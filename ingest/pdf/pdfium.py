@@ -109,16 +109,16 @@ def lines(letters: Letters, ordered: Ordered) -> list[Line]:
     ]
 
 
-def boxes(page: Any, text: Any, positions: list[int]) -> list[Box]:
-    """Return one rectangle a line for positions in PDFium's text, in fractions of the rendered page, origin top left."""
+def boxes(page: Any, letters: Letters, positions: list[int]) -> list[Box]:
+    """Return one rectangle a line for positions in `letters.raw`, in fractions of the rendered page, origin top left."""
     import pypdfium2.raw as pdfium
 
-    total = pdfium.FPDFText_CountChars(text)
+    text = letters.text
     rectangle = pdfium.FS_RECTF()
     merged: list[Box] = []
     for position in positions:
-        index = pdfium.FPDFText_GetCharIndexFromTextIndex(text, position)
-        if not 0 <= index < total or pdfium.FPDFText_IsGenerated(text, index) == 1:
+        index = letters.index(position)
+        if not 0 <= index < letters.count or pdfium.FPDFText_IsGenerated(text, index) == 1:
             continue  # spaces and line ends that PDFium inserted have no position
         if not pdfium.FPDFText_GetLooseCharBox(text, index, rectangle):
             continue

@@ -24,9 +24,10 @@ def page_rectangles(
             pdfium.opened(path, password, layers.as_shown(path, password, page_number - 1)) as document,
             pdfium.text_page(document, page_number - 1) as (page, text, shown),
         ):
-            ordered = pdfium.read_text(Letters(text), shown)
+            letters = Letters(text)
+            ordered = pdfium.read_text(letters, shown)
             positions = map(ordered.origin, origins(ordered.raw, start, end))
-            return pdfium.boxes(page, text, [position for position in positions if position >= 0])
+            return pdfium.boxes(page, letters, [position for position in positions if position >= 0])
     except PasswordRequired:
         raise
     except UnreadablePDF:

@@ -14,6 +14,9 @@ from ingest.pdf.text import HYPHEN
 _PIECE = re.compile(rf"[^\s{HYPHEN}](?:[^\r\n{HYPHEN}]*[^\s{HYPHEN}])?{HYPHEN}?|{HYPHEN}")
 _CAPITAL_HEIGHT = 0.7  # in sizes
 _SPACES = re.compile("[ \r\n]+")
+_WORD = re.compile(r"\S+")
+_NEXT_LINE = 0.95  # in sizes; raised marks are nearer
+_SAME_LINE = 0.1  # in sizes
 _UPRIGHT = (1.0, 0.0, 0.0, 1.0)
 
 
@@ -30,6 +33,7 @@ class Segment(NamedTuple):
     base: float
     size: float
     turn: int = 0
+    drop: float = 0.0  # how far the baseline of its last character is below that of its first
 
     @property
     def width(self) -> float:
@@ -62,9 +66,26 @@ class Places:
         turn = 0 if a > abs(b) else _quarter(a, b)
         left, base = _turned(*begin, turn)
         right, low = _turned(*stop, turn)
+        drop = low - base
         if first_size < last_size:
             base = low  # of the larger one: the smaller one may be raised
-        return Segment(start, end, min(left, right), max(left, right) + last_size / 2, base, size, turn)
+        return Segment(start, end, min(left, right), max(left, right) + last_size / 2, base, size, turn, drop)
+
+    def lines(self, raw: str, segment: Segment) -> list[Segment]:
+        """Return the lines of a piece that runs on over them: PDFium does not always part lines."""
+        starts = [segment.start]
+        last = segment.left, segment.base
+        for match in _WORD.finditer(raw, segment.start, segment.end):
+            origin = self._letters.origin(match.start())
+            place = _turned(*origin, segment.turn) if origin else last
+            if abs(place[1] - last[1]) > _NEXT_LINE * segment.size and place[0] < last[0]:
+                starts.append(match.start())
+            elif abs(place[1] - last[1]) > _SAME_LINE * segment.size:
+                continue  # a raised mark
+            last = place
+        spans = zip(starts, [*starts[1:], segment.end], strict=True)
+        found = [self.segment(start, start + len(raw[start:end].rstrip())) for start, end in spans]
+        return [line for line in found if line]
 
     def visible(self, written: list[Segment], edges: Box) -> list[Segment]:
         """Return the segments that a page shows: those within its edges, and not transparent.
@@ -145,20 +166,27 @@ class Places:
         return along[0], along[1]
 
 
-def segments(places: Places, raw: str) -> list[Segment]:
-    """Return the pieces of lines of a page in the order of the file; together they hold all its characters."""
+def segments(places: Places, raw: str) -> tuple[list[Segment], bool]:
+    """Return the pieces of lines of a page in the order of the file; together they hold all its characters.
+
+    The last is whether some of them were one piece in the raw text although they stand on several lines.
+    """
     found: list[Segment] = []
+    parted = False
     unplaced: int | None = None  # start of what came first and has no place
     for match in _PIECE.finditer(raw):
         segment = places.segment(*match.span())
         if segment:
             found.append(segment if unplaced is None else segment._replace(start=unplaced))
             unplaced = None
+            if abs(segment.drop) > _NEXT_LINE * segment.size:
+                found[-1:] = places.lines(raw, found[-1]) or found[-1:]
+                parted |= found[-1].start > match.start()
         elif found:
             found[-1] = found[-1]._replace(end=match.end())
         elif unplaced is None:
             unplaced = match.start()
-    return found
+    return found, parted
 
 
 def _turned_box(edges: Box, turn: int) -> Box:

@@ -10,6 +10,7 @@ from ingest.pdf.segments import Places, Segment
 
 _WORD = re.compile(r"\S+")
 _ON_EDGE = 2.0  # points; letters may touch the edge of their box
+_BELOW = 0.3  # in sizes; in a box that is lower than its type, letters stand below its edge
 _SAME_ROW = 0.7  # in sizes; a value rarely has exactly the baseline of its label
 _MARK = 5  # characters: "(a)", "th", "*"
 _MARKS = 30  # characters of those of one line
@@ -110,8 +111,9 @@ def with_marks(rows: list[Row], marks: list[Segment], places: Places, raw: str) 
 def _box_of(word: Segment, boxes: Sequence[Box]) -> Box | None:
     for box in boxes:
         left, bottom, right, top = box
+        below = max(_ON_EDGE, _BELOW * word.size)
         # `base` counts down the page
-        if left - _ON_EDGE <= word.left <= right + _ON_EDGE and bottom - _ON_EDGE <= -word.base <= top + _ON_EDGE:
+        if left - _ON_EDGE <= word.left <= right + _ON_EDGE and bottom - below <= -word.base <= top + _ON_EDGE:
             return box
     return None
 

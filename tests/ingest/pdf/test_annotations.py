@@ -100,6 +100,18 @@ def test_values_are_read_beside_their_labels_and_marked_where_they_are(folder: P
     assert 278 / 595 < box[0] < 290 / 595 and 1 - 714 / 842 < box[1] < box[3] < 1 - 690 / 842
 
 
+def test_a_box_lower_than_its_type_does_not_part_the_other_values_from_their_labels(folder: Path) -> None:
+    lines = [(700, b"First name:                    Last name:"), (660, b"City and country of birth")]
+    content = b"".join(b"BT /F1 11 Tf 60 %d Td (%s) Tj ET\n" % line for line in lines)
+    low = pdfs.form_xobject(b"/Tx BMC BT /F1 11 Tf 2 -3 Td (Bergen) Tj ET EMC", 100, 8)
+    fields = [
+        _field("first", "Ingrid", Rect=[120, 694, 160, 714]),
+        _field("low", "Bergen", Rect=[120, 602, 220, 610], AP={"N": low}),
+    ]
+    path = pdfs.annotated(pdfs.drawn(folder / "low.pdf", content), None, *fields, root=_form())
+    assert _text(path).splitlines() == ["First name: Ingrid Last name:", "City and country of birth", "Bergen"]
+
+
 @pytest.mark.parametrize(
     ("field", "shown"),
     [

@@ -7,6 +7,8 @@ import pypdfium2.raw as pdfium
 import pytest
 
 from ingest.pdf.letters import Letters
+from ingest.pdf.read import read_pdf
+from ingest.pdf.render import page_rectangles
 from tests.ingest import pdfs
 
 
@@ -46,3 +48,25 @@ def test_a_position_outside_the_text_has_no_place(text):
     assert letters.origin(len(letters.raw)) is None
     assert letters.box(-1) is None
     assert not letters.is_bold(-1)
+
+
+def bold_mathematical(path, line):
+    """One line whose capitals are drawn by a font that calls them U+1D400 and so on."""
+    table = "\n".join(f"<{code:02x}> <d835{0xDC00 + code - 65:04x}>" for code in range(65, 91))
+    table += "\n" + "\n".join(f"<{code:02x}> <{code:04x}>" for code in (32, *range(97, 123)))
+    unicode_map = pdfs.Own(
+        f"begincmap 1 begincodespacerange <00> <ff> endcodespacerange\n{table.count('<') // 2} beginbfchar\n{table}\n"
+        "endbfchar endcmap".encode()
+    )
+    font = {"Type": "/Font", "Subtype": "/Type1", "BaseFont": "/Courier", "ToUnicode": unicode_map}
+    return pdfs.drawn(path, f"BT /T 10 Tf 60 700 Td ({line}) Tj ET".encode(), resources={"Font": {"T": font}})
+
+
+def test_letters_beyond_the_first_plane_do_not_shift_the_places_of_those_behind_them(tmp_path):
+    path = bold_mathematical(tmp_path / "a.pdf", "AAAAAAAAAA stop")
+    text = read_pdf(path).pages[0].text
+    assert text == "\U0001d400" * 10 + " stop"
+    ((left, _, right, _),) = page_rectangles(path, 1, text.index("stop"), len(text))
+    assert (left * 595, right * 595) == pytest.approx(
+        (60 + 11 * 6, 60 + 15 * 6), abs=1.5
+    )  # Courier of 10 points: 6 each

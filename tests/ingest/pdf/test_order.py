@@ -335,3 +335,17 @@ def test_marks_that_the_file_holds_last_are_read_in_their_rows(tmp_path):
         "Table of obligations",
     ]
     assert [row.cells[0].value for row in page_tables(path, 1)] == ["2,439", "810 (²)", "318"]
+
+
+@pytest.mark.parametrize(("scale", "step"), [(0.4, 15), (0.5, 14), (0.55, 15)])
+def test_lines_that_pdfium_does_not_part_are_parted(tmp_path, scale, step):
+    lines = [["Net income", "1,263", "709"], ["Depreciation", "636", "604"], ["Deferred taxes", "230", "207"]]
+    drawn = [  # as programs for annual reports write: turned over twice, a piece at a time, a blank behind figures
+        f"q 0.03125 0 0 0.03125 0 0 cm q 1 0 0 -1 {32 * left} {32 * (40 + step * number)} cm "
+        f"BT /F1 352 Tf ({cell}{' ' * bool(place)}) Tj ET Q Q"
+        for number, line in enumerate(lines)
+        for place, (left, cell) in enumerate(zip((20, 220, 280), line, strict=True))
+    ]
+    content = f"q {scale} 0 0 -{scale} 17 774 cm {' '.join(drawn)} Q"
+    path = pdfs.drawn(tmp_path / "a.pdf", content.encode())
+    assert [line.split() for line in text_of(path).splitlines()] == [" ".join(line).split() for line in lines]
