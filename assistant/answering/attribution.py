@@ -17,11 +17,12 @@ from assistant.answering.figures import Figure, Quantities, read_quantities, sam
 from assistant.retrieval.search import Passage
 from ingest import is_table_row, name_words, split_sentences
 
-MIN_SHARE = 0.5  # of a statement's words, by weight, that one place of a passage must hold
+MIN_SHARE = 0.6  # of a statement's words, by weight, that one place of a passage must hold
 MIN_NEARNESS = 0.675  # of that share and half of the share of its neighboring words that are neighbors there too
 MIN_SCORE = 0.62  # of the two with less for neighbors, and less where it takes several sentences
 MIN_SHARE_WITH_FIGURE = 0.35  # where the place holds a figure or date that hardly stands there by chance
 MIN_SHARE_CITED = 0.45  # in a passage that the model cited: two witnesses
+MIN_SHARE_OF_QUESTION = 0.75  # where a statement says again what was asked
 _QUESTION_WEIGHT = 0.4  # of a word that the question brought: the model repeats it whatever it found
 _SHORT = 3  # words of its own, of a statement that could stand anywhere
 _MAX_UNITS = 3  # sentences that may support a statement together
@@ -71,12 +72,14 @@ class Attributor:
     def __init__(self, question: str, passages: Sequence[Passage]) -> None:
         self._passages = passages
         self._sources: list[_Source] = []
+        self._sentences = 0  # of all passages
+        self._counts: Counter[str] = Counter()  # in how many of them a word stands
         self._question = read_claim(question)
         self._asked = frozenset(self._question.wording.stems)
 
     def attribute(self, statement: str, cited: Sequence[int] = ()) -> Attribution:
         """Return what supports a statement; `cited` are the numbers that the model gave it."""
-        self._sources += [_Source(passage) for passage in self._passages[len(self._sources) :]]
+        self._read_new_passages()
         claim = read_claim(statement)
         places = self._places(claim, cited)
         foreign = not places and not claim.quantities.figures and not claim.quantities.dates
@@ -84,6 +87,13 @@ class Attributor:
             kept = [self._nearest(claim, number) for number in cited if number <= len(self._sources)]
             return Attribution(tuple(kept), False, claim.has_details)
         return Attribution(places, not places, claim.has_details)
+
+    def _read_new_passages(self) -> None:
+        for passage in self._passages[len(self._sources) :]:
+            source = _Source(passage)
+            self._sources.append(source)
+            self._sentences += len(source.units)
+            self._counts.update(stem for unit in source.units for stem in unit.words)
 
     def _places(self, claim: Claim, cited: Sequence[int]) -> tuple[Place, ...]:
         """Return the places that support a statement whole, or one for each of its parts."""
@@ -111,11 +121,9 @@ class Attributor:
 
     def _weights(self, claim: Claim) -> dict[str, float]:
         """Return the weight of each word of a claim: its inverse frequency in the sentences of all passages."""
-        units = [unit.words for source in self._sources for unit in source.units]
-        counts = Counter(stem for words in units for stem in words)
         names = {stem for name in claim.names for stem in name}
         return {
-            stem: math.log(1 + len(units) / (0.5 + max(1, counts[stem])))
+            stem: math.log(1 + self._sentences / (0.5 + max(1, self._counts[stem])))
             * (_QUESTION_WEIGHT if stem in self._asked and stem not in names else 1.0)
             for stem in claim.wording.stems
         }
@@ -154,9 +162,10 @@ class Attributor:
         pairs = _pair_share(claim.wording, units)
         score = share + 0.2 * pairs - 0.05 * (len(units) - 1)
         if told:
-            enough = (share >= MIN_SHARE_WITH_FIGURE or foreign or not own) and not self._better_row(
-                claim, units, source
-            )
+            enough = share >= MIN_SHARE_WITH_FIGURE or foreign
+            if not own:
+                enough = self._fits_bare(claim, words | source.heading)
+            enough = enough and not self._better_row(claim, units, source)
             return score + 0.3 if enough else None
         if cited:
             return score if share >= MIN_SHARE_CITED else None
@@ -164,15 +173,24 @@ class Attributor:
             return None
         if len(own.keys() - self._asked) >= _SHORT:
             return score
-        fit = self._fit_of_short(share, words, source)
+        fit = self._fit_of_short(share, own, words, source)
         return None if fit is None else score + fit
 
-    def _fit_of_short(self, share: float, words: frozenset[str], source: _Source) -> float | None:
-        """Return how well a place fits the question, where an answer is a few words; None if it fits too little."""
+    def _fit_of_short(
+        self, share: float, own: Mapping[str, float], words: frozenset[str], source: _Source
+    ) -> float | None:
+        """Return how well a place fits the question, where an answer adds few words to it; None if it fits too little."""
         asked = self._asked - source.title
-        if share < 1.0 or len(asked & source.vocabulary) < 0.5 * len(asked):
+        if share < (MIN_SHARE_OF_QUESTION if len(own) > _SHORT else 1.0) or len(asked & source.vocabulary) < 0.5 * len(
+            asked
+        ):
             return None
         return 0.5 * len(asked & words) / len(asked) if asked else 0.0
+
+    def _fits_bare(self, claim: Claim, words: Collection[str]) -> bool:
+        """Return whether a figure without words is long, or stands beside words of the question."""
+        long = any(figure.digits > _SHORT for figure in claim.quantities.figures)
+        return long or _share(dict.fromkeys(self._asked, 1.0), words) >= MIN_SHARE_WITH_FIGURE
 
     def _figures_told(self, claim: Claim, units: Sequence[_Unit], source: _Source) -> bool | None:
         """Return whether sentences hold a distinct figure or date of a claim; None if one of the claim's is missing."""

@@ -114,8 +114,12 @@ class Figure:
     @property
     def is_distinct(self) -> bool:
         """Whether it hardly stands in a text by chance: three digits, or two with a unit or a point."""
-        digits = len(str(int(max(self.values)))) + self.decimals
-        return digits >= 3 or (digits >= 2 and bool(self.unit or self.decimals))
+        return self.digits >= 3 or (self.digits >= 2 and bool(self.unit or self.decimals))
+
+    @property
+    def digits(self) -> int:
+        """How many digits it has."""
+        return len(str(int(max(self.values)))) + self.decimals
 
 
 @dataclass(frozen=True)
@@ -182,7 +186,7 @@ def same_figure(claimed: Figure, given: Figure, scales: frozenset[float], *, per
     if "%" in (claimed.unit, given.unit) and claimed.unit != given.unit:
         if claimed.unit == "%" and not (percent and not given.unit and given.scale is None):
             return False
-        if given.unit == "%" and (claimed.unit or claimed.scale):
+        if given.unit == "%":
             return False
     elif claimed.unit and given.unit and claimed.unit != given.unit:
         return False
