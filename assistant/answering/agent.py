@@ -16,6 +16,7 @@ from assistant.answering.answer import Answer, Done, Event, Found, Notice, Token
 from assistant.answering.answer_filter import AnswerFilter
 from assistant.answering.bare_answers import FIRMER, BareCheck
 from assistant.answering.budget import Packed, answer_room, pack
+from assistant.answering.citations import with_rows
 from assistant.answering.cited_text import CitedText, CitingStream, stream_citing, without_marks
 from assistant.answering.evidence import find_evidence
 from assistant.answering.excerpts import EXCERPTS, format_quote, select_quotes
@@ -316,14 +317,15 @@ class Agent:
 
     def _cited(self, answer: Answer, cited: CitedText) -> Answer:
         """Return a model's answer with its citations, or the refusal that it amounts to."""
-        if not answer.interrupted and is_refusal(answer.text):
+        if not answer.interrupted and is_refusal(answer.text) and not cited.citations:
             return replace(answer, text=REFUSAL, refused=True)
+        tables = cache(self._tables())
         return replace(
             answer,
             text=cited.text.rstrip(),
-            citations=cited.citations,
+            citations=tuple(with_rows(one, answer.passages[one.number - 1], tables) for one in cited.citations),
             unsupported=cited.unsupported,
-            quotes=tuple(select_quotes(answer.asked, answer.passages, limit=_MAX_QUOTES_BESIDE, tables=self._tables()))
+            quotes=tuple(select_quotes(answer.asked, answer.passages, limit=_MAX_QUOTES_BESIDE, tables=tables))
             if cited.lacks_details
             else (),
         )

@@ -173,6 +173,8 @@ class Attributor:
             return None
         if len(own.keys() - self._asked) >= _SHORT:
             return score
+        if len(own) <= _SHORT and len(units) > 1:
+            return None  # few words stand together if they belong together
         fit = self._fit_of_short(share, own, words, source)
         return None if fit is None else score + fit
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 from assistant.retrieval.search import Passage
-from ingest import content_terms, numbers
+from ingest import TableRow, content_terms, is_table_row, numbers
 
 
 @dataclass(frozen=True)
@@ -108,3 +108,11 @@ def cite_range(number: int, passage: Passage, start: int, end: int, *, by: str =
         ocr=passage.ocr,
         by=by,
     )
+
+
+def with_rows(citation: Citation, passage: Passage, tables: Callable[[Passage], list[TableRow]]) -> Citation:
+    """Return a citation with the rows of a table that it quotes, each with its column heads and unit."""
+    if not any(map(is_table_row, citation.quote.splitlines())):
+        return citation
+    rows = [str(row) for row in tables(passage) if citation.start <= row.start and row.end <= citation.end]
+    return replace(citation, rows=tuple(rows))

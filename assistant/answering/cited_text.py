@@ -35,7 +35,8 @@ _COURTESY = re.compile(
     r"|hallo|gern|natürlich|bonjour|bien sûr|merci|hola|claro|gracias|здравствуйте|конечно|مرحبا|你好|当然|はい|こんにちは)\b",
     re.I,
 )
-_ALL_CJK_STOP = re.compile(r"[。！？]")
+_ABOUT_DOCUMENTS = re.compile(r"\b(?:passages?|documents?|context|information|text|provided|I|we)\b", re.I)
+_CJK_STOP = re.compile(r"[。！？]")
 
 
 @dataclass
@@ -140,9 +141,12 @@ class CitingStream:
         start = self._length - self._shown
         cited = list(dict.fromkeys(number for _, numbers in places for number in numbers))
         said = plain.strip()
-        if not _is_statement(said):
+        refuses = is_refusal(said)
+        if not _is_statement(said) or (refuses and _ABOUT_DOCUMENTS.search(said)):
             return plain[self._shown :]
         found = self._attributor.attribute(said, cited)
+        if refuses and not found.places:
+            return plain[self._shown :]  # with a place it is a "no" that the documents say
         for place in found.places:
             self._cite(place.number, place.start, place.end, by="model" if place.number in cited else "house")
         numbers = sorted({place.number for place in found.places})
@@ -192,8 +196,8 @@ def without_marks(text: str) -> str:
 
 
 def _is_statement(text: str) -> bool:
-    """Return whether a sentence states something: no greeting, question, heading or refusal."""
-    if text.endswith(("?", "？", "؟")) or _HEADING.match(text) or _COURTESY.match(text) or is_refusal(text):
+    """Return whether a sentence states something: no greeting, question or heading."""
+    if text.endswith(("?", "？", "؟")) or _HEADING.match(text) or _COURTESY.match(text):
         return False
     quantities = read_quantities(text)
     return bool(stems(text) or quantities.figures or quantities.years)
@@ -234,5 +238,5 @@ def _with_marks(plain: str, places: Sequence[tuple[int, list[int]]], numbers: Se
     end = stop.start() if stop else len(plain)
     if not marks:
         return plain
-    gap = "" if _ALL_CJK_STOP.match(plain[end:]) or not plain[:end] else " "
+    gap = "" if _CJK_STOP.match(plain[end:]) or not plain[:end] else " "
     return plain[:end] + gap + marks + plain[end:]

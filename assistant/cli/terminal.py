@@ -58,6 +58,8 @@ def print_sources(answer: Answer) -> None:
             quote = "" if answer.mode == "quotes" else f": {_quoted(citation.quote)}"
             found = ", matched by quire" if citation.by == "house" and answer.mode == "model" else ""
             print(f"  {source_line(citation.number, citation)}{found}{quote}")
+            if answer.mode == "model":
+                _print_rows(citation)
     elif answer.mode == "model" and answer.text and not answer.refused and answer.passages:
         print("\nThe answer cites nothing. It was given these passages:")
         for passage in answer.passages:
@@ -68,7 +70,7 @@ def print_sources(answer: Answer) -> None:
         print("\nThe passages closest to the question say:")
         for closest in answer.quotes:
             print(f"  {source_line(closest.number, closest)}: {_quoted(closest.quote)}")
-            print("".join(f"    {clean(row)}\n" for row in closest.rows), end="")
+            _print_rows(closest)
 
 
 def print_passages(passages: Iterable[Passage]) -> None:
@@ -121,6 +123,11 @@ def count_printer(seconds: float = 30.0) -> Callable[[int, int, str], None]:
             print(f"{done}/{total} {clean(name)[:60]}", file=sys.stderr, flush=True)
 
     return show
+
+
+def _print_rows(citation: Citation) -> None:
+    for row in citation.rows:
+        print(f"    {clean(row)}")
 
 
 def _quoted(text: str) -> str:

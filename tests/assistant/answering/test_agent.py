@@ -54,6 +54,20 @@ def test_a_model_that_declines_gives_a_refusal_in_the_fixed_wording():
     assert (answer.text, answer.refused, answer.citations) == (REFUSAL, True, ())
 
 
+@pytest.mark.parametrize(
+    ("question", "said", "page"),
+    [
+        ("Is shipping included in the price?", "No, shipping is not included in the price.", "Shipping is not included in the price."),
+        ("Does the bar contain nuts?", "The bar does not contain nuts.", "The bar does not contain nuts. It weighs 40 grams."),
+    ],
+)  # fmt: skip
+def test_a_no_that_the_documents_say_is_an_answer_and_one_that_they_do_not_is_a_refusal(question, said, page):
+    answer = make_agent(scripted(said), pages={("shop.pdf", 1): page}).ask(question)
+    assert (answer.refused, answer.citations[0].number) == (False, 1)
+    other = make_agent(scripted(said), pages={("shop.pdf", 1): "The price of shipping and of the bar is on page 4."})
+    assert other.ask(question).refused
+
+
 def test_the_messages_as_sent_are_kept():
     chat = scripted("It has no air [1].")
     answer = make_agent(chat, system_prompt="Be kind.").ask(MOON_QUESTION)
