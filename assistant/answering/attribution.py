@@ -25,6 +25,7 @@ MIN_SHARE_CITED = 0.45  # in a passage that the model cited: two witnesses
 MIN_SHARE_OF_QUESTION = 0.75  # where a statement says again what was asked
 _QUESTION_WEIGHT = 0.4  # of a word that the question brought: the model repeats it whatever it found
 _SHORT = 3  # words of its own, of a statement that could stand anywhere
+_PHRASE = 4  # words of an answer that is no sentence: it says nothing apart from the question
 _MAX_UNITS = 3  # sentences that may support a statement together
 _MAX_PLACE = 500  # characters of them
 _ROW_MARGIN = 0.15  # share by which another row must fit better to be the one that was meant
@@ -175,19 +176,20 @@ class Attributor:
             return score
         if len(own) <= _SHORT and len(units) > 1:
             return None  # few words stand together if they belong together
-        fit = self._fit_of_short(share, own, words, source)
+        phrase = len(claim.text.split()) <= _PHRASE
+        fit = self._fit_of_short(share, own, words, source, phrase=phrase)
         return None if fit is None else score + fit
 
     def _fit_of_short(
-        self, share: float, own: Mapping[str, float], words: frozenset[str], source: _Source
+        self, share: float, own: Mapping[str, float], words: frozenset[str], source: _Source, *, phrase: bool
     ) -> float | None:
         """Return how well a place fits the question, where an answer adds few words to it; None if it fits too little."""
         asked = self._asked - source.title
-        if share < (MIN_SHARE_OF_QUESTION if len(own) > _SHORT else 1.0) or len(asked & source.vocabulary) < 0.5 * len(
-            asked
-        ):
+        if share < (MIN_SHARE_OF_QUESTION if len(own) > _SHORT else 1.0):
             return None
-        return 0.5 * len(asked & words) / len(asked) if asked else 0.0
+        near = _share(dict.fromkeys(asked, 1.0), words)
+        fits = near >= 0.5 or (not phrase and len(asked & source.vocabulary) >= 0.5 * len(asked))
+        return 0.5 * near if fits else None
 
     def _fits_bare(self, claim: Claim, words: Collection[str]) -> bool:
         """Return whether a figure without words is long, or stands beside words of the question."""
