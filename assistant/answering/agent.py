@@ -16,7 +16,7 @@ from assistant.answering.answer import Answer, Done, Event, Found, Notice, Token
 from assistant.answering.answer_filter import AnswerFilter
 from assistant.answering.bare_answers import FIRMER, BareCheck
 from assistant.answering.budget import Packed, answer_room, pack
-from assistant.answering.citations import with_rows
+from assistant.answering.citations import Citation, with_rows
 from assistant.answering.cited_text import CitedText, CitingStream, stream_citing, without_marks
 from assistant.answering.evidence import find_evidence
 from assistant.answering.excerpts import EXCERPTS, format_quote, select_quotes
@@ -351,8 +351,9 @@ def _write_quotes(
     answer_filter = AnswerFilter(len(passages))
     first_token_at = None
     pieces: list[str] = []
-    quotes = select_quotes(question, passages, tables=tables)
-    for quote in quotes:
+    quotes: list[Citation] = []
+    for quote in select_quotes(question, passages, tables=tables):
+        quotes.append(quote)
         text = answer_filter.feed(format_quote(quote)) + answer_filter.close()
         first_token_at = first_token_at or time.monotonic()
         pieces.append(text if not pieces else f"\n\n{text}")

@@ -9,6 +9,7 @@ from itertools import pairwise
 
 from assistant.answering.statements import Statement
 from assistant.retrieval.features import asks_for_amount, inverse_frequency, plain_years, question_terms
+from assistant.retrieval.search import REFERENCE_MARK
 from ingest import numbers, terms
 
 # All words of the question in the statement itself are worth 1; docs/assistant.md has what the others are worth.
@@ -46,7 +47,6 @@ _NUMBER_WORD = re.compile(
     r"\b(?:two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|twenty|thirty|hundred)\b", re.IGNORECASE
 )
 _MARK = re.compile(r"\[[^\]\s]{1,6}\]")  # of a reference or footnote
-_REFERENCE = re.compile(r"\bet al\b|\bdoi\b|\barXiv\b|\bIS[BS]N\b|\bpp\.|https?:", re.IGNORECASE)
 
 
 def wanted_kind(question: str) -> str:
@@ -104,7 +104,7 @@ class Bearing:
             score += LABEL * len(label.intersection(self._weights)) / (len(label) or 1)
         if statement.is_fragment and (statement.text.endswith("?") or self.kind == "definition" or not answers):
             score -= FRAGMENT
-        return score - REFERENCE * bool(_REFERENCE.search(statement.text))
+        return score - REFERENCE * bool(REFERENCE_MARK.search(statement.text))
 
     def _share(self, found: set[str]) -> float:
         return sum(weight for term, weight in self._weights.items() if term in found)

@@ -41,7 +41,7 @@ _SENTENCE_REACH = 300  # characters within which the end of a sentence is looked
 PAIRS = 0.2
 FOUND = 0.2
 REFERENCES = 0.3  # taken off a list of references, which repeats the words of titles and answers nothing
-_REFERENCE = re.compile(r"\bet al\b|\bdoi\b|\barXiv\b|\bIS[BS]N\b|\bpp\.|https?:", re.IGNORECASE)
+REFERENCE_MARK = re.compile(r"\bet al\b|\bdoi\b|\barXiv\b|\bIS[BS]N\b|\bpp\.|https?:", re.IGNORECASE)
 _MIN_REFERENCES = 3  # marks of one in a chunk
 
 
@@ -240,7 +240,7 @@ def answering_chunk(question: str, page: RankedPage, chunks: Sequence[Chunk]) ->
 
 
 def _lists_references(text: str) -> bool:
-    return len(_REFERENCE.findall(text)) >= _MIN_REFERENCES
+    return len(REFERENCE_MARK.findall(text)) >= _MIN_REFERENCES
 
 
 def merge(best: Chunk, others: Sequence[Chunk], neighbours: Sequence[Chunk]) -> Chunk:

@@ -23,7 +23,7 @@ def test_the_quote_is_verbatim_and_holds_the_words_of_the_question():
 
 def test_one_quote_a_passage_the_one_that_answers_first_then_by_rank():
     passages = [passage(CAPEX, rank=1), passage("Blue.", rank=2), passage(MOON, rank=3), passage(MOON, rank=4)]
-    quotes = select_quotes(MOON_QUESTION, passages)
+    quotes = list(select_quotes(MOON_QUESTION, passages))
     assert [quote.number for quote in quotes] == [3, 1, 2]
     assert [quote.answer for quote in quotes] == ["Its diameter is 3,474 kilometres.", "", ""]
 
