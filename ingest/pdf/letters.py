@@ -5,9 +5,13 @@ from __future__ import annotations
 import ctypes
 import re
 from bisect import bisect_left
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
+from unicodedata import combining
 
+RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]")
+_SEVERAL = re.compile(f"{RIGHT_TO_LEFT.pattern}{{2,}}")
 _WIDE = re.compile("[\U00010000-\U0010ffff]")
 _BOLD_NAMES = (b"bold", b"black", b"heavy")
 _BOLD_FLAG = 1 << 18
@@ -104,6 +108,31 @@ class Letters:
         if font not in self._fonts:
             self._fonts[font] = _has_bold_font(self.text, index)
         return self._fonts[font]
+
+
+def in_logical_order(letters: Letters, raw: str) -> str:
+    """Return the text of a page, as long as it was, with right-to-left letters of one glyph in the order of speech.
+
+    PDFium turns a line that is drawn from the left, and with it the letters that one glyph stands for, such as lam-alef.
+    """
+    if not RIGHT_TO_LEFT.search(raw):
+        return raw
+    shown = list(raw)
+    for word in _SEVERAL.finditer(raw):
+        for start, end in _glyphs(letters, *word.span()):
+            if sum(not combining(c) for c in raw[start:end]) > 1:  # a mark over a letter stands behind it already
+                shown[start:end] = raw[start:end][::-1]
+    return "".join(shown)
+
+
+def _glyphs(letters: Letters, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Yield start and end of the characters that have one place."""
+    places = [letters.origin(at) for at in range(start, end)]
+    first = 0
+    for at in range(1, len(places) + 1):
+        if at == len(places) or places[at] != places[first] or places[at] is None:
+            yield start + first, start + at
+            first = at
 
 
 def characters(text: Any) -> str:

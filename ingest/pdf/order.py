@@ -11,7 +11,7 @@ from statistics import median
 
 from ingest.pdf.annotations import Shown
 from ingest.pdf.columns import apart, is_prose
-from ingest.pdf.letters import Letters
+from ingest.pdf.letters import RIGHT_TO_LEFT, Letters
 from ingest.pdf.raised import RAISED_DIGITS
 from ingest.pdf.segments import Places, Segment, segments
 from ingest.pdf.text import HYPHEN
@@ -28,7 +28,6 @@ _MIN_TEXT_ROWS = 5  # of a column of words, each beside a row of the table
 _CELL_WORDS = 3.5  # a cell, at most, in one of two columns of a table
 _SAME_BLOCK = 2.2  # in sizes, from one line to the next
 _SAME_COLUMN = 0.5  # of the narrower one
-_RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]")
 _LETTER = re.compile(r"[^\W\d_]")
 
 Row = list[Segment]
@@ -343,6 +342,6 @@ def _lines(raw: str, pieces: Iterable[tuple[int, int, float]]) -> tuple[tuple[in
 
 
 def _is_right_to_left(raw: str) -> bool:
-    if not _RIGHT_TO_LEFT.search(raw):
+    if not RIGHT_TO_LEFT.search(raw):
         return False
-    return len(_RIGHT_TO_LEFT.findall(raw)) * 2 > len(_LETTER.findall(raw))
+    return len(RIGHT_TO_LEFT.findall(raw)) * 2 > len(_LETTER.findall(raw))

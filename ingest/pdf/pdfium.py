@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from ingest.errors import PasswordRequired, UnreadablePDF
 from ingest.pdf.annotations import Shown, draw_undrawn_values, page_with_annotations
-from ingest.pdf.letters import Letters
+from ingest.pdf.letters import Letters, in_logical_order
 from ingest.pdf.order import Ordered, in_reading_order
 from ingest.pdf.raised import with_raised_digits
 
@@ -98,7 +98,7 @@ def xfa_form(document: Any) -> str | None:
 
 def read_text(letters: Letters, shown: Shown) -> Ordered:
     """Return all characters of a page in reading order, raised digits as superscripts."""
-    return in_reading_order(letters, with_raised_digits(letters), shown)
+    return in_reading_order(letters, in_logical_order(letters, with_raised_digits(letters)), shown)
 
 
 def lines(letters: Letters, ordered: Ordered) -> list[Line]:

@@ -70,3 +70,21 @@ def test_letters_beyond_the_first_plane_do_not_shift_the_places_of_those_behind_
     assert (left * 595, right * 595) == pytest.approx(
         (60 + 11 * 6, 60 + 15 * 6), abs=1.5
     )  # Courier of 10 points: 6 each
+
+
+@pytest.mark.parametrize(
+    ("glyphs", "word"),  # from the left, as they are drawn
+    [("CAB", "سلام"), ("BA", "لاس"), ("AC", "ملا"), ("D", "حبيبي")],
+)
+def test_letters_of_one_arabic_glyph_are_in_the_order_of_speech(tmp_path, glyphs, word):
+    table = {"A": "لا", "B": "س", "C": "م", "D": "حبيبي"}
+    lines = [f"<{ord(code):02x}> <{letters.encode('utf-16-be').hex()}>" for code, letters in table.items()]
+    unicode_map = pdfs.Own(
+        f"begincmap 1 begincodespacerange <00> <ff> endcodespacerange\n{len(lines)} beginbfchar\n".encode()
+        + "\n".join(lines).encode()
+        + b"\nendbfchar endcmap"
+    )
+    font = {"Type": "/Font", "Subtype": "/Type1", "BaseFont": "/Courier", "ToUnicode": unicode_map}
+    content = f"BT /T 10 Tf 60 700 Td ({glyphs}) Tj ET".encode()
+    path = pdfs.drawn(tmp_path / "a.pdf", content, resources={"Font": {"T": font}})
+    assert read_pdf(path).pages[0].text == word
