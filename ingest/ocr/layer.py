@@ -19,6 +19,8 @@ from ingest.pdf.letters import Letters
 FONT = "QuireOCR"  # its name tells our layer from that of another program
 _ADVANCE = 0.5  # of each character, in type sizes
 _DESCENT = 0.2  # of the box below the line
+_MIN_SIDE = 5.0  # points of a page; type of that size is hardly legible
+_MIN_ROWS = 8  # pixels; letters of fewer rows cannot be told apart
 _UNIT = 1_000_000  # PDFium converts whole pixels
 _PICTURE_DPI = 150  # of a page that is replaced by its picture
 
@@ -34,6 +36,25 @@ _TO_UNICODE = (
     )
     + b"endcmap end end\n"
 )
+
+
+def holds_a_line(document: Any, index: int) -> bool:
+    """Return whether page `index` (from 0), and what it shows, are large enough for a line of text.
+
+    An icon would be drawn as large as a page, and read for as long as one. A scan may be stored in strips of one row.
+    """
+    import pypdfium2.raw as pdfium
+
+    page = document[index]
+    try:
+        rows = 0
+        for item in page.get_objects(max_depth=4):
+            rows += min(item.get_px_size()) if item.type == pdfium.FPDF_PAGEOBJ_IMAGE else _MIN_ROWS
+            if rows >= _MIN_ROWS:
+                return bool(min(page.get_size()) >= _MIN_SIDE)
+        return not rows
+    finally:
+        page.close()
 
 
 def draw(document: Any, index: int, *, dpi: int, shortest: int, longest: int) -> Any:

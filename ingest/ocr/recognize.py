@@ -12,7 +12,7 @@ from ingest.errors import IngestError, NoTextInPDF, ParserLimit
 from ingest.ocr import engine as engines
 from ingest.ocr.engine import Engine
 from ingest.ocr.journal import Journal
-from ingest.ocr.layer import draw, write_layer
+from ingest.ocr.layer import draw, holds_a_line, write_layer
 from ingest.ocr.page import PageText, read_page
 from ingest.pdf import pdfium
 from ingest.pdf.read import PDF, Page, no_text, read_pdf
@@ -101,9 +101,8 @@ def _read_pages(
         if done:
             expected = (time.monotonic() - started) / done
         report(OcrProgress(number, len(wanted) - len(left) + done, len(wanted), expected * (len(left) - done)))
-        engine = _engine(order.engine, order.threads)
         try:
-            texts[number] = _read_one(path, password, number, engine, order.page_seconds)
+            texts[number] = _read_one(path, password, number, order)
             journal.add(number, texts[number])
         except ParserLimit as exc:
             failed[number] = exc.message
@@ -112,11 +111,14 @@ def _read_pages(
     return texts, failed
 
 
-def _read_one(path: Path, password: str | None, number: int, engine: Engine, seconds: float) -> PageText:
+def _read_one(path: Path, password: str | None, number: int, order: Order) -> PageText:
     with pdfium.opened(path, password) as document:
+        if not holds_a_line(document, number - 1):
+            raise ParserLimit("what it shows is too small for a line of text")
+        engine = _engine(order.engine, order.threads)
         picture = draw(document, number - 1, dpi=engine.dpi, shortest=_SHORTEST, longest=_LONGEST)
     try:
-        return read_page(engine, picture, seconds)
+        return read_page(engine, picture, order.page_seconds)
     except MemoryError:
         gc.collect()
         raise ParserLimit("it needs more memory than ocr_memory_mb allows", "raise it in quire.toml") from None

@@ -251,3 +251,13 @@ def test_a_page_whose_picture_unfolds_to_more_than_the_memory_costs_only_itself(
     pages = parsed(path, config).pdf.pages
     assert pages[0].text == ""
     assert pages[1].text.splitlines() == [line.replace("|", " ") for line in scans.SALES]
+
+
+@pytest.mark.parametrize(("width", "height", "points"), [(16, 16, 3.84), (64, 4, 300), (3, 3, 100)])
+def test_a_picture_too_small_for_a_line_of_text_is_named_and_not_read(
+    tmp_path: Path, config: IngestConfig, width: int, height: int, points: float
+) -> None:
+    Image.new("L", (width, height), 40).save(tmp_path / "icon.pdf", resolution=72 * width / points)
+    with pytest.raises(NoTextInPDF, match="found no text") as error:
+        parsed(tmp_path / "icon.pdf", config)
+    assert error.value.hint == "Page 1 could not be read by OCR: what it shows is too small for a line of text."
