@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 
 from assistant.answering.answer import Token
@@ -25,7 +25,8 @@ _WORD_BEFORE = re.compile(
     re.I,
 )
 _STOP = re.compile(r"(?:[.!?…؟。！？,;]+)?[\s|]*$")
-_OPEN_TAIL = re.compile(r"[\s.!?…؟。！？:;,)\]\"”»’」』）*_|]*(?:\[[^\]\n]{0,20})?$")
+_OPEN_TAIL = re.compile(r"[\s.!?…؟。！？:;,()\[\]\"“”„‘’'«»「」『』（）¿¡*_|]*(?:\[[^\]\n]{0,20})?$")
+_WORD_AT_END = re.compile(r"[\w.]+$")
 _MAY_BE_MARK = re.compile(r"(?:\[[\d\s,;–-]*)?")  # what follows a sentence before its mark is complete
 _LEAD = re.compile(r"\s*(?:[-*•>]|#{1,6}|\d{1,2}[.)])?\s*")
 _FENCE = re.compile(r"\s*(?:```|~~~)")
@@ -105,13 +106,13 @@ class CitingStream:
         newline = self._held.find("\n")
         line = self._held if newline < 0 else self._held[: newline + 1]
         if not self._in_code and not _FENCE.match(line):
-            plain, places = _without_marks(line)
+            plain, places = self._without_marks(line)
             for _, following in sentence_breaks(plain, 0, len(plain)):
                 if _LEAD.fullmatch(plain[:following]):
                     continue  # the number of an item
                 if not final and newline < 0 and _MAY_BE_MARK.fullmatch(plain, following):
                     return None
-                return _place_in(line, places, following)
+                return self._place_in(line, places, following)
         if newline >= 0:
             return newline + 1
         return len(self._held) if final else None
@@ -123,7 +124,7 @@ class CitingStream:
         if self._in_code:
             text, self._shown = self._held[self._shown :], len(self._held)
             return text
-        plain, places = _without_marks(self._held)
+        plain, places = self._without_marks(self._held)
         end = _OPEN_TAIL.search(plain)
         ready = end.start() if end else len(plain)
         kept = [at for at, _ in places if at < ready and _WORD_BEFORE.search(plain[:at])]
@@ -137,7 +138,7 @@ class CitingStream:
             self._in_code = not self._in_code
         if self._in_code or _FENCE.match(statement):
             return statement[self._shown :]
-        plain, places = _without_marks(statement)
+        plain, places = self._without_marks(statement)
         start = self._length - self._shown
         cited = list(dict.fromkeys(number for _, numbers in places for number in numbers))
         said = plain.strip()
@@ -156,6 +157,31 @@ class CitingStream:
             self._unsupported.append(Span(start + lead, start + lead + len(text.strip()), text.strip()))
             self._lacks_details = self._lacks_details or found.has_details
         return text[self._shown :]
+
+    def _without_marks(self, text: str) -> tuple[str, list[tuple[int, list[int]]]]:
+        """Return a text without citation marks, and where in it which numbers stood."""
+        pieces: list[str] = []
+        places: list[tuple[int, list[int]]] = []
+        left = length = 0
+        for match in self._marks(text):
+            pieces.append(text[left : match.start()])
+            length += len(pieces[-1])
+            places.append((length, numbers_in_mark(match[1])))
+            left = match.end()
+        return "".join([*pieces, text[left:]]), places
+
+    def _place_in(self, marked: str, places: Sequence[tuple[int, list[int]]], plain_end: int) -> int:
+        """Return the place in a marked text of a place in it without marks; marks up to there are included."""
+        marks = zip(self._marks(marked), places, strict=True)
+        return plain_end + sum(len(match[0]) for match, (at, _) in marks if at <= plain_end)
+
+    def _marks(self, text: str) -> Iterator[re.Match[str]]:
+        """Yield the citation marks of a text; argv[1] in code, or as a passage writes it, is none."""
+        for match in _MARK.finditer(text):
+            word = _WORD_AT_END.search(text[: match.start()])
+            literal = word is not None and any(word[0] + match[0] in passage.text for passage in self._passages)
+            if not literal and text.count("`", 0, match.start()) % 2 == 0:
+                yield match
 
     def _cite(self, number: int, start: int, end: int, *, by: str) -> None:
         key = (number, start, end)
@@ -203,33 +229,11 @@ def _is_statement(text: str) -> bool:
     return bool(stems(text) or quantities.figures or quantities.years)
 
 
-def _without_marks(text: str) -> tuple[str, list[tuple[int, list[int]]]]:
-    """Return a text without citation marks, and where in it which numbers stood."""
-    pieces: list[str] = []
-    places: list[tuple[int, list[int]]] = []
-    left = length = 0
-    for match in _MARK.finditer(text):
-        pieces.append(text[left : match.start()])
-        length += len(pieces[-1])
-        places.append((length, numbers_in_mark(match[1])))
-        left = match.end()
-    return "".join([*pieces, text[left:]]), places
-
-
-def _place_in(marked: str, places: Sequence[tuple[int, list[int]]], plain_end: int) -> int:
-    """Return the place in a marked text of a place in it without marks; marks up to there are included."""
-    removed = 0
-    for match, (at, _) in zip(_MARK.finditer(marked), places, strict=True):
-        if at <= plain_end:
-            removed += len(match[0])
-    return plain_end + removed
-
-
 def _with_marks(plain: str, places: Sequence[tuple[int, list[int]]], numbers: Sequence[int]) -> str:
     """Return a statement with its numbers before its stop; those that are words of it stay where they are."""
     left: list[int] = []
     for at, cited in sorted(places, reverse=True):
-        words = [number for number in cited if number in numbers]
+        words = [number for number in cited if number in numbers] or list(numbers[:1])
         if words and _WORD_BEFORE.search(plain[:at]) and plain[:at].strip():
             plain = plain[:at] + " " + "".join(f"[{number}]" for number in words) + plain[at:]
             left += words

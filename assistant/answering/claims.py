@@ -47,6 +47,7 @@ _DIRECTIONS = (
 )
 _CJK = re.compile(r"([\u3040-\u30ff\u3400-\u9fff]+)")
 _WORD = re.compile(r"[^\W\d_][\w&’']*")
+_ACRONYMS = re.compile(r"\b([A-Z]{2,})s\b")  # of which the stemmer knows no plural
 _PERIOD = re.compile(r"(?:fy|cy|q|h)\d*", re.I)  # FY2022, Q4: their years and dates are compared as such
 _ACTS = re.compile(
     r" (?!need|red|bed)[a-z]{3,}ed\b(?! (?:by|in|on|to|from|with|at|for|as)\b)"
@@ -133,6 +134,7 @@ def wording(text: str) -> Wording:
 
 def stems(text: str) -> list[str]:
     """Return the folded stems of the words that say something, in order; of Chinese and Japanese, pairs of characters."""
+    text = _ACRONYMS.sub(r"\1", text)
     found: list[str] = []
     for run in _CJK.split(text) if not text.isascii() else [text]:
         if _CJK.match(run):
@@ -185,7 +187,7 @@ def _names(text: str) -> Iterator[tuple[str, ...]]:
             continue
         if _PERIOD.fullmatch(word) or is_month(word):
             continue
-        found = tuple(stems(word[:-1] if word[:-1].isupper() and word[-1] == "s" else word))
+        found = tuple(stems(word))
         if found:
             yield found
 

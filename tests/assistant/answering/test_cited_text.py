@@ -1,9 +1,18 @@
+import re
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from assistant.answering.cited_text import CitingStream, without_marks
 from tests.assistant.helpers import CAPEX, MOON, passage
 
 PASSAGES = [passage(MOON, document="moon.pdf"), passage(CAPEX, page=60)]
+
+PIECES = (
+    *("The moon has no air", "Its diameter is 3,474 kilometres", "[1]", "[2]", "[", "]", "[x]", "According to [1], ", "e.g. ", "Inc. "),
+    *(" ", ".", "!", "?", "。", "\n", "\n\n", "- ", "1. ", "# ", "|", "**", "```", "`", "~", "“", "”", "«", "(", ")", "…", ":", "12%"),
+)  # fmt: skip
 
 
 def cite(text, size=None):
@@ -24,6 +33,8 @@ def cite(text, size=None):
         ("The moon has no air [2].", "The moon has no air [1]."),
         ("Elephants like bananas [1].", "Elephants like bananas."),
         ("According to [1], the moon has no air.", "According to [1], the moon has no air."),
+        ("According to [2], the moon has no air.", "According to [1], the moon has no air."),
+        ("The moon has no air. See `argv[1]`.", "The moon has no air [1]. See `argv[1]`."),
         ("Here is the answer:\n- The moon has no air\n", "Here is the answer:\n- The moon has no air [1]\n"),
         (
             "1. The moon has no air.\n2. Nobody has lived there.",
@@ -53,6 +64,22 @@ def test_what_was_shown_never_changes_however_the_pieces_come(size):
         "- The moon has no air\n- Elephants like bananas [1][2].\n```\nx = a[1]\n```\nThe end."
     )
     assert cite(text, size) == cite(text)
+
+
+def test_brackets_that_a_passage_has_are_text():
+    stream = CitingStream("", [passage("The name of the program is argv[0], its first argument is argv[1].")])
+    said = "The first argument is argv[1] [1]."
+    assert stream.feed(said) + stream.close() == said
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=12))
+@settings(max_examples=60, deadline=None)
+def test_no_text_is_lost_and_each_span_is_in_its_place_whatever_is_written(pieces):
+    stream = CitingStream("", PASSAGES)
+    shown = "".join(map(stream.feed, pieces)) + stream.close()
+    assert (shown, stream.result) == cite("".join(pieces))
+    assert re.sub(r"\s|\[\d\]", "", shown) == re.sub(r"\s|\[\d\]", "", "".join(pieces))
+    assert all(shown[span.start : span.end] == span.text for span in stream.result.unsupported)
 
 
 def test_a_citation_says_who_found_the_passage():

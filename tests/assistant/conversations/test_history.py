@@ -1,3 +1,4 @@
+import json
 import sqlite3
 import stat
 import threading
@@ -13,6 +14,21 @@ from tests.assistant.conversations.helpers import QUESTION, an_answer
 def test_a_stored_answer_is_read_back_unchanged():
     answer = an_answer()
     assert answer_from_json(answer_to_json(answer)) == answer
+
+
+def test_quotes_beside_an_unsupported_amount_are_read_back():
+    answer = an_answer("Its diameter is 9,999 kilometres.")
+    assert answer.quotes
+    assert answer_from_json(answer_to_json(answer)) == answer
+
+
+def test_an_answer_stored_before_citations_said_who_found_them_cites_what_the_model_did():
+    value = json.loads(answer_to_json(an_answer()))
+    del value["quotes"]
+    for citation in value["citations"]:
+        del citation["by"]
+    read = answer_from_json(json.dumps(value))
+    assert ([citation.by for citation in read.citations], read.quotes) == (["model"], ())
 
 
 def test_turns_are_read_back_in_order_after_closing(tmp_path):
