@@ -172,7 +172,7 @@ class Attributor:
             return score if share >= MIN_SHARE_CITED else None
         if share < MIN_SHARE or share + 0.5 * pairs < MIN_NEARNESS or score < MIN_SCORE:
             return None
-        if len(own.keys() - self._asked) >= _SHORT:
+        if len(own.keys() - self._asked) >= _SHORT or _has_full_name(claim, units):
             return score
         if len(own) <= _SHORT and len(units) > 1:
             return None  # few words stand together if they belong together
@@ -370,6 +370,12 @@ def _share(weights: Mapping[str, float], words: Collection[str]) -> float:
     """Return the share of the weights whose words are there; 1 if there are no weights."""
     total = sum(weights.values())
     return sum(weight for stem, weight in weights.items() if stem in words) / total if total else 1.0
+
+
+def _has_full_name(claim: Claim, units: Sequence[_Unit]) -> bool:
+    """Return whether sentences hold a name of several words of the claim, which says enough by itself."""
+    names = {stem for name in claim.names for stem in name}
+    return any(names & set(pair) and pair in unit.wording.pairs for pair in claim.wording.pairs for unit in units)
 
 
 def _pair_share(claim: Wording, units: Sequence[_Unit]) -> float:

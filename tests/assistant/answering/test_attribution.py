@@ -136,6 +136,15 @@ def test_the_question_tells_what_and_when_a_bare_amount_means(question, answer, 
     assert numbers(answer, question) == number
 
 
+@pytest.mark.parametrize(
+    "answer", ["Its builder was Robert Stevenson.", "Robert Stevenson.", "Robert Stevenson built it."]
+)
+def test_a_full_name_is_enough_to_find_its_place(answer):
+    page = [passage(MOON), passage("The lighthouse of Bell Rock was built by Robert Stevenson. It is 35 metres high.")]
+    assert numbers(answer, "Who was its builder?", passages=page) == [2]
+    assert numbers(answer.replace("Robert", "Alan"), "Who was its builder?", passages=page) == []
+
+
 @pytest.mark.parametrize("answer", ["Air", "Dividends"])
 def test_a_word_that_could_stand_anywhere_is_attributed_only_where_the_question_is_answered(answer):
     assert numbers(answer, "Which bananas do elephants like?") == []
