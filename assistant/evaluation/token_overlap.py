@@ -22,6 +22,12 @@ def token_f1(expected: str, answer: str) -> float | None:
     return 2 * shared / (wanted.total() + given.total())
 
 
+def token_recall(expected: str, answer: str) -> float:
+    """Return the share of the expected answer's tokens that an answer contains, 0 to 1; tokens are those of F1."""
+    wanted = _tokens(expected)
+    return (wanted & _tokens(answer)).total() / max(1, wanted.total())
+
+
 def _tokens(text: str) -> Counter[str]:
     found = _TOKEN.findall(_CITATION.sub(" ", text).lower())
     return Counter(token.replace(",", "") for token in found if token not in _ARTICLES)

@@ -1,6 +1,6 @@
 import pytest
 
-from assistant.evaluation.token_overlap import token_f1
+from assistant.evaluation.token_overlap import token_f1, token_recall
 
 
 @pytest.mark.parametrize(
@@ -24,3 +24,8 @@ def test_f1_counts_shared_tokens_of_both_texts(expected, answer, f1):
 def test_an_expected_answer_without_tokens_has_no_f1():
     assert token_f1("", "anything") is None
     assert token_f1("the", "the") is None
+
+
+def test_recall_counts_the_expected_words_and_not_the_others():
+    assert token_recall("The 1,577 purchases", "Purchases of equipment (1577), and more of that") == 1.0
+    assert token_recall("two days, two nights", "two days") == 0.5
