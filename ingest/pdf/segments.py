@@ -8,7 +8,7 @@ from statistics import median
 from typing import NamedTuple
 
 from ingest.pdf.annotations import Box
-from ingest.pdf.letters import Letters
+from ingest.pdf.letters import Letters, Point
 from ingest.pdf.text import HYPHEN
 
 _PIECE = re.compile(rf"[^\s{HYPHEN}](?:[^\r\n{HYPHEN}]*[^\s{HYPHEN}])?{HYPHEN}?|{HYPHEN}")
@@ -17,13 +17,14 @@ _SPACES = re.compile("[ \r\n]+")
 _WORD = re.compile(r"\S+")
 _NEXT_LINE = 0.95  # in sizes; raised marks are nearer
 _SAME_LINE = 0.1  # in sizes
+_DOWN = 3  # the turn of letters on a line that runs down the page; the next line is on its left
 _UPRIGHT = (1.0, 0.0, 0.0, 1.0)
 
 
 class Segment(NamedTuple):
     """A piece of one line. Places are points along the line (`left`, `right`) and down the page (`base`).
 
-    `turn` is the direction of its letters in quarter turns; places are those of the page turned back by it.
+    `turn` is the direction of its line in quarter turns; places are those of the page turned back by it.
     """
 
     start: int  # in the raw text
@@ -64,12 +65,19 @@ class Places:
             return None
         a, b, _, _ = last or first or _UPRIGHT
         turn = 0 if a > abs(b) else _quarter(a, b)
+        if abs(stop[1] - begin[1]) > _NEXT_LINE * size and not turn and self._is_column(start, end, begin, stop, size):
+            turn = _DOWN
         left, base = _turned(*begin, turn)
         right, low = _turned(*stop, turn)
         drop = low - base
         if first_size < last_size:
             base = low  # of the larger one: the smaller one may be raised
         return Segment(start, end, min(left, right), max(left, right) + last_size / 2, base, size, turn, drop)
+
+    def _is_column(self, start: int, end: int, begin: Point, stop: Point, size: float) -> bool:
+        """Return whether upright letters stand below one another, as in a column of Japanese."""
+        places = [begin, stop, self._letters.origin((start + end) // 2) or begin]
+        return all(abs(place[0] - begin[0]) < size / 2 for place in places) and begin[1] > places[2][1] >= stop[1]
 
     def lines(self, raw: str, segment: Segment) -> list[Segment]:
         """Return the lines of a piece that runs on over them: PDFium does not always part lines."""

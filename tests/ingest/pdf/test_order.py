@@ -7,6 +7,7 @@ import pytest
 from fpdf import FPDF
 from pypdf import PdfReader, PdfWriter
 
+from ingest.ocr.layer import _blank_font
 from ingest.pdf.read import read_pdf
 from ingest.pdf.render import page_rectangles, page_tables
 from tests.ingest import pdfs
@@ -349,3 +350,38 @@ def test_lines_that_pdfium_does_not_part_are_parted(tmp_path, scale, step):
     content = f"q {scale} 0 0 -{scale} 17 774 cm {' '.join(drawn)} Q"
     path = pdfs.drawn(tmp_path / "a.pdf", content.encode())
     assert [line.split() for line in text_of(path).splitlines()] == [" ".join(line).split() for line in lines]
+
+
+VERTICAL = ["吾輩は猫である名前はまだ無い", "どこで生れたか頓と見当がつかぬ", "何でも薄暗いじめじめした所で"]
+
+
+@pytest.mark.parametrize("encoding", ["/Identity-V", "/Identity-H"])  # a column a string, or letter by letter
+@pytest.mark.parametrize("columns", [[0, 1, 2], [2, 1, 0], [1, 0, 2]])  # in the file
+def test_columns_of_vertical_japanese_are_read_from_the_right(tmp_path, encoding, columns):
+    codes = {letter: f"{number:04x}" for number, letter in enumerate(sorted(set("".join(VERTICAL))), 1)}
+    table = "\n".join(f"<{code}> <{ord(letter):04x}>" for letter, code in codes.items())
+    about = {"Type": "/FontDescriptor", "FontName": "/Own", "Flags": 4, "FontBBox": [0, -200, 1000, 800], "StemV": 80}
+    about |= {"ItalicAngle": 0, "Ascent": 800, "Descent": -200, "CapHeight": 700, "FontFile2": pdfs.Own(_blank_font())}
+    glyphs = {
+        "Type": "/Font",
+        "Subtype": "/CIDFontType2",
+        "BaseFont": "/Own",
+        "DW": 1000,
+        "FontDescriptor": pdfs.Own(about),
+    }
+    glyphs["CIDSystemInfo"] = {"Registry": "Adobe", "Ordering": "Identity", "Supplement": 0}
+    glyphs["CIDToGIDMap"] = pdfs.Own(b"\0\1" * 100)
+    font = {"Type": "/Font", "Subtype": "/Type0", "BaseFont": "/Own", "Encoding": encoding}
+    font["DescendantFonts"] = [pdfs.Own(glyphs)]
+    font["ToUnicode"] = pdfs.Own(
+        f"begincmap 1 begincodespacerange <0000> <ffff> endcodespacerange\n{len(codes)} beginbfchar\n{table}\n"
+        "endbfchar endcmap".encode()
+    )
+    drawn = []
+    for column in columns:
+        written = [codes[letter] for letter in VERTICAL[column]]
+        parts = ["".join(written)] if encoding == "/Identity-V" else written
+        drawn += [f"1 0 0 1 {360 - 24 * column} {460 - 14 * n} Tm <{part}> Tj" for n, part in enumerate(parts)]
+    content = f"BT /T 14 Tf {' '.join(drawn)} ET".encode()
+    path = pdfs.drawn(tmp_path / "a.pdf", content, resources={"Font": {"T": font}})
+    assert text_of(path).splitlines() == VERTICAL
