@@ -115,7 +115,7 @@ def in_logical_order(letters: Letters, raw: str) -> str:
 
     PDFium turns a line that is drawn from the left, and with it the letters that one glyph stands for, such as lam-alef.
     """
-    if not RIGHT_TO_LEFT.search(raw):
+    if raw.isascii() or not RIGHT_TO_LEFT.search(raw):
         return raw
     shown = list(raw)
     for word in _SEVERAL.finditer(raw):

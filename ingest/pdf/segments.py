@@ -17,6 +17,7 @@ _SPACES = re.compile("[ \r\n]+")
 _WORD = re.compile(r"\S+")
 _NEXT_LINE = 0.95  # in sizes; raised marks are nearer
 _SAME_LINE = 0.1  # in sizes
+_EAST_ASIAN = re.compile("[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3\uf900-\ufaff]")
 _DOWN = 3  # the turn of letters on a line that runs down the page; the next line is on its left
 _UPRIGHT = (1.0, 0.0, 0.0, 1.0)
 
@@ -76,6 +77,8 @@ class Places:
 
     def _is_column(self, start: int, end: int, begin: Point, stop: Point, size: float) -> bool:
         """Return whether upright letters stand below one another, as in a column of Japanese."""
+        if not _EAST_ASIAN.search(self._letters.raw, start, end):
+            return False  # a large bracket is put together from pieces
         places = [begin, stop, self._letters.origin((start + end) // 2) or begin]
         return all(abs(place[0] - begin[0]) < size / 2 for place in places) and begin[1] > places[2][1] >= stop[1]
 
