@@ -134,7 +134,7 @@ class Attributor:
     ) -> Place | None:
         if not self._names_known(claim, source) or not self._years_known(claim, source):
             return None
-        foreign = bool(claim.language) and source.differs(claim.language, unknown=True)
+        foreign = bool(claim.language) and source.differs(claim.language, unknown=claim.language != "en")
         best: Place | None = None
         for units in source.windows():
             score = self._score(claim, weights, units, source, cited=cited, foreign=foreign)
@@ -164,8 +164,8 @@ class Attributor:
         score = share + 0.2 * pairs - 0.05 * (len(units) - 1)
         if told:
             enough = share >= MIN_SHARE_WITH_FIGURE or foreign
-            if not own:
-                enough = self._fits_bare(claim, words | source.heading)
+            if not own.keys() - self._asked:
+                enough = (enough and bool(own)) or self._fits_bare(claim, words | source.heading)
             enough = enough and not self._better_row(claim, units, source)
             return score + 0.3 if enough else None
         if cited:
@@ -192,7 +192,7 @@ class Attributor:
         return 0.5 * near if fits else None
 
     def _fits_bare(self, claim: Claim, words: Collection[str]) -> bool:
-        """Return whether a figure without words is long, or stands beside words of the question."""
+        """Return whether a figure without words but the question's is long, or stands beside words of the question."""
         long = any(figure.digits > _SHORT for figure in claim.quantities.figures)
         return long or _share(dict.fromkeys(self._asked, 1.0), words) >= MIN_SHARE_WITH_FIGURE
 

@@ -28,7 +28,7 @@ _FUNCTION_WORDS = {
 }
 # what answers say about any subject
 _FILLER = """according passage passages text mention mentions mentioned based following question answer also additionally overall
-however therefore approximately respectively yes""".split()  # noqa: SIM905
+however therefore approximately respectively yes thousand million billion percent dollar dollars usd""".split()  # noqa: SIM905
 _NEGATION = re.compile(
     r"\b(?:no|not|never|none|neither|nor|without|cannot|lacks?|rather than|instead of|anstatt|statt|plutôt que|nicht|keine?[mnrs]?|nie|niemals|ohne|ne|pas|jamais|aucune?|sans"
     r"|nunca|sin|ningun[oa]?|ning[uú]n|tampoco|jam[aá]s|не|нет|ни|без|никогда|لا|ليس|ليست|لم|لن|بدون)\b(?! (?:only|nur|seulement|solo)\b)"

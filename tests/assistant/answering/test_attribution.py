@@ -92,6 +92,12 @@ def test_an_answer_in_another_language_is_attributed_by_its_figures_and_years(st
     assert numbers(statement.replace("2022", "2021").replace("2018", "2017").replace("5 P", "7 P")) == []
 
 
+def test_a_table_without_prose_does_not_count_as_another_language_for_an_english_answer():
+    table = [passage("2018 2017\nRevenue 1,577 1,373\nCosts 262 249")]
+    assert numbers("The salaries of the directors were 1,577 in 2018.", passages=table) == []
+    assert numbers("The revenue was 1,577 in 2018.", passages=table) == [1]
+
+
 def test_words_of_another_language_tell_nothing_and_keep_what_the_model_cited():
     moon = PASSAGES[:1]
     found = Attributor("Hat der Mond eine Atmosphäre?", moon).attribute("Der Mond hat keine Luft.", [1])
