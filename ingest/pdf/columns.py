@@ -28,7 +28,11 @@ def apart(segments: list[Segment], places: Places, raw: str) -> tuple[list[Segme
     long = _long_lines(segments, raw)
     if len(long) < _FEW_LINES:
         return segments, False
-    sample = [places.likely_gaps(raw, segment) for segment in long[:: -(-len(long) // _SAMPLE)]]
+    *sampled, last = long[:: -(-len(long) // _SAMPLE)]
+    sample = [places.likely_gaps(raw, segment) for segment in sampled]
+    if not any(sample):
+        return segments, False  # two lines must share one
+    sample.append(places.likely_gaps(raw, last))
     if not _share_a_gap(sample, long[0].size):
         return segments, False
     return _apart(segments, {segment.start: places.gaps(raw, segment) for segment in segments}, raw)

@@ -68,8 +68,8 @@ class Places:
         turn = 0 if a > abs(b) else _quarter(a, b)
         if abs(stop[1] - begin[1]) > _NEXT_LINE * size and not turn and self._is_column(start, end, begin, stop, size):
             turn = _DOWN
-        left, base = _turned(*begin, turn)
-        right, low = _turned(*stop, turn)
+        left, base = _turned(*begin, turn) if turn else (begin[0], -begin[1])
+        right, low = _turned(*stop, turn) if turn else (stop[0], -stop[1])
         drop = low - base
         if first_size < last_size:
             base = low  # of the larger one: the smaller one may be raised
