@@ -23,8 +23,8 @@ from assistant.evaluation.corpus import document_ids, open_corpus
 from assistant.evaluation.questions import Question, read_questions
 from assistant.evaluation.retrieval_metrics import document_folds
 from assistant.retrieval.features import FEATURES, page_features
-from assistant.retrieval.ranking import WEIGHTS_FILE
 from assistant.retrieval.search import candidates, page_evidence
+from assistant.retrieval.weights import WEIGHTS_FILE, stored_weights
 from ingest import Library, load_config
 
 SHARED = Path(__file__).parent.parent.parent / "shared"
@@ -64,8 +64,8 @@ def main(arguments: Sequence[str]) -> int:
     print_table(cases, cross_validated(cases), "on documents that were not fitted")
     print_table(cases, [case.features @ weights for case in cases], "fitted on all")
     rounded = [round(float(weight), 4) for weight in weights]
-    stored = {
-        "fitted": f"python -m benchmarks.ranking, {' and '.join(folder.name for folder in options.folders)}",
+    stored = stored_weights() | {
+        "fitted": f"python -m benchmarks.ranking, then benchmarks.refusal: {' and '.join(folder.name for folder in options.folders)}",
         "always": dict(zip(ALWAYS, rounded, strict=False)),
         "in_doubt": dict(zip(IN_DOUBT, rounded[len(ALWAYS) :], strict=True)),
     }

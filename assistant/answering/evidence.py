@@ -12,9 +12,10 @@ from ingest import terms
 
 LookUp = Callable[[str], list[Passage]]
 
-# Share of the threshold that the other passages must reach for a model once one has passed it: it can tell which of them
-# answer. With the whole threshold for each, as for quotes, evidence is lost for 2 of 204 and 1 of 59 questions.
-_SECONDARY_RATIO = 0.5
+# Share of the threshold that the other passages must reach once one has passed it. A model can tell which of them
+# answer; a person reads three quotes. What each costs: docs/evaluation.md.
+_SECONDARY_RATIO = 0.2
+_SECONDARY_RATIO_OF_QUOTES = 0.5
 # Share of a follow-up's own words that a passage must contain; otherwise the follow-up is looked up alone. Of 22
 # follow-ups to a 10-K, all 7 about something else are refused, and 2 of the others, which are refused without a
 # history too.
@@ -33,11 +34,12 @@ def find_evidence(
 ) -> list[Passage]:
     """Return the passages that the answer may use, best first; none means that the documents do not answer.
 
-    `asked` is the question rewritten to stand alone. `quotes` means that no model reads the passages: each must reach
-    the threshold, and a follow-up about something new must be found by itself.
+    `asked` is the question rewritten to stand alone. `quotes` means that no model reads the passages: fewer are
+    kept, and a follow-up about something new must be found by itself.
     """
     found = look_up(asked)
-    evidence = _above_threshold(found, threshold, others=threshold * (1.0 if quotes else _SECONDARY_RATIO))
+    ratio = _SECONDARY_RATIO_OF_QUOTES if quotes else _SECONDARY_RATIO
+    evidence = _above_threshold(found, threshold, others=threshold * ratio)
     if quotes and asked != question and not _contains_new_terms(question, found, look_up, threshold):
         return []
     if history and (evidence or followup.is_elliptical(question)):

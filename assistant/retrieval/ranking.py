@@ -6,17 +6,13 @@ a weight that always counts and one that is added in doubt (`features.doubt`). d
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from functools import cache
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from assistant.retrieval.features import FEATURES, PageEvidence, page_features
-
-WEIGHTS_FILE = Path(__file__).with_name("ranking_weights.json")
+from assistant.retrieval.weights import stored_weights
 
 
 def score_pages(question: str, pages: Sequence[PageEvidence]) -> list[float]:
@@ -27,8 +23,7 @@ def score_pages(question: str, pages: Sequence[PageEvidence]) -> list[float]:
     return scores
 
 
-@cache
 def _weights() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    stored = json.loads(WEIGHTS_FILE.read_text(encoding="utf-8"))
+    stored = stored_weights()
     always, in_doubt = (np.array([stored[kind].get(name, 0.0) for name in FEATURES]) for kind in ("always", "in_doubt"))
     return always, in_doubt

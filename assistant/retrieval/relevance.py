@@ -1,43 +1,65 @@
-"""Scores from 0 to 1 how likely a page is evidence for a question."""
+"""The probability that a page holds the answer, from its ranking and the question's words and names.
+
+A logistic regression whose parameters are in ranking_weights.json, fitted by `python -m benchmarks.refusal`.
+docs/evaluation.md has what it refuses, docs/retrieval.md how it was found.
+"""
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from assistant.retrieval.features import coverage, plain_years, question_terms
+from assistant.retrieval.features import PageEvidence, coverage, named_terms, plain_years, question_terms
+from assistant.retrieval.weights import stored_weights
 from ingest import split_sentences, terms
 
-COSINE = 0.7  # the rest is the share of the question's terms on the page; how both were found: docs/evaluation.md
-MISSING_NAMES = 0.3  # taken off where the page lacks all names of the question; 0.2 to 0.5 do about as well
-
+PAGES = 6  # the best ones, among which the answer is expected
+FEW_WORDS = 0.2  # share of the question's terms; below, it is in another language, or about something else
 _TOKEN = re.compile(r"[^\W_][\w&'’.-]*")
-_MIN_JOINED = 3  # letters of a name that is looked for inside a document's name
 
 
 @dataclass(frozen=True)
-class QueryTerms:
-    """What a question asks about: its content terms, and the names in it."""
+class Signals:
+    """What tells whether the best pages of a question hold its answer."""
 
-    terms: tuple[str, ...]
-    names: tuple[str, ...]
-
-
-def query_terms(question: str) -> QueryTerms:
-    """Return the terms and names of a question, to be compared with every page that was found."""
-    return QueryTerms(tuple(question_terms(question)), tuple(names_in(question)))
+    coverage: float  # largest share of the question's terms on one of them
+    missing: float  # smallest share of the question's names that one of them lacks
+    ranking: float  # ranking score of the best
+    cosine: float  # largest cosine
 
 
-def relevance(query: QueryTerms, cosine: float, text: str, document: str) -> float:
-    """Return cosine and term coverage as one score from 0 to 1, lowered by the names that are missing.
+def page_probabilities(question: str, pages: Sequence[PageEvidence], scores: Sequence[float]) -> list[float]:
+    """Return for each page, best first, the probability that it holds the answer; `scores` are those of the ranking.
 
-    The cosine alone is low where a question is short and its page is full (0.35 for a question whose terms are all on
-    the page of a handbook), and does not separate a question about one company from the same about another.
+    It falls with them, and can be compared between questions and stores.
     """
-    found = set(terms(f"{document} {text}"))
-    score = COSINE * cosine + (1 - COSINE) * coverage(query.terms, found)
-    return max(0.0, score) * (1 - MISSING_NAMES * _share_missing(query.names, found, document))
+    if not pages:
+        return []
+    found = signals(question, pages[:PAGES], scores)
+    return [page_probability(found, score - scores[0]) for score in scores]
+
+
+def page_probability(found: Signals, behind: float) -> float:
+    """Return the probability that a page holds the answer; `behind` is its ranking score less that of the best page.
+
+    Where the question's words say nothing, the cosine alone decides: an embedder may know both languages.
+    """
+    weights = stored_weights()["probability_of_few_words" if found.coverage < FEW_WORDS else "probability"]
+    values = {**vars(found), "behind": behind, "constant": 1.0}
+    return 1 / (1 + math.exp(-sum(weight * values[name] for name, weight in weights.items())))
+
+
+def signals(question: str, pages: Sequence[PageEvidence], scores: Sequence[float]) -> Signals:
+    """Return what tells whether these pages, best first and at least one, hold the answer."""
+    wanted, names = question_terms(question), names_in(question)
+    covered, missing = [], []
+    for page in pages:
+        found = set(terms(f"{page.document} {page.text}"))
+        covered.append(coverage(wanted, found))
+        missing.append(_share_missing(names, found | named_terms(question, page.document)))
+    return Signals(max(covered), min(missing), scores[0], max(page.cosines[0] for page in pages))
 
 
 def names_in(question: str) -> list[str]:
@@ -58,19 +80,5 @@ def _is_code(token: str) -> bool:
     return any(character.isdigit() for character in token) or (len(token) > 1 and token.isupper())
 
 
-def _share_missing(names: Sequence[str], found: Collection[str], document: str) -> float:
-    if not names:
-        return 0.0
-    joined = _letters_and_digits(document)  # "AMERICANEXPRESS_2022" contains "American" and "Express"
-    missing = sum(
-        not (
-            all(term in found for term in terms(name))
-            or (len(name) >= _MIN_JOINED and _letters_and_digits(name) in joined)
-        )
-        for name in names
-    )
-    return missing / len(names)
-
-
-def _letters_and_digits(text: str) -> str:
-    return "".join(filter(str.isalnum, text.lower()))
+def _share_missing(names: Sequence[str], found: Collection[str]) -> float:
+    return sum(not all(term in found for term in terms(name)) for name in names) / len(names) if names else 0.0

@@ -20,7 +20,7 @@ from assistant.retrieval.features import (
     question_terms,
 )
 from assistant.retrieval.ranking import score_pages
-from assistant.retrieval.relevance import query_terms, relevance
+from assistant.retrieval.relevance import page_probabilities
 from ingest import Chunk, Hit, Store, split_sentences, terms
 
 RRF_K = (
@@ -73,7 +73,7 @@ class Passage:
     start: int
     end: int
     text: str
-    score: float  # 0 to 1, comparable between questions and stores
+    score: float  # probability that the page holds the answer; falls with rank
     chunk_id: str  # of the chunk that it grew from
     heading: str = ""
     margins: tuple[tuple[int, int], ...] = ()  # running header and footer ranges, relative to `text`
@@ -107,15 +107,13 @@ def search(
 ) -> list[Passage]:
     """Return the best `k` passages for a question, best first, one a page; `documents` are document ids, None means all."""
     found, chunks = candidates(store, embedder, question, documents=documents)
-    pages = order_pages(question, found, chunks)[: max(k, RERANKED) if reranker else k]
-    query = query_terms(question)
+    wanted = max(k, RERANKED) if reranker else k
     passages = []
-    for rank, page in enumerate(pages, 1):
+    for rank, (page, probability) in enumerate(order_pages(question, found, chunks)[:wanted], 1):
         whole = chunks.get(page.key) or [page.best]
         best = answering_chunk(question, page, whole)
         grown = merge(best, (page.best, *page.others), whole)
-        score = relevance(query, page.score, page_text(whole), best.document)
-        passages.append(_passage(rank, in_sentences(grown, best, whole), score, best.id))
+        passages.append(_passage(rank, in_sentences(grown, best, whole), probability, best.id))
     return _rerank(reranker, question, passages)[:k] if reranker else passages
 
 
@@ -147,11 +145,13 @@ def candidates(
 
 def order_pages(
     question: str, pages: Sequence[RankedPage], chunks: Mapping[tuple[str, int], Sequence[Chunk]]
-) -> list[RankedPage]:
-    """Return the pages, best first, by `score_pages`; `chunks` holds all chunks of each page."""
-    scores = score_pages(question, page_evidence(pages, chunks))
+) -> list[tuple[RankedPage, float]]:
+    """Return the pages, best first, each with its probability to hold the answer; `chunks` holds all of each page."""
+    evidence = page_evidence(pages, chunks)
+    scores = score_pages(question, evidence)
     order = sorted(range(len(pages)), key=lambda i: -scores[i])
-    return [pages[i] for i in order]
+    probabilities = page_probabilities(question, [evidence[i] for i in order], [scores[i] for i in order])
+    return [(pages[i], probability) for i, probability in zip(order, probabilities, strict=True)]
 
 
 def page_evidence(pages: Sequence[RankedPage], chunks: Mapping[tuple[str, int], Sequence[Chunk]]) -> list[PageEvidence]:
@@ -178,11 +178,10 @@ def page_text(chunks: Sequence[Chunk]) -> str:
 
 @dataclass(frozen=True)
 class RankedPage:
-    """One page that was found: its best chunk, the other chunks found on it, and its score."""
+    """One page that was found: its best chunk, and the other chunks found on it."""
 
     best: Chunk
     others: tuple[Chunk, ...]
-    score: float
     cosines: tuple[float, ...]  # of the chunks that were found, best first
 
     @property
@@ -194,8 +193,7 @@ class RankedPage:
 def rank_pages(text_hits: Sequence[Hit], vector_hits: Sequence[Hit]) -> list[RankedPage]:
     """Fuse both searches by reciprocal rank and return the pages in the order of their best chunk.
 
-    The score is the best cosine of the page's chunks: fused ranks are not comparable between questions, nor text
-    scores between stores. A chunk that only text search found gets the lowest cosine that vector search returned: its
+    A chunk that only text search found gets the lowest cosine that vector search returned: its
     own is not higher.
     """
     floor = min((hit.score for hit in vector_hits), default=0.0)
@@ -214,7 +212,7 @@ def rank_pages(text_hits: Sequence[Hit], vector_hits: Sequence[Hit]) -> list[Ran
     ranked = []
     for found in pages.values():
         cosines = tuple(sorted((cosine[chunk.id] for chunk in found), reverse=True))
-        ranked.append(RankedPage(found[0], tuple(found[1:]), min(1.0, max(0.0, cosines[0])), cosines))
+        ranked.append(RankedPage(found[0], tuple(found[1:]), cosines))
     return ranked
 
 

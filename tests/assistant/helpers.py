@@ -150,7 +150,7 @@ def make_agent(
     chat: Any = None, *, tools: bool = False, window: int = 4096, pages: Any = None, **settings: Any
 ) -> Agent:
     """Return an agent over the pages in memory, on a chat model or, without one, on quotes."""
-    settings.setdefault("threshold", 0.2)
+    settings.setdefault("threshold", 0.05)
     config = AssistantConfig(home=Path("/nonexistent"), **settings)
     model = wrap_chat_model(chat, name="scripted", window=window, tools=tools) if chat is not None else quotes(config)
     return Agent(config, model, PagesStore(pages), WordEmbedder())

@@ -9,20 +9,20 @@ def passage(rank: int, score: float) -> Passage:
     return Passage(rank, "a.pdf", "id-a", rank, str(rank), 0, 4, "Moon", score, f"chunk-{rank}")
 
 
-def test_a_quote_must_reach_the_threshold_and_a_model_may_read_what_reaches_half_of_it():
-    found = [passage(1, 0.14), passage(2, 0.5), passage(3, 0.29), passage(4, 0.16)]
+def test_once_a_passage_passes_quotes_take_those_of_half_the_threshold_and_a_model_those_of_a_fifth():
+    found = [passage(1, 0.5), passage(2, 0.16), passage(3, 0.14), passage(4, 0.07), passage(5, 0.05)]
 
     def ranks(quotes: bool, threshold: float = 0.3) -> list[int]:
         evidence = find_evidence("moon?", "moon?", lambda _: found, threshold=threshold, quotes=quotes)
         return [one.rank for one in evidence]
 
-    assert ranks(quotes=True) == [2]
-    assert ranks(quotes=False) == [2, 3, 4]
+    assert ranks(quotes=True) == [1, 2]
+    assert ranks(quotes=False) == [1, 2, 3, 4]
     assert ranks(quotes=True, threshold=0.6) == ranks(quotes=False, threshold=0.6) == []
 
 
 def test_only_the_documents_asked_for_are_used():
-    answer = make_agent().ask("moon diameter and dividends", documents=["id-report.pdf"])
+    answer = make_agent().ask("dividends, not the moon", documents=["id-report.pdf"])
     assert {passage.document for passage in answer.passages} == {"report.pdf"}
 
 
@@ -36,7 +36,7 @@ def test_a_follow_up_that_the_documents_do_not_answer_is_refused_as_without_a_hi
         assert agent.ask(question, documents=documents, history=[first]).refused
 
 
-@pytest.mark.parametrize("question", ["yes", "why?", "and the diameter?", "Has anybody lived there, and is it far?"])
+@pytest.mark.parametrize("question", ["yes", "why?", "and the diameter?", "and has anybody lived there?"])
 def test_a_follow_up_that_they_answer_is_not_refused(question):
     agent = make_agent()
     assert not agent.ask(question, history=[agent.ask(MOON_QUESTION)]).refused

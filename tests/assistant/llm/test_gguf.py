@@ -24,7 +24,7 @@ def path(tmp_path_factory):
 
 
 def make_agent(path, **settings):
-    config = AssistantConfig(**({"window": 2048, "max_tokens": 24, "threshold": 0.2} | settings))
+    config = AssistantConfig(**({"window": 2048, "max_tokens": 24, "threshold": 0.05} | settings))
     return Agent(config, load_model(f"gguf:{path}", config), PagesStore(), WordEmbedder())
 
 

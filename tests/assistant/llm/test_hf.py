@@ -74,7 +74,7 @@ def run_folder(model_folder, tmp_path_factory):
 
 
 def make_agent(name, home=None, **settings):
-    settings = {"window": 4096, "max_tokens": 12, "threshold": 0.2, "seed": 1} | settings
+    settings = {"window": 4096, "max_tokens": 12, "threshold": 0.05, "seed": 1} | settings
     config = AssistantConfig(**settings) if home is None else AssistantConfig(home=home, **settings)
     return Agent(config, load_model(f"hf:{name}", config), PagesStore(), WordEmbedder())
 

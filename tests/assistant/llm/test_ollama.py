@@ -35,7 +35,7 @@ def ollama(tmp_path_factory, gguf):
 
 
 def make_agent(server, home, **settings):
-    settings = {"window": 2048, "max_tokens": 24, "threshold": 0.2, "ollama_host": server.base, "home": home} | settings
+    settings = {"window": 2048, "max_tokens": 24, "threshold": 0.05, "ollama_host": server.base, "home": home} | settings
     config = AssistantConfig(**settings)
     return Agent(config, load_model("tiny", config), PagesStore(), WordEmbedder())
 
@@ -81,7 +81,7 @@ def test_ollama_loads_the_model_once_in_20_questions(ollama, tmp_path):
 def test_ollama_gets_a_prompt_that_fits_and_truncates_nothing(ollama, tmp_path):
     pages = {("long.pdf", n): f"Chapter {n} of the moon. " + "The moon is round and grey. " * 40 for n in range(1, 40)}
     config = AssistantConfig(
-        home=tmp_path, window=2048, max_tokens=64, threshold=0.1, ollama_host=ollama.base, passages=20
+        home=tmp_path, window=2048, max_tokens=64, threshold=0.05, ollama_host=ollama.base, passages=20
     )
     agent = Agent(config, load_model("ollama:tiny", config), PagesStore(pages), WordEmbedder())
     answer = agent.ask("What is the moon?")

@@ -34,7 +34,7 @@ def endpoint(tmp_path_factory):
 
 
 def make_agent(base, **settings):
-    settings = {"window": 4096, "max_tokens": 16, "threshold": 0.2} | settings
+    settings = {"window": 4096, "max_tokens": 16, "threshold": 0.05} | settings
     config = AssistantConfig(openai_base_url=base, **settings)
     return Agent(config, load_model("openai:tiny", config), PagesStore(), WordEmbedder())
 

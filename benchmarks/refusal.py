@@ -1,0 +1,198 @@
+"""Fits the probability that a page holds the answer, and measures what it refuses on documents it was not fitted on.
+
+`python -m benchmarks.refusal [--write] [FOLDER ...]`: a folder holds questions.jsonl and pdfs/, and may hold
+unanswerable.jsonl; without any, the two sample sets beside the checkout. Each question is asked of its document, of
+all documents, and of all others, where a refusal is right. Fit the ranking first (`python -m benchmarks.ranking`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from assistant.evaluation.corpus import document_ids, open_corpus
+from assistant.evaluation.questions import Question, read_questions
+from assistant.evaluation.retrieval_metrics import document_folds
+from assistant.retrieval.ranking import score_pages
+from assistant.retrieval.relevance import FEW_WORDS, PAGES, signals
+from assistant.retrieval.search import candidates, page_evidence
+from assistant.retrieval.weights import WEIGHTS_FILE
+from benchmarks.ranking import FOLDS, SHARED
+from ingest import Library, load_config
+
+L2 = 1e-3
+BOOKLET = "Northwind_Standard_Benefits_Details.pdf"  # the document of the sample questions that name none
+KINDS = {
+    "probability": ("coverage", "missing", "ranking", "behind"),
+    "probability_of_few_words": ("cosine", "missing", "behind"),
+}
+THRESHOLDS = (0.05, 0.08, 0.1, 0.12, 0.15, 0.2, 0.3)
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One question asked of some documents: the values of its best pages, best first, and which are evidence."""
+
+    set_name: str
+    document: str
+    asked_of: str  # single, shared, without its document, or unanswerable
+    values: dict[str, list[float]]  # of each page, by name
+    evidence: list[bool]
+    weight: float
+
+    @property
+    def answerable(self) -> bool:
+        """Return whether the question's document was among those asked."""
+        return self.asked_of in ("single", "shared")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Fit, cross-validate, print what is refused, and write the parameters where asked to."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("folders", nargs="*", type=Path, default=[SHARED / "mixed-dev", SHARED / "financebench-dev"])
+    parser.add_argument("--write", action="store_true", help=f"write {WEIGHTS_FILE.name}")
+    options = parser.parse_args(arguments)
+    cases = [case for folder in options.folders for case in read_cases(folder)]
+    fitted = {kind: fit(cases, names) for kind, names in KINDS.items()}
+    print(json.dumps(fitted, indent=2))
+    print_table(cases, cross_validated(cases))
+    if options.write:
+        stored = json.loads(WEIGHTS_FILE.read_text(encoding="utf-8")) | fitted
+        WEIGHTS_FILE.write_text(json.dumps(stored, indent=2) + "\n", encoding="utf-8")
+    return 0
+
+
+def read_cases(folder: Path) -> list[Case]:
+    """Return the cases of a folder's questions."""
+    questions = [question for question in read_questions(folder / "questions.jsonl") if question.pages]
+    impossible = folder / "unanswerable.jsonl"
+    config, _ = load_config()
+    with open_corpus(config, [folder / "pdfs"]) as library:
+        cases = list(cases_of(library, questions, folder.name))
+        if impossible.is_file():
+            cases += _impossible(library, read_questions(impossible), folder.name)
+    sizes = Counter((case.document, case.answerable) for case in cases)
+    return [_weighted(case, 1 / np.sqrt(sizes[case.document, case.answerable])) for case in cases]
+
+
+def cases_of(library: Library, questions: Sequence[Question], set_name: str) -> Iterator[Case]:
+    """Yield each question asked of its document, of all, and of all others."""
+    ids = document_ids(library, questions)
+    everything = [document.id for document in library.store.documents()]
+    for question in questions:
+        own = ids[question.document]
+        for asked_of, documents in (
+            ("single", [own]),
+            ("shared", None),
+            ("without", [other for other in everything if other != own]),
+        ):
+            yield _case(library, question, set_name, asked_of, documents, own)
+
+
+def _impossible(library: Library, questions: Sequence[Question], set_name: str) -> Iterator[Case]:
+    ids = {document.name: document.id for document in library.store.documents()}
+    for question in questions:
+        document = question.document or BOOKLET
+        yield _case(library, question, set_name, "unanswerable", [ids[document]], "")
+
+
+def _case(
+    library: Library, question: Question, set_name: str, asked_of: str, documents: list[str] | None, own: str
+) -> Case:
+    pages, chunks = candidates(library.store, library.embedder, question.question, documents=documents)
+    evidence = page_evidence(pages, chunks)
+    scores = score_pages(question.question, evidence)
+    best = sorted(range(len(pages)), key=lambda i: -scores[i])[:PAGES]
+    found = signals(question.question, [evidence[i] for i in best], [scores[i] for i in best])
+    values = {name: [value] * len(best) for name, value in vars(found).items()}
+    values["behind"] = [scores[i] - scores[best[0]] for i in best]
+    right = [pages[i].key[0] == own and pages[i].key[1] in question.pages for i in best]
+    return Case(set_name, question.document or BOOKLET, asked_of, values, right, 1.0)
+
+
+def _weighted(case: Case, weight: float) -> Case:
+    return Case(case.set_name, case.document, case.asked_of, case.values, case.evidence, weight)
+
+
+def fit(cases: Sequence[Case], names: Sequence[str]) -> dict[str, float]:
+    """Return the parameters of a logistic regression over pages, with a little L2 on values of unit spread."""
+    from scipy.optimize import minimize
+
+    values = np.concatenate([_matrix(case, names) for case in cases])
+    right = np.concatenate([np.array(case.evidence, dtype=float) for case in cases])
+    weight = np.concatenate([np.full(len(case.evidence), case.weight) for case in cases])
+    weight /= weight.sum()
+    middle, spread = values.mean(axis=0), values.std(axis=0) + 1e-9
+    inputs = np.concatenate([(values - middle) / spread, np.ones((len(values), 1))], axis=1)
+
+    def loss(parameters: Floats) -> tuple[float, Floats]:
+        logits = inputs @ parameters
+        shrunk = np.append(parameters[:-1], 0.0)
+        value = (weight * (np.logaddexp(0, logits) - right * logits)).sum() + L2 * shrunk @ shrunk / 2
+        return value, inputs.T @ (weight * (1 / (1 + np.exp(-logits)) - right)) + L2 * shrunk
+
+    found = minimize(loss, np.zeros(inputs.shape[1]), jac=True, method="L-BFGS-B").x
+    slopes = found[:-1] / spread
+    parameters = dict(zip(names, slopes, strict=True)) | {"constant": found[-1] - slopes @ middle}
+    return {name: round(float(value), 4) for name, value in parameters.items()}
+
+
+def cross_validated(cases: Sequence[Case]) -> list[Floats]:
+    """Return the probabilities of the pages of each case, by parameters fitted without its document."""
+    names = [f"{case.set_name}/{case.document}" for case in cases]
+    folds = document_folds(names, FOLDS)
+    fitted = {}
+    for fold in range(FOLDS):
+        others = [case for case, name in zip(cases, names, strict=True) if folds[name] != fold]
+        fitted[fold] = {kind: fit(others, used) for kind, used in KINDS.items()}
+    return [_probabilities(case, fitted[folds[name]]) for case, name in zip(cases, names, strict=True)]
+
+
+def _probabilities(case: Case, fitted: dict[str, dict[str, float]]) -> Floats:
+    few = bool(case.evidence) and case.values["coverage"][0] < FEW_WORDS
+    kind = "probability_of_few_words" if few else "probability"
+    slopes = np.array([fitted[kind][name] for name in KINDS[kind]])
+    result: Floats = 1 / (1 + np.exp(-(_matrix(case, KINDS[kind]) @ slopes + fitted[kind]["constant"])))
+    return result
+
+
+def _matrix(case: Case, names: Sequence[str]) -> Floats:
+    return np.stack([np.array(case.values[name], dtype=float) for name in names], axis=1)
+
+
+def print_table(cases: Sequence[Case], probabilities: Sequence[Floats]) -> None:
+    """Print AUROC, the share refused at several thresholds, and how well the probabilities are calibrated."""
+    best: dict[tuple[str, str], list[float]] = {}
+    for case, of_pages in zip(cases, probabilities, strict=True):
+        best.setdefault((case.set_name, case.asked_of), []).append(float(of_pages[0]) if len(of_pages) else 0.0)
+    print(f"\n{'set':18} {'asked of':14} {'n':>4}  refused at " + "  ".join(f"{value:5}" for value in THRESHOLDS))
+    for (set_name, asked_of), found in sorted(best.items()):
+        shares = "  ".join(f"{np.mean(np.array(found) < value):.3f}" for value in THRESHOLDS)
+        print(f"{set_name:18} {asked_of:14} {len(found):4}             {shares}")
+    print(f"\n{'set':18} {'to answer':9} {'to refuse':13} AUROC  falsely refused where 90 % are refused")
+    for (set_name, asked_of), found in sorted(best.items()):
+        for refused in ("without", "unanswerable"):
+            if asked_of in ("single", "shared") and (set_name, refused) in best:
+                right, wrong = np.array(found)[:, None], np.array(best[set_name, refused])
+                auroc = (right > wrong).mean() + (right == wrong).mean() / 2
+                falsely = (right < np.quantile(wrong, 0.9)).mean()
+                print(f"{set_name:18} {asked_of:9} {refused:13} {auroc:.3f}  {falsely:.3f}")
+    given, true = np.concatenate(probabilities), np.concatenate([np.array(case.evidence) for case in cases])
+    print("\nprobability   pages  mean   evidence")
+    for low, high in ((0, 0.05), (0.05, 0.1), (0.1, 0.2), (0.2, 0.4), (0.4, 0.6), (0.6, 1.01)):
+        inside = (given >= low) & (given < high)
+        if inside.any():
+            print(f"{low:4} to {min(high, 1):4} {inside.sum():6}  {given[inside].mean():.3f}  {true[inside].mean():.3f}")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
