@@ -191,7 +191,9 @@ def print_table(cases: Sequence[Case], probabilities: Sequence[Floats]) -> None:
     for low, high in ((0, 0.05), (0.05, 0.1), (0.1, 0.2), (0.2, 0.4), (0.4, 0.6), (0.6, 1.01)):
         inside = (given >= low) & (given < high)
         if inside.any():
-            print(f"{low:4} to {min(high, 1):4} {inside.sum():6}  {given[inside].mean():.3f}  {true[inside].mean():.3f}")
+            print(
+                f"{low:4} to {min(high, 1):4} {inside.sum():6}  {given[inside].mean():.3f}  {true[inside].mean():.3f}"
+            )
 
 
 if __name__ == "__main__":

@@ -71,7 +71,10 @@ def build_parser() -> argparse.ArgumentParser:
     )
     answers.add_argument("--limit", type=positive_int, metavar="N", help="only the first N questions")
     answers.add_argument(
-        "--threshold", type=float, metavar="X", help="lowest probability of the best page at which a question is answered"
+        "--threshold",
+        type=float,
+        metavar="X",
+        help="lowest probability of the best page at which a question is answered",
     )
     answers.add_argument(
         "--no-unanswerable",

@@ -35,7 +35,13 @@ def ollama(tmp_path_factory, gguf):
 
 
 def make_agent(server, home, **settings):
-    settings = {"window": 2048, "max_tokens": 24, "threshold": 0.05, "ollama_host": server.base, "home": home} | settings
+    settings = {
+        "window": 2048,
+        "max_tokens": 24,
+        "threshold": 0.05,
+        "ollama_host": server.base,
+        "home": home,
+    } | settings
     config = AssistantConfig(**settings)
     return Agent(config, load_model("tiny", config), PagesStore(), WordEmbedder())
 

@@ -47,7 +47,9 @@ def test_a_name_is_missing_if_neither_the_page_nor_the_name_of_its_document_hold
 
 def test_a_page_with_the_words_and_the_name_is_more_probable_than_one_with_half_of_them_and_one_of_another_name():
     half, other = "The warranty lasts two years.", "The warranty of the Nano 9 pump lasts two years."
-    of_whole, of_half, of_other = (page_probabilities(QUESTION, [page(text)], [14.0])[0] for text in (ANSWER, half, other))
+    of_whole, of_half, of_other = (
+        page_probabilities(QUESTION, [page(text)], [14.0])[0] for text in (ANSWER, half, other)
+    )
     assert of_whole > 2 * of_other
     assert of_other > of_half
 
