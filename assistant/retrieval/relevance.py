@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from assistant.retrieval.features import PageEvidence, coverage, named_terms, plain_years, question_terms
 from assistant.retrieval.weights import stored_weights
-from ingest import split_sentences, terms
+from ingest import content_terms, split_sentences, terms
 
 PAGES = 6  # the best ones, among which the answer is expected
 FEW_WORDS = 0.2  # share of the question's terms; below, it is in another language, or about something else
@@ -71,7 +71,8 @@ def names_in(question: str) -> list[str]:
     for sentence in split_sentences(plain_years(question)):
         tokens = [re.sub(r"['’]s$", "", token.strip(".'’-")) for token in _TOKEN.findall(sentence.text)]
         for position, token in enumerate(tokens):
-            if _is_code(token) or (position > 0 and any(character.isupper() for character in token)):
+            named = _is_code(token) or (position > 0 and any(character.isupper() for character in token))
+            if named and content_terms(token):  # "I" is no name
                 found.append(token.lower())
     return list(dict.fromkeys(found))
 
