@@ -2,17 +2,19 @@
 
 `python -m benchmarks.refusal [--write] [FOLDER ...]`: a folder holds questions.jsonl and pdfs/, and may hold
 unanswerable.jsonl; without any, the two sample sets beside the checkout. Each question is asked of its document, of
-all documents, and of all others, where a refusal is right. Fit the ranking first (`python -m benchmarks.ranking`).
+all documents, and of all others, where a refusal is right; and again of two and of six of these pages, since a library
+may be small. Fit the ranking first (`python -m benchmarks.ranking`).
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import random
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +23,7 @@ from numpy.typing import NDArray
 from assistant.evaluation.corpus import document_ids, open_corpus
 from assistant.evaluation.questions import Question, read_questions
 from assistant.evaluation.retrieval_metrics import document_folds
+from assistant.retrieval.features import PageEvidence
 from assistant.retrieval.ranking import score_pages
 from assistant.retrieval.relevance import FEW_WORDS, PAGES, signals
 from assistant.retrieval.search import candidates, page_evidence
@@ -31,10 +34,11 @@ from ingest import Library, load_config
 L2 = 1e-3
 BOOKLET = "Northwind_Standard_Benefits_Details.pdf"  # the document of the sample questions that name none
 KINDS = {
-    "probability": ("coverage", "missing", "ranking", "behind"),
+    "probability": ("coverage", "missing", "ranking", "ranking_in_doubt", "doubt", "behind"),
     "probability_of_few_words": ("cosine", "missing", "behind"),
 }
-THRESHOLDS = (0.05, 0.08, 0.1, 0.12, 0.15, 0.2, 0.3)
+THRESHOLDS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.4)
+FEW_PAGES = (2, 6)  # of a small library
 Floats = NDArray[np.float64]
 
 
@@ -44,7 +48,7 @@ class Case:
 
     set_name: str
     document: str
-    asked_of: str  # single, shared, without its document, or unanswerable
+    asked_of: str  # single, shared, without (its document) or unanswerable; with the number of pages if there are few
     values: dict[str, list[float]]  # of each page, by name
     evidence: list[bool]
     weight: float
@@ -52,7 +56,7 @@ class Case:
     @property
     def answerable(self) -> bool:
         """Return whether the question's document was among those asked."""
-        return self.asked_of in ("single", "shared")
+        return self.asked_of.startswith(("single", "shared"))
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -79,9 +83,9 @@ def read_cases(folder: Path) -> list[Case]:
     with open_corpus(config, [folder / "pdfs"]) as library:
         cases = list(cases_of(library, questions, folder.name))
         if impossible.is_file():
-            cases += _impossible(library, read_questions(impossible), folder.name)
+            cases += impossible_cases(library, read_questions(impossible), folder.name)
     sizes = Counter((case.document, case.answerable) for case in cases)
-    return [_weighted(case, 1 / np.sqrt(sizes[case.document, case.answerable])) for case in cases]
+    return [replace(case, weight=1 / np.sqrt(sizes[case.document, case.answerable])) for case in cases]
 
 
 def cases_of(library: Library, questions: Sequence[Question], set_name: str) -> Iterator[Case]:
@@ -95,32 +99,46 @@ def cases_of(library: Library, questions: Sequence[Question], set_name: str) -> 
             ("shared", None),
             ("without", [other for other in everything if other != own]),
         ):
-            yield _case(library, question, set_name, asked_of, documents, own)
+            yield from _cases(library, question, set_name, asked_of, documents, own)
 
 
-def _impossible(library: Library, questions: Sequence[Question], set_name: str) -> Iterator[Case]:
+def impossible_cases(library: Library, questions: Sequence[Question], set_name: str) -> Iterator[Case]:
+    """Yield each question that the documents do not answer, asked of its document and of all."""
     ids = {document.name: document.id for document in library.store.documents()}
     for question in questions:
         document = question.document or BOOKLET
-        yield _case(library, question, set_name, "unanswerable", [ids[document]], "")
+        yield from _cases(library, question, set_name, "unanswerable", [ids[document]], "")
+        yield from _cases(library, question, set_name, "unanswerable (all)", None, "")
+
+
+def _cases(
+    library: Library, question: Question, set_name: str, asked_of: str, documents: list[str] | None, own: str
+) -> Iterator[Case]:
+    """Yield one question asked of some documents, and of a few of their pages: the evidence or the best, and others."""
+    pages, chunks = candidates(library.store, library.embedder, question.question, documents=documents)
+    evidence = page_evidence(pages, chunks)
+    right = [page.key[0] == own and page.key[1] in question.pages for page in pages]
+    document = question.document or BOOKLET
+    yield _case(set_name, document, asked_of, question.question, evidence, right)
+    first = right.index(True) if any(right) else 0 if asked_of != "single" else None
+    others = [i for i in range(len(pages)) if not right[i] and i != first]
+    if asked_of == "shared" or first is None or len(others) < max(FEW_PAGES):
+        return
+    for few in FEW_PAGES:
+        chosen = [first, *random.Random(question.id).sample(others, few - 1)]
+        few_pages, few_right = [evidence[i] for i in chosen], [right[i] for i in chosen]
+        yield _case(set_name, document, f"{asked_of}, {few} pages", question.question, few_pages, few_right)
 
 
 def _case(
-    library: Library, question: Question, set_name: str, asked_of: str, documents: list[str] | None, own: str
+    set_name: str, document: str, asked_of: str, question: str, pages: Sequence[PageEvidence], right: Sequence[bool]
 ) -> Case:
-    pages, chunks = candidates(library.store, library.embedder, question.question, documents=documents)
-    evidence = page_evidence(pages, chunks)
-    scores = score_pages(question.question, evidence)
+    scores, doubt = score_pages(question, pages)
     best = sorted(range(len(pages)), key=lambda i: -scores[i])[:PAGES]
-    found = signals(question.question, [evidence[i] for i in best], [scores[i] for i in best])
+    found = signals(question, [pages[i] for i in best], [scores[i] for i in best], doubt)
     values = {name: [value] * len(best) for name, value in vars(found).items()}
     values["behind"] = [scores[i] - scores[best[0]] for i in best]
-    right = [pages[i].key[0] == own and pages[i].key[1] in question.pages for i in best]
-    return Case(set_name, question.document or BOOKLET, asked_of, values, right, 1.0)
-
-
-def _weighted(case: Case, weight: float) -> Case:
-    return Case(case.set_name, case.document, case.asked_of, case.values, case.evidence, weight)
+    return Case(set_name, document, asked_of, values, [right[i] for i in best], 1.0)
 
 
 def fit(cases: Sequence[Case], names: Sequence[str]) -> dict[str, float]:
@@ -174,18 +192,21 @@ def print_table(cases: Sequence[Case], probabilities: Sequence[Floats]) -> None:
     best: dict[tuple[str, str], list[float]] = {}
     for case, of_pages in zip(cases, probabilities, strict=True):
         best.setdefault((case.set_name, case.asked_of), []).append(float(of_pages[0]) if len(of_pages) else 0.0)
-    print(f"\n{'set':18} {'asked of':14} {'n':>4}  refused at " + "  ".join(f"{value:5}" for value in THRESHOLDS))
+    print(f"\n{'set':18} {'asked of':22} {'n':>4}  refused at " + "  ".join(f"{value:5}" for value in THRESHOLDS))
     for (set_name, asked_of), found in sorted(best.items()):
         shares = "  ".join(f"{np.mean(np.array(found) < value):.3f}" for value in THRESHOLDS)
-        print(f"{set_name:18} {asked_of:14} {len(found):4}             {shares}")
-    print(f"\n{'set':18} {'to answer':9} {'to refuse':13} AUROC  falsely refused where 90 % are refused")
+        print(f"{set_name:18} {asked_of:22} {len(found):4}             {shares}")
+    print(f"\n{'set':18} {'to answer':16} {'to refuse':22} AUROC  falsely refused where 90 % are refused")
     for (set_name, asked_of), found in sorted(best.items()):
-        for refused in ("without", "unanswerable"):
-            if asked_of in ("single", "shared") and (set_name, refused) in best:
+        kind, few = asked_of.partition(",")[0], asked_of.partition(",")[2]
+        for refused in ("without", "unanswerable", "unanswerable (all)"):
+            refused = f"{refused},{few}" if few else refused
+            fair = (kind == "shared") == (refused == "unanswerable (all)") or refused.startswith("without")
+            if kind in ("single", "shared") and (set_name, refused) in best and fair:
                 right, wrong = np.array(found)[:, None], np.array(best[set_name, refused])
                 auroc = (right > wrong).mean() + (right == wrong).mean() / 2
                 falsely = (right < np.quantile(wrong, 0.9)).mean()
-                print(f"{set_name:18} {asked_of:9} {refused:13} {auroc:.3f}  {falsely:.3f}")
+                print(f"{set_name:18} {asked_of:16} {refused:22} {auroc:.3f}  {falsely:.3f}")
     given, true = np.concatenate(probabilities), np.concatenate([np.array(case.evidence) for case in cases])
     print("\nprobability   pages  mean   evidence")
     for low, high in ((0, 0.05), (0.05, 0.1), (0.1, 0.2), (0.2, 0.4), (0.4, 0.6), (0.6, 1.01)):

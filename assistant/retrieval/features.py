@@ -119,18 +119,21 @@ def named_terms(question: str, document: str) -> frozenset[str]:
 
 
 def document_shares(question: str, documents: Iterable[str]) -> dict[str, float]:
-    """Return for each document the share of its name that the question contains; rare words of the names weigh more."""
+    """Return for each document how far the question names it, 1 for the one it names most.
+
+    Rare words of the names weigh more. What else a file's name holds, such as a date, is no sign against it.
+    """
     parts = {name: set(_LETTERS_OR_DIGITS.findall(name_words(name).lower())) for name in set(documents)}
     frequency = Counter(word for words in parts.values() for word in words)
     asked = _LETTERS_OR_DIGITS.findall(plain_years(question).lower())
     joined = "".join(asked)
-    shares = {}
+    named = {}
     for name, words in parts.items():
-        weight = {word: inverse_frequency(frequency[word], len(parts)) for word in words}
         # file names run words together: ACTIVISIONBLIZZARD
         contained = [w for w in words if w in asked or (len(w) >= _RUN_TOGETHER and w in joined)]
-        shares[name] = sum(weight[w] for w in contained) / sum(weight.values()) if words else 0.0
-    return shares
+        named[name] = sum(inverse_frequency(frequency[word], len(parts)) for word in contained)
+    most = max(named.values(), default=0.0) or 1.0
+    return {name: weight / most for name, weight in named.items()}
 
 
 def inverse_frequency(found: int, of: int) -> float:

@@ -26,18 +26,23 @@ class Signals:
 
     coverage: float  # largest share of the question's terms on one of them
     missing: float  # smallest share of the question's names that one of them lacks
-    ranking: float  # ranking score of the best
+    ranking: float  # ranking score of the best, times 1 less the doubt: in doubt, scores are higher
+    ranking_in_doubt: float  # the same, times the doubt
+    doubt: float  # as in `features.doubt`
     cosine: float  # largest cosine
 
 
-def page_probabilities(question: str, pages: Sequence[PageEvidence], scores: Sequence[float]) -> list[float]:
-    """Return for each page, best first, the probability that it holds the answer; `scores` are those of the ranking.
+def page_probabilities(
+    question: str, pages: Sequence[PageEvidence], scores: Sequence[float], doubt: float
+) -> list[float]:
+    """Return for each page, best first, the probability that it holds the answer.
 
-    It falls with them, and can be compared between questions and stores.
+    `scores` and `doubt` are those of the ranking.
+    The probability falls with the scores, and can be compared between questions and stores.
     """
     if not pages:
         return []
-    found = signals(question, pages[:PAGES], scores)
+    found = signals(question, pages[:PAGES], scores, doubt)
     return [page_probability(found, score - scores[0]) for score in scores]
 
 
@@ -51,7 +56,7 @@ def page_probability(found: Signals, behind: float) -> float:
     return 1 / (1 + math.exp(-sum(weight * values[name] for name, weight in weights.items())))
 
 
-def signals(question: str, pages: Sequence[PageEvidence], scores: Sequence[float]) -> Signals:
+def signals(question: str, pages: Sequence[PageEvidence], scores: Sequence[float], doubt: float) -> Signals:
     """Return what tells whether these pages, best first and at least one, hold the answer."""
     wanted, names = question_terms(question), names_in(question)
     covered, missing = [], []
@@ -59,7 +64,14 @@ def signals(question: str, pages: Sequence[PageEvidence], scores: Sequence[float
         found = set(terms(f"{page.document} {page.text}"))
         covered.append(coverage(wanted, found))
         missing.append(_share_missing(names, found | named_terms(question, page.document)))
-    return Signals(max(covered), min(missing), scores[0], max(page.cosines[0] for page in pages))
+    return Signals(
+        coverage=max(covered),
+        missing=min(missing),
+        ranking=scores[0] * (1 - doubt),
+        ranking_in_doubt=scores[0] * doubt,
+        doubt=doubt,
+        cosine=max(page.cosines[0] for page in pages),
+    )
 
 
 def names_in(question: str) -> list[str]:

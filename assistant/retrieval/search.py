@@ -31,6 +31,8 @@ VECTOR_WEIGHT = 0.7
 TEXT_LIMIT = 100  # chunks taken from text search
 VECTOR_LIMIT = 300  # chunks taken from vector search: about 150 pages of a large library
 CANDIDATES = 120  # pages that are read whole and scored; twice as many found nothing more (docs/retrieval.md)
+NAMED_SHARE = 0.8  # of a document's name that a question must contain for it to be searched by itself too
+MAX_NAMED = 5  # such documents; more are named by a year or a word that says little
 NAMED = 3.0  # how much a page of a document that the question names is preferred as a candidate
 RERANKED = 30  # pages of which a reranker reads a passage
 _GAP = 4  # characters of white space allowed between neighbors
@@ -133,13 +135,24 @@ def candidates(
 ) -> tuple[list[RankedPage], dict[tuple[str, int], list[Chunk]]]:
     """Return the pages that may answer a question, at most CANDIDATES, with all chunks of each."""
     vector = embedder.embed_query(question)
-    text_hits = store.search_text(question, limit=TEXT_LIMIT, documents=documents)
-    vector_hits = store.search_vector(vector, limit=VECTOR_LIMIT, documents=documents)
-    pages = rank_pages(text_hits, vector_hits)
+
+    def search_in(documents: Sequence[str] | None) -> list[RankedPage]:
+        return rank_pages(
+            store.search_text(question, limit=TEXT_LIMIT, documents=documents),
+            store.search_vector(vector, limit=VECTOR_LIMIT, documents=documents),
+        )
+
+    pages = search_in(documents)
     shares = document_shares(question, [page.best.document for page in pages])
-    nearness = [(1 + NAMED * shares[page.best.document]) / (RRF_K + rank) for rank, page in enumerate(pages, 1)]
-    order = sorted(range(len(pages)), key=lambda i: -nearness[i])
-    found = [pages[i] for i in order[:CANDIDATES]]
+    named = list({page.best.document_id: None for page in pages if shares[page.best.document] >= NAMED_SHARE})
+    best: dict[tuple[str, int], tuple[float, RankedPage]] = {}
+    apart = 0 < len(named) <= MAX_NAMED and len(named) < len({page.best.document_id for page in pages})
+    for of_pages in (pages, search_in(named) if apart else []):
+        for rank, page in enumerate(of_pages, 1):
+            nearness = (1 + NAMED * shares.get(page.best.document, 0.0)) / (RRF_K + rank)
+            if nearness >= best.get(page.key, (0.0, page))[0]:
+                best[page.key] = (nearness, page)
+    found = [page for _, page in sorted(best.values(), key=lambda scored: -scored[0])[:CANDIDATES]]
     return found, store.page_chunks([page.key for page in found])
 
 
@@ -148,9 +161,9 @@ def order_pages(
 ) -> list[tuple[RankedPage, float]]:
     """Return the pages, best first, each with its probability to hold the answer; `chunks` holds all of each page."""
     evidence = page_evidence(pages, chunks)
-    scores = score_pages(question, evidence)
+    scores, doubt = score_pages(question, evidence)
     order = sorted(range(len(pages)), key=lambda i: -scores[i])
-    probabilities = page_probabilities(question, [evidence[i] for i in order], [scores[i] for i in order])
+    probabilities = page_probabilities(question, [evidence[i] for i in order], [scores[i] for i in order], doubt)
     return [(pages[i], probability) for i, probability in zip(order, probabilities, strict=True)]
 
 
