@@ -71,7 +71,7 @@ class AssistantConfig:
     model: str = ""  # ollama:NAME, gguf:PATH, openai:NAME, hf:NAME or quotes; empty: Ollama's first model, else quotes
     reranker: str = ""  # folder or OWNER/NAME of a cross-encoder that orders the first 30 pages again; empty: none
     passages: int = 6  # passages to search for each answer
-    threshold: float = 0.2  # lowest probability of the best page at which questions are answered: docs/evaluation.md
+    threshold: float = 0.15  # lowest probability of the best page at which questions are answered: docs/evaluation.md
     window: int = 8192  # context window in tokens, prompt and answer together; at most the model's own
     evidence_share: float = 0.7  # share of the prompt that passages may fill; the rest is for the history
     temperature: float = Sampling.temperature

@@ -15,7 +15,7 @@ LookUp = Callable[[str], list[Passage]]
 # Share of the threshold that the other passages must reach once one has passed it. A model can tell which of them
 # answer; a person reads three quotes. What each costs: docs/evaluation.md.
 _SECONDARY_RATIO = 0.2
-_SECONDARY_RATIO_OF_QUOTES = 0.5
+_SECONDARY_RATIO_OF_QUOTES = 1 / 3
 # Share of a follow-up's own words that a passage must contain; otherwise the follow-up is looked up alone. Of 22
 # follow-ups to a 10-K, all 7 about something else are refused, and 2 of the others, which are refused without a
 # history too.
