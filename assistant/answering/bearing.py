@@ -8,7 +8,13 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from assistant.answering.statements import Statement
-from assistant.retrieval.features import asks_for_amount, inverse_frequency, plain_years, question_terms
+from assistant.retrieval.features import (
+    asks_for_amount,
+    inverse_frequency,
+    plain_years,
+    question_terms,
+    without_measure,
+)
 from assistant.retrieval.search import REFERENCE_MARK
 from ingest import numbers, terms
 
@@ -34,7 +40,6 @@ _KINDS = {
     + r"|\bwhat does .* mean\b",
 }
 _KINDS_COMPILED = {kind: re.compile(pattern, re.IGNORECASE) for kind, pattern in _KINDS.items()}
-_HOW = re.compile(r"\bhow (?:many|much|often|long|old|far|large|big|high|fast|tall|deep|wide|heavy)\b", re.IGNORECASE)
 _ASKED = re.compile(r"[^.!?]*\?")
 _COPULA = re.compile(
     r"\b(?:is|are|was|were|means|refers|ist|sind|bedeutet|est|sont|es|son|è|sono)\b|:(?=\s)", re.IGNORECASE
@@ -67,9 +72,10 @@ class Bearing:
         self.kind = wanted_kind(question)
         self._question = question
         self._terms = [terms(statement.text) for statement in statements]
-        subject = _HOW.sub(" ", question)  # "long-term" is no answer to "how long"
-        wanted = question_terms(subject) or question_terms(question)
-        self._pairs = {pair for pair in pairwise(terms(plain_years(subject))) if set(pair) <= set(wanted)}
+        wanted = question_terms(question)
+        self._pairs = {
+            pair for pair in pairwise(terms(plain_years(without_measure(question)))) if set(pair) <= set(wanted)
+        }
         held = Counter(term for found in self._terms for term in set(found).intersection(wanted))
         weights = {term: inverse_frequency(held[term], len(statements)) for term in wanted}
         total = sum(weights.values()) or 1.0

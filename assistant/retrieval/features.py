@@ -36,6 +36,7 @@ _AMOUNT = re.compile(
     r"|increase|decrease|price|costs?)\b|[%$€£¥]",
     re.IGNORECASE,
 )
+_HOW = re.compile(r"\bhow (?:many|much|often|long|old|far|large|big|high|fast|tall|deep|wide|heavy)\b", re.IGNORECASE)
 _LETTERS_OR_DIGITS = re.compile(r"[^\W\d_]+|\d+")
 _WORDS = re.compile(r"[^\W_]+")
 _RUN_TOGETHER = 6  # letters from which a word of a file name is looked for across the question's words
@@ -89,8 +90,16 @@ def doubt(best_share: float) -> float:
 
 
 def question_terms(question: str) -> list[str]:
-    """Return the different terms of a question that carry meaning, in order; FY2022 and FY22 count as 2022."""
-    return content_terms(plain_years(question))
+    """Return the different terms of a question that carry meaning, in order; FY2022 and FY22 count as 2022.
+
+    "How long" asks for a measure: its answer need not say "long".
+    """
+    return content_terms(without_measure(plain_years(question))) or content_terms(plain_years(question))
+
+
+def without_measure(question: str) -> str:
+    """Return the question without "how many", "how long" and their like."""
+    return _HOW.sub(" ", question)
 
 
 def coverage(wanted: Sequence[str], found: Collection[str]) -> float:
