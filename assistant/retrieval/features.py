@@ -9,8 +9,9 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -67,10 +68,10 @@ def page_features(question: str, pages: Sequence[PageEvidence]) -> tuple[NDArray
     if not pages:
         return np.zeros((0, len(FEATURES))), 1.0
     wanted = question_terms(question)
-    names = {page.document: named_terms(question, page.document) for page in pages}
+    names = {document: named_terms(question, document) for document in {page.document for page in pages}}
     words, best_share = _words(question, wanted, pages, names)
     shares = document_shares(question, [page.document for page in pages])
-    tables = np.array([table_share(page.text) for page in pages])
+    tables = np.array([_table_share(page.text) for page in pages])
     columns = {
         "cosine": [page.cosines[0] for page in pages],
         "second": [max(0.0, page.cosines[1]) if len(page.cosines) > 1 else 0.0 for page in pages],
@@ -169,34 +170,37 @@ def _words(
 
     A term that the document's name holds counts as said once on each of its pages.
     """
-    analyzed = [[terms(passage) for passage in page.passages] for page in pages]
+    analyzed = [[passage_terms(passage) for passage in page.passages] for page in pages]
     said = [names[page.document] for page in pages]
-    held = Counter(
-        term for passages, named in zip(analyzed, said, strict=True) for term in set(wanted) & named.union(*passages)
-    )
+    every = frozenset(wanted)
+    asked_for = [[every.intersection(passage) for passage in passages] for passages in analyzed]
+    held = Counter(term for hits, named in zip(asked_for, said, strict=True) for term in (every & named).union(*hits))
     weights = {term: inverse_frequency(held[term], len(pages)) for term in wanted}
     average = sum(len(passage) for passages in analyzed for passage in passages) / max(1, sum(map(len, analyzed)))
     asked = terms(plain_years(question))
     neighbors = {pair for pair in pairwise(asked) if weights.keys() >= set(pair)}
     bm25, pairs, best_share = np.zeros(len(pages)), np.zeros(len(pages)), 0.0
-    for place, (page, passages, named) in enumerate(zip(pages, analyzed, said, strict=True)):
-        context = named.union(terms(page.heading.split(" | ")[0]))
+    for place, (page, passages, hits, named) in enumerate(zip(pages, analyzed, asked_for, said, strict=True)):
+        context = every & named.union(passage_terms(page.heading.split(" | ")[0]))
         side_by_side: set[tuple[str, str]] = set()
-        for passage in passages:
-            bm25[place] = max(bm25[place], _bm25(weights, passage, named, average))
-            best_share = max(best_share, coverage(wanted, context.union(passage)))
-            side_by_side.update(pairwise(passage))
+        for passage, its_hits in zip(passages, hits, strict=True):
+            counts = {term: passage.count(term) for term in its_hits}
+            bm25[place] = max(bm25[place], _bm25(weights, counts, len(passage), named, average))
+            best_share = max(best_share, coverage(wanted, context | its_hits))
+            side_by_side |= neighbors.intersection(pairwise(passage))
         pairs[place] = _share_of_pairs(neighbors, side_by_side, named)
     return _Words(bm25 / max(bm25.max(), 1e-9), pairs), best_share
 
 
-def _bm25(weights: dict[str, float], passage: Sequence[str], named: Collection[str], average: float) -> float:
-    length = 1 - _B + _B * len(passage) / max(average, 1.0)
+def _bm25(
+    weights: dict[str, float], counts: Mapping[str, int], words: int, named: Collection[str], average: float
+) -> float:
+    length = 1 - _B + _B * words / max(average, 1.0)
     score = 0.0
     for term, weight in weights.items():
         if term in named:
             score += weight
-        elif count := passage.count(term):
+        elif count := counts.get(term, 0):
             score += weight * count * (_K1 + 1) / (count + _K1 * length)
     return score
 
@@ -211,4 +215,15 @@ def _share_of_pairs(
 
 def _heading_terms(page: PageEvidence) -> set[str]:
     beginning = page.passages[0][:HEADING_CHARACTERS] if page.passages else ""
-    return set(terms(f"{beginning}\n{page.heading}"))
+    return set(passage_terms(f"{beginning}\n{page.heading}"))
+
+
+@lru_cache(maxsize=20_000)
+def passage_terms(text: str) -> tuple[str, ...]:
+    """Return the terms of a text, remembered: questions to a library find the same pages again and again."""
+    return tuple(terms(text))
+
+
+@lru_cache(maxsize=4_000)
+def _table_share(text: str) -> float:
+    return table_share(text)

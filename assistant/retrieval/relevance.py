@@ -11,7 +11,7 @@ import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from assistant.retrieval.features import PageEvidence, coverage, named_terms, plain_years, question_terms
+from assistant.retrieval.features import PageEvidence, coverage, named_terms, passage_terms, plain_years, question_terms
 from assistant.retrieval.weights import stored_weights
 from ingest import content_terms, split_sentences, terms
 
@@ -61,7 +61,7 @@ def signals(question: str, pages: Sequence[PageEvidence], scores: Sequence[float
     wanted, names = question_terms(question), names_in(question)
     covered, missing = [], []
     for page in pages:
-        found = set(terms(f"{page.document} {page.text}"))
+        found = set(terms(page.document)).union(*map(passage_terms, page.passages))
         covered.append(coverage(wanted, found))
         missing.append(_share_missing(names, found | named_terms(question, page.document)))
     return Signals(

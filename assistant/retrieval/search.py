@@ -16,6 +16,7 @@ from assistant.retrieval.features import (
     PageEvidence,
     document_shares,
     inverse_frequency,
+    passage_terms,
     plain_years,
     question_terms,
 )
@@ -30,7 +31,7 @@ TEXT_WEIGHT = 0.3
 VECTOR_WEIGHT = 0.7
 TEXT_LIMIT = 100  # chunks taken from text search
 VECTOR_LIMIT = 300  # chunks taken from vector search: about 150 pages of a large library
-CANDIDATES = 120  # pages that are read whole and scored; twice as many found nothing more (docs/retrieval.md)
+CANDIDATES = 100  # pages that are read whole and scored; twice as many found nothing more (docs/retrieval.md)
 NAMED_SHARE = 0.8  # of a document's name that a question must contain for it to be searched by itself too
 MAX_NAMED = 5  # such documents; more are named by a year or a word that says little
 NAMED = 3.0  # how much a page of a document that the question names is preferred as a candidate
@@ -233,7 +234,7 @@ def answering_chunk(question: str, page: RankedPage, chunks: Sequence[Chunk]) ->
     """Return the chunk of a page that holds most of the question: rare words of the page weigh more."""
     wanted = question_terms(question)
     neighbors = {pair for pair in pairwise(terms(plain_years(question))) if set(pair) <= set(wanted)}
-    analyzed = [terms(chunk.body) for chunk in chunks]
+    analyzed = [passage_terms(chunk.body) for chunk in chunks]
     held = Counter(term for found in analyzed for term in set(found).intersection(wanted))
     weights = {term: inverse_frequency(held[term], len(chunks)) for term in wanted}
     places = {chunk.id: place for place, chunk in enumerate((page.best, *page.others))}
