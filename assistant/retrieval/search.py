@@ -160,12 +160,22 @@ def candidates(
 def order_pages(
     question: str, pages: Sequence[RankedPage], chunks: Mapping[tuple[str, int], Sequence[Chunk]]
 ) -> list[tuple[RankedPage, float]]:
-    """Return the pages, best first, each with its probability to hold the answer; `chunks` holds all of each page."""
+    """Return the pages, best first, each with its probability to hold the answer; `chunks` holds all of each page.
+
+    A page whose text is that of a better one is left out: copies of a file would take the places of other pages.
+    """
     evidence = page_evidence(pages, chunks)
     scores, doubt = score_pages(question, evidence)
-    order = sorted(range(len(pages)), key=lambda i: -scores[i])
+    order = _first_of_each_text(sorted(range(len(pages)), key=lambda i: -scores[i]), evidence)
     probabilities = page_probabilities(question, [evidence[i] for i in order], [scores[i] for i in order], doubt)
     return [(pages[i], probability) for i, probability in zip(order, probabilities, strict=True)]
+
+
+def _first_of_each_text(order: Sequence[int], evidence: Sequence[PageEvidence]) -> list[int]:
+    seen: dict[str, int] = {}
+    for i in order:
+        seen.setdefault(" ".join(evidence[i].text.split()).lower(), i)
+    return list(seen.values())
 
 
 def page_evidence(pages: Sequence[RankedPage], chunks: Mapping[tuple[str, int], Sequence[Chunk]]) -> list[PageEvidence]:

@@ -140,3 +140,14 @@ def test_a_search_gives_at_most_k_passages_with_ranks(k):
     found = search(PagesStore(), WordEmbedder(), "moon dividends plant equipment", k=k)
     assert [passage.rank for passage in found] == list(range(1, len(found) + 1))
     assert 1 <= len(found) <= k
+
+
+def test_copies_of_a_file_do_not_take_the_places_of_other_pages():
+    notice = "The notice period is three months to the end of a quarter."
+    pages = {(f"policy ({n}).pdf", 1): notice for n in range(7)} | {
+        ("amendment.pdf", 1): "From May on, the notice period is six months.",
+        ("POLICY.pdf", 1): notice.upper().replace(" ", "\n"),
+    }
+    found = search(PagesStore(pages), WordEmbedder(), "How long is the notice period?")
+    assert len(found) == 2
+    assert {passage.document for passage in found} >= {"amendment.pdf"}
