@@ -1,7 +1,8 @@
 """Fits the probability that a page holds the answer, and measures what it refuses on documents it was not fitted on.
 
 `python -m benchmarks.refusal [--write] [FOLDER ...]`: a folder holds questions.jsonl and pdfs/, and may hold
-unanswerable.jsonl; without any, the two sample sets beside the checkout. Each question is asked of its document, of
+unanswerable.jsonl; without any, the two sample sets beside the checkout. The everyday set (benchmarks/everyday.py) is
+always there, each document as a library of its own, and all as one. Each question is asked of its document, of
 all documents, and of all others, where a refusal is right; and again of two and of six of these pages, since a library
 may be small. Fit the ranking first (`python -m benchmarks.ranking`).
 """
@@ -11,7 +12,9 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import shutil
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -28,13 +31,14 @@ from assistant.retrieval.ranking import score_pages
 from assistant.retrieval.relevance import FEW_WORDS, PAGES, signals
 from assistant.retrieval.search import candidates, page_evidence
 from assistant.retrieval.weights import WEIGHTS_FILE
+from benchmarks.everyday import EverydayQuestion, read_everyday, write_documents
 from benchmarks.ranking import FOLDS, SHARED
 from ingest import Library, load_config
 
 L2 = 1e-3
 BOOKLET = "Northwind_Standard_Benefits_Details.pdf"  # the document of the sample questions that name none
 KINDS = {
-    "probability": ("coverage", "missing", "ranking", "ranking_in_doubt", "doubt", "behind"),
+    "probability": ("coverage", "missing", "ranking", "behind"),
     "probability_of_few_words": ("cosine", "missing", "behind"),
 }
 THRESHOLDS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.4)
@@ -56,7 +60,7 @@ class Case:
     @property
     def answerable(self) -> bool:
         """Return whether the question's document was among those asked."""
-        return self.asked_of.startswith(("single", "shared"))
+        return self.asked_of.startswith(("single", "shared", "answered"))
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -65,7 +69,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("folders", nargs="*", type=Path, default=[SHARED / "mixed-dev", SHARED / "financebench-dev"])
     parser.add_argument("--write", action="store_true", help=f"write {WEIGHTS_FILE.name}")
     options = parser.parse_args(arguments)
-    cases = [case for folder in options.folders for case in read_cases(folder)]
+    cases = [case for folder in options.folders for case in read_cases(folder)] + everyday_cases()
     fitted = {kind: fit(cases, names) for kind, names in KINDS.items()}
     print(json.dumps(fitted, indent=2))
     print_table(cases, cross_validated(cases))
@@ -86,6 +90,41 @@ def read_cases(folder: Path) -> list[Case]:
             cases += impossible_cases(library, read_questions(impossible), folder.name)
     sizes = Counter((case.document, case.answerable) for case in cases)
     return [replace(case, weight=1 / np.sqrt(sizes[case.document, case.answerable])) for case in cases]
+
+
+def everyday_cases() -> list[Case]:
+    """Return the cases of the everyday set: each question asked of its document's own library, and of all."""
+    questions = read_everyday()
+    config, _ = load_config()
+    cases: list[Case] = []
+    with tempfile.TemporaryDirectory() as folder:
+        paths = write_documents(Path(folder))
+        for asked, group in [(path.name, [path]) for path in paths] + [("all", paths)]:
+            alone = Path(folder) / asked.removesuffix(".pdf")
+            alone.mkdir()
+            for path in group:
+                shutil.copy(path, alone)
+            with open_corpus(replace(config, home=alone), [alone]) as library:
+                for question in questions:
+                    if asked in (question.document, "all"):
+                        cases.append(_everyday_case(library, question, "all" if asked == "all" else "own"))
+    sizes = Counter((case.document, case.answerable) for case in cases)
+    return [replace(case, weight=1 / np.sqrt(sizes[case.document, case.answerable])) for case in cases]
+
+
+def _everyday_case(library: Library, question: EverydayQuestion, asked: str) -> Case:
+    pages, chunks = candidates(library.store, library.embedder, question.question)
+    evidence = page_evidence(pages, chunks)
+    scores = score_pages(question.question, evidence)
+    # the page is not recorded: the first one of the document counts as the one that answers
+    first = max(
+        (i for i, page in enumerate(pages) if question.answerable and page.best.document == question.document),
+        key=lambda i: scores[i],
+        default=None,
+    )
+    asked_of = f"{'answered' if question.answerable else 'unanswered'}, {asked}"
+    right = [i == first for i in range(len(pages))]
+    return _case("everyday", question.document, asked_of, question.question, evidence, right)
 
 
 def cases_of(library: Library, questions: Sequence[Question], set_name: str) -> Iterator[Case]:
@@ -133,9 +172,11 @@ def _cases(
 def _case(
     set_name: str, document: str, asked_of: str, question: str, pages: Sequence[PageEvidence], right: Sequence[bool]
 ) -> Case:
-    scores, doubt = score_pages(question, pages)
+    scores = score_pages(question, pages)
     best = sorted(range(len(pages)), key=lambda i: -scores[i])[:PAGES]
-    found = signals(question, [pages[i] for i in best], [scores[i] for i in best], doubt)
+    if not best:
+        return Case(set_name, document, asked_of, {}, [], 1.0)
+    found = signals(question, [pages[i] for i in best], [scores[i] for i in best])
     values = {name: [value] * len(best) for name, value in vars(found).items()}
     values["behind"] = [scores[i] - scores[best[0]] for i in best]
     return Case(set_name, document, asked_of, values, [right[i] for i in best], 1.0)
@@ -145,6 +186,7 @@ def fit(cases: Sequence[Case], names: Sequence[str]) -> dict[str, float]:
     """Return the parameters of a logistic regression over pages, with a little L2 on values of unit spread."""
     from scipy.optimize import minimize
 
+    cases = [case for case in cases if case.evidence]
     values = np.concatenate([_matrix(case, names) for case in cases])
     right = np.concatenate([np.array(case.evidence, dtype=float) for case in cases])
     weight = np.concatenate([np.full(len(case.evidence), case.weight) for case in cases])
@@ -176,7 +218,9 @@ def cross_validated(cases: Sequence[Case]) -> list[Floats]:
 
 
 def _probabilities(case: Case, fitted: dict[str, dict[str, float]]) -> Floats:
-    few = bool(case.evidence) and case.values["coverage"][0] < FEW_WORDS
+    if not case.evidence:
+        return np.zeros(0)
+    few = case.values["coverage"][0] < FEW_WORDS
     kind = "probability_of_few_words" if few else "probability"
     slopes = np.array([fitted[kind][name] for name in KINDS[kind]])
     result: Floats = 1 / (1 + np.exp(-(_matrix(case, KINDS[kind]) @ slopes + fitted[kind]["constant"])))
@@ -199,10 +243,10 @@ def print_table(cases: Sequence[Case], probabilities: Sequence[Floats]) -> None:
     print(f"\n{'set':18} {'to answer':16} {'to refuse':22} AUROC  falsely refused where 90 % are refused")
     for (set_name, asked_of), found in sorted(best.items()):
         kind, few = asked_of.partition(",")[0], asked_of.partition(",")[2]
-        for refused in ("without", "unanswerable", "unanswerable (all)"):
+        for refused in ("without", "unanswerable", "unanswerable (all)", "unanswered"):
             refused = f"{refused},{few}" if few else refused
-            fair = (kind == "shared") == (refused == "unanswerable (all)") or refused.startswith("without")
-            if kind in ("single", "shared") and (set_name, refused) in best and fair:
+            fair = (kind == "shared") == ("(all)" in refused) or refused.startswith(("without", "unanswered"))
+            if kind in ("single", "shared", "answered") and (set_name, refused) in best and fair:
                 right, wrong = np.array(found)[:, None], np.array(best[set_name, refused])
                 auroc = (right > wrong).mean() + (right == wrong).mean() / 2
                 falsely = (right < np.quantile(wrong, 0.9)).mean()

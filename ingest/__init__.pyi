@@ -57,6 +57,8 @@ from .errors import IdentityMismatch as IdentityMismatch
 from .errors import StoreError as StoreError
 
 # text analysis
+from .text.language import asking_words as asking_words
+from .text.language import capitalizes_nouns as capitalizes_nouns
 from .text.sentences import Sentence as Sentence
 from .text.words import content_terms as content_terms
 from .text.words import name_words as name_words

@@ -26,6 +26,7 @@ from assistant.answering.toolbox import EvidenceBudget, make_tools
 from assistant.config import AssistantConfig, Sampling
 from assistant.errors import AssistantError, ModelError
 from assistant.llm.model import QUOTES, Model
+from assistant.retrieval.features import asks_for_amount
 from assistant.retrieval.reranker import load_reranker
 from assistant.retrieval.search import Passage, QueryEmbedder, search
 from ingest import PdfStore, TableRow, page_tables
@@ -276,7 +277,11 @@ class Agent:
         writing = write_answer(reply, budget.passages, request.cancel)
         if request.mode == "chat":
             return (yield from writing), None
-        return (yield from stream_citing(writing, CitingStream(asked, budget.passages), BareCheck(prompt.passages)))
+        return (
+            yield from stream_citing(
+                writing, CitingStream(asked, budget.passages), BareCheck(prompt.passages, amount=asks_for_amount(asked))
+            )
+        )
 
     def _tools(self, request: _Request, budget: EvidenceBudget) -> list[Any] | None:
         if not (request.tools and self.model.tools and self.store and request.mode == "model"):

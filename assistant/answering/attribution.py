@@ -136,29 +136,35 @@ class Attributor:
             return None
         foreign = bool(claim.language) and source.differs(claim.language, unknown=claim.language != "en")
         best: Place | None = None
+        alike = dict.fromkeys(weights, 1.0)
+        told = against = 0.0  # shares of the claim's words in the best place, and in a sentence that contradicts it
         for units in source.windows():
-            score = self._score(claim, weights, units, source, cited=cited, foreign=foreign)
+            words = frozenset(stem for unit in units for stem in unit.words)
+            if _contradicts(claim.wording, units, words):
+                against = max(against, _share(alike, words)) if len(units) == 1 else against
+                continue
+            score = self._score(claim, weights, units, words, source, cited=cited, foreign=foreign)
             if score is not None and (best is None or score > best.score):
-                best = Place(number, units[0].start, units[-1].end, score)
-        return best
+                best, told = Place(number, units[0].start, units[-1].end, score), _share(alike, words)
+        return best if told >= against else None
 
     def _score(
         self,
         claim: Claim,
         weights: dict[str, float],
         units: Sequence[_Unit],
+        words: frozenset[str],
         source: _Source,
         *,
         cited: bool,
         foreign: bool,
     ) -> float | None:
         """Return how much a claim shares with sentences that support it; None if they do not."""
-        words = frozenset(stem for unit in units for stem in unit.words)
         own = {stem: weight for stem, weight in weights.items() if stem not in source.title} or weights
         present = words | source.heading
         share = min(_share(own, present), _share(dict.fromkeys(own.keys() - self._asked, 1.0), present))
         told = self._figures_told(claim, units, source)
-        if told is None or _contradicts(claim.wording, units, words):
+        if told is None:
             return None
         pairs = _pair_share(claim.wording, units)
         score = share + 0.2 * pairs - 0.05 * (len(units) - 1)

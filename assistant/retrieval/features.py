@@ -17,7 +17,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from ingest import content_terms, name_words, table_share, terms
+from ingest import asking_words, content_terms, name_words, table_share, terms
 
 FEATURES = (
     "cosine",  # of the page's best passage
@@ -93,9 +93,13 @@ def doubt(best_share: float) -> float:
 def question_terms(question: str) -> list[str]:
     """Return the different terms of a question that carry meaning, in order; FY2022 and FY22 count as 2022.
 
-    "How long" asks for a measure: its answer need not say "long".
+    "How long" asks for a measure: its answer need not say "long". In other languages, the words that say nothing are
+    left out too.
     """
-    return content_terms(without_measure(plain_years(question))) or content_terms(plain_years(question))
+    plain = plain_years(question)
+    nothing = frozenset(terms(" ".join(asking_words(plain))))
+    found = [term for term in content_terms(without_measure(plain)) if term not in nothing]
+    return found or content_terms(plain)
 
 
 def without_measure(question: str) -> str:

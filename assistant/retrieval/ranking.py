@@ -15,14 +15,12 @@ from assistant.retrieval.features import FEATURES, PageEvidence, page_features
 from assistant.retrieval.weights import stored_weights
 
 
-def score_pages(question: str, pages: Sequence[PageEvidence]) -> tuple[list[float], float]:
-    """Return one score for each page, higher is better, and the doubt about the question.
-
-    Scores of different questions are not comparable.
-    """
+def score_pages(question: str, pages: Sequence[PageEvidence]) -> list[float]:
+    """Return one score for each page, higher is better; scores of different questions are not comparable."""
     features, doubt = page_features(question, pages)
     always, in_doubt = _weights()
-    return (features @ (always + doubt * in_doubt)).tolist(), doubt
+    scores: list[float] = (features @ (always + doubt * in_doubt)).tolist()
+    return scores
 
 
 def _weights() -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -165,9 +165,9 @@ def order_pages(
     A page whose text is that of a better one is left out: copies of a file would take the places of other pages.
     """
     evidence = page_evidence(pages, chunks)
-    scores, doubt = score_pages(question, evidence)
+    scores = score_pages(question, evidence)
     order = _first_of_each_text(sorted(range(len(pages)), key=lambda i: -scores[i]), evidence)
-    probabilities = page_probabilities(question, [evidence[i] for i in order], [scores[i] for i in order], doubt)
+    probabilities = page_probabilities(question, [evidence[i] for i in order], [scores[i] for i in order])
     return [(pages[i], probability) for i, probability in zip(order, probabilities, strict=True)]
 
 

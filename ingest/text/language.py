@@ -1,4 +1,4 @@
-"""Whether a text is mostly English, by its function words; enough for a warning."""
+"""The language of a text, by its function words: enough for a warning, and to tell what a question asks about."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import re
 import unicodedata
 
 _ENGLISH = "the of and to in is that for with as on by are was be this or from at an not which it"
+_ENGLISH_QUESTION = frozenset(
+    (_ENGLISH + " what who when where why how which do does did can i my a we has have").split()
+)
 _OTHERS = tuple(
     frozenset(words.split())
     for words in (
@@ -20,6 +23,23 @@ _OTHERS = tuple(
         "ve bir bu da de için ile olarak olan en çok daha gibi kadar her sonra",  # Turkish
     )
 )
+# what questions in the same languages begin with; they ask for something, and name nothing
+_QUESTIONS = tuple(
+    frozenset(words.split())
+    for words in (
+        "wie was wer wen wem wann wo wohin woher warum weshalb welche welcher welches welchen wieviel wieviele viele lange hoch"
+        " darf muss kann gibt hat sind wird werden bin ich man mein meine",
+        "de d l quoi quel quelle quels quelles combien quand comment où pourquoi peut doit je mon ma mes y t",
+        "qué quién quiénes cuál cuáles cuánto cuánta cuántos cuántas cuándo cómo dónde puede debe tiene hay es son mi",
+        "chi cosa quale quali quanto quanta quanti quante quando come dove perché posso ha",
+        "quem qual quais quanto quanta quantos quantas quando como onde posso tem",
+        "wat wie waar wanneer hoeveel hoe welke waarom mag moet kan ik mijn",
+        "co kto kiedy gdzie ile jaki jaka jakie dlaczego czy",
+        "vad vem när var hur vilken vilket vilka varför får jag",
+        "ne kim nerede kaç nasıl hangi neden mi",
+    )
+)
+_GERMAN = 0
 _MIN_WORDS = 30  # below, there is too little to decide: a table of numbers has no language
 
 
@@ -34,6 +54,29 @@ def mostly_english(text: str) -> bool:
     english = sum(word in english_words for word in words)
     other = max(sum(word in stop_words for word in words) for stop_words in _OTHERS)
     return not (other > english and other >= 0.08 * len(words))
+
+
+def asking_words(question: str) -> frozenset[str]:
+    """Return the words of a question's language that say nothing about its subject; none for English.
+
+    "Wie hoch ist die Kaution?" asks about "Kaution".
+    """
+    language = _other_language(question)
+    return frozenset() if language is None else _OTHERS[language] | _QUESTIONS[language]
+
+
+def capitalizes_nouns(question: str) -> bool:
+    """Return whether a question is German, where a capital letter makes no name."""
+    return _other_language(question) == _GERMAN
+
+
+def _other_language(question: str) -> int | None:
+    """Return the language that knows most words of a question, None where it is English or no other knows two."""
+    words = re.findall(r"[^\W\d_]+", question.casefold())
+    known = [sum(word in both for word in words) for both in map(frozenset.union, _OTHERS, _QUESTIONS)]
+    english = sum(word in _ENGLISH_QUESTION for word in words)
+    most = max(known)
+    return known.index(most) if most >= 2 and most > english else None
 
 
 def _mostly_other_script(letters: str) -> bool:

@@ -24,7 +24,7 @@ a about above after again all also am an and any are as at be because been befor
 could did do does doing down during each few for from further give given had has have having he her here hers him his how
 i if in into is it its itself just may me more most my no nor not now of off on once only or other our ours out over own
 per please same she should so some such tell than that the their theirs them then there these they this those through to
-too under until up us very was we were what when where which while who whom whose why will with would you your yours
+too under until up us very was we were what when where which while who whom whose why will with would you your yours get gets got need needs happen happens
 s t ll re ve don doesn didn isn aren wasn
 """
 _RAISED = re.compile(r"(?<=[^\W⁰¹²³⁴⁵⁶⁷⁸⁹])[⁰¹²³⁴⁵⁶⁷⁸⁹]+|(?<=[0-9])[ᵃᵇᶜᵈᶠᵍʰ]")  # not ᵉ: "19ᵉ siècle"

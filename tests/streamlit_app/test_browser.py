@@ -265,7 +265,8 @@ def test_a_real_ollama_downloads_a_model_with_progress_and_it_answers(
                 assert picked.startswith(f"ollama:{registry.model} ("), "with its size, as the picker lists it"
                 ask(page, "How heavy is the heart of a blue whale?")
                 page.get_by_text(re.compile(re.escape(f"ollama:{registry.model}") + r"(,|$)")).wait_for()
-                assert len(answers(page)) == 2
+                # a tiny random model writes noise; where it reads like a name or an amount, quotes stand beside it
+                assert len(answers(page)) in (2, 3)
         finally:
             server.stop()
 

@@ -181,3 +181,19 @@ def test_passages_that_a_tool_adds_can_be_cited():
     assert not attributor.attribute("The statements were audited by KPMG.", []).places
     known.append(PASSAGES[2])
     assert [place.number for place in attributor.attribute("The statements were audited by KPMG.", []).places] == [2]
+
+
+@pytest.mark.parametrize(
+    ("question", "statement"),
+    [
+        ("Can I immerse the kettle in water?", "You can immerse the kettle in water."),
+        ("Is limescale covered?", "Yes, the warranty covers limescale."),
+    ],
+)
+@pytest.mark.parametrize("cited", [(), (1,)])
+def test_a_sentence_that_denies_a_statement_outweighs_those_that_share_fewer_of_its_words(question, statement, cited):
+    manual = passage(
+        "Do not immerse the kettle in water. Fill the kettle to the mark, boil the water and pour it away. "
+        "The warranty of the kettle lasts 24 months. It does not cover limescale."
+    )
+    assert Attributor(question, [manual]).attribute(statement, cited).unsupported

@@ -29,3 +29,9 @@ def test_a_statement_or_an_amount_is_not(text):
 def test_an_answer_is_held_back_no_longer_than_it_may_be_bare():
     assert CHECK.may_become_bare("Net sales")
     assert not CHECK.may_become_bare("Net sales were")
+
+
+def test_a_number_is_an_answer_where_an_amount_is_asked_for():
+    check = BareCheck([passage("Rinse three times.")], amount=True)
+    assert not check.is_bare("3.")
+    assert check.is_bare("[3]")

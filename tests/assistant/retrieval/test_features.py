@@ -69,6 +69,9 @@ def test_a_term_of_the_documents_name_counts_as_said_on_its_pages() -> None:
 
 def test_words_are_stemmed_once_each_and_fiscal_years_are_years() -> None:
     assert question_terms("What are the ratios, and the ratio of FY2022 and FY21?") == ["ratio", "2022", "2021"]
+    assert question_terms("How long does the warranty last?") == ["warranti", "last"]
+    assert question_terms("Wie hoch ist die Kaution?") == ["kaution"]
+    assert question_terms("How long?") == ["long"]
 
 
 @pytest.mark.parametrize(

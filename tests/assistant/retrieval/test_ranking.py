@@ -13,7 +13,7 @@ def page(
 
 
 def first(question: str, *pages: PageEvidence) -> int:
-    scores, _ = score_pages(question, pages)
+    scores = score_pages(question, pages)
     return scores.index(max(scores))
 
 
@@ -63,4 +63,4 @@ def test_a_page_that_repeats_its_documents_name_is_not_preferred_for_it() -> Non
 
 
 def test_no_page_has_no_score() -> None:
-    assert score_pages("anything", []) == ([], 1.0)
+    assert score_pages("anything", []) == []

@@ -76,7 +76,7 @@ def test_ctrl_c_and_sigterm_stop_in_a_second_and_the_next_run_continues(
         process.send_signal(number)
         started = time.monotonic()
         process.wait(timeout=20)
-        assert time.monotonic() - started < 2.0  # a second, and one for a busy machine
+        assert time.monotonic() - started < 4.0  # a second, and three for a busy machine
         assert process.returncode == code
         assert "run the same command again" in process.stderr.read()
     assert list((tmp_path / "home" / "files").glob("incoming-*")) == []

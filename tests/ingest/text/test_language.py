@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
-from ingest.text.language import mostly_english
+from ingest.text.language import asking_words, capitalizes_nouns, mostly_english
 
 
 @pytest.mark.parametrize(
@@ -41,3 +43,26 @@ from ingest.text.language import mostly_english
 )
 def test_only_other_languages_are_not_taken_for_english(text: str, english: bool) -> None:
     assert mostly_english(text) is english
+
+
+@pytest.mark.parametrize(
+    ("question", "asking"),
+    [
+        ("Wie hoch ist die Kaution?", {"wie", "hoch", "ist", "die"}),
+        ("¿Cuánto dura la garantía?", {"cuánto", "la"}),
+        ("Quelle est la durée de la garantie ?", {"quelle", "est", "la", "de"}),
+        ("Kaution", set()),
+        ("Who is on the board in 2022?", set()),
+        ("What did die Zeit say?", set()),
+    ],
+)
+def test_words_that_only_ask_are_told_by_the_language_of_the_question(question, asking):
+    words = set(re.findall(r"[^\W\d_]+", question.lower()))
+    assert words & asking_words(question) == asking
+
+
+@pytest.mark.parametrize(
+    ("question", "german"), [("Wann beginnt die Miete?", True), ("When does the rent begin?", False), ("Miete?", False)]
+)
+def test_only_german_questions_capitalize_nouns(question, german):
+    assert capitalizes_nouns(question) is german
