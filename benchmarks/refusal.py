@@ -183,10 +183,13 @@ def _case(
 
 
 def fit(cases: Sequence[Case], names: Sequence[str]) -> dict[str, float]:
-    """Return the parameters of a logistic regression over pages, with a little L2 on values of unit spread."""
+    """Return the parameters of a logistic regression over pages, with a little L2 on values of unit spread.
+
+    The cosine is fitted without the everyday set: that the only page of a library is the right one is no merit of it.
+    """
     from scipy.optimize import minimize
 
-    cases = [case for case in cases if case.evidence]
+    cases = [case for case in cases if case.evidence and not ("cosine" in names and case.set_name == "everyday")]
     values = np.concatenate([_matrix(case, names) for case in cases])
     right = np.concatenate([np.array(case.evidence, dtype=float) for case in cases])
     weight = np.concatenate([np.full(len(case.evidence), case.weight) for case in cases])

@@ -37,6 +37,8 @@ def write_graph(
     graph = GraphWriter({_plain_name(name): tensor for name, tensor in tensors.items()}, precision)
     inputs = ["input_ids", "attention_mask"]
     segments = head == "logit" and kind == "bert" and config.get("type_vocab_size", 2) > 1
+    if int(config["hidden_size"]) % int(config["num_attention_heads"]):
+        raise ValueError(f"hidden_size {config['hidden_size']} over {config['num_attention_heads']} heads")
     try:
         hidden = _modernbert(graph, config) if kind == "modernbert" else _bert(graph, config, segments)
         if head == "logit":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import logging
 import os
 from collections.abc import Iterator, Sequence
@@ -24,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 # texts; 4 to 16 are equally fast on a processor if sorted by length, and 32 takes three times the memory
 _BATCH, _BATCH_ON_CUDA = 8, 64
+_AS_PUBLISHED = "use the files as its makers published them"
 
 
 class Runtime:
@@ -35,7 +37,11 @@ class Runtime:
         import tokenizers
 
         self.fingerprint = _fingerprint(weights, models)
-        self.tokenizer = tokenizers.Tokenizer.from_file(str(weights.folder / "tokenizer.json"))
+        path = weights.folder / "tokenizer.json"
+        try:
+            self.tokenizer = tokenizers.Tokenizer.from_file(str(path))
+        except Exception as exc:  # the library raises no other class
+            raise EmbedderUnavailable(f"{path} cannot be read: {exc}", _AS_PUBLISHED) from exc
         self.tokenizer.enable_truncation(max_tokens)
         self.tokenizer.no_padding()  # done below, to the longest text of each batch
         graph: Path | bytes = weights.model
@@ -103,13 +109,23 @@ def _fingerprint(weights: Weights, models: Path) -> str:
 
 def _graph(weights: Weights, fingerprint: str, models: Path, head: str, precision: str) -> Path | bytes:
     """Return the path of the graph of these weights, built if it is not cached; its bytes if it cannot be cached."""
-    path = models / f"encoder-{fingerprint[:16]}-{head}-{precision}-{GRAPH_VERSION}.onnx"
-    if path.is_file():
-        return path
     config = read_json(weights.folder / "config.json", {})
     if not config:
         raise EmbedderUnavailable(f"{weights.folder / 'config.json'} is missing", fetch_hint())
-    graph, inputs, output, width = write_graph(read_safetensors(weights.model), config, head, precision)
+    shape = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[
+        :8
+    ]  # it decides what the weights mean
+    path = models / f"encoder-{fingerprint[:16]}-{shape}-{head}-{precision}-{GRAPH_VERSION}.onnx"
+    if path.is_file():
+        return path
+    try:
+        graph, inputs, output, width = write_graph(read_safetensors(weights.model), config, head, precision)
+    except EmbedderUnavailable as exc:
+        raise EmbedderUnavailable(f"{weights.folder}: {exc.message}", exc.hint) from exc
+    except (TypeError, ValueError, ArithmeticError) as exc:
+        raise EmbedderUnavailable(
+            f"{weights.folder}: config.json does not fit the weights: {exc}", _AS_PUBLISHED
+        ) from exc
     saved = graph.save(path, inputs, output, width)
     if isinstance(saved, bytes):
         logger.info("%s cannot be written; the graph is built again next time", path)

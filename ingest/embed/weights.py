@@ -96,7 +96,7 @@ def find_model(name: str, *, download: bool = False) -> Weights:
     )
     raise EmbedderUnavailable(
         f"{name} has no model.safetensors or onnx/model.onnx{f', only {found[0]}, which is not read' if found else ''}",
-        "save it as one file with save_pretrained(FOLDER, safe_serialization=True, max_shard_size='50GB') of transformers",
+        "save it as one file with save_pretrained(FOLDER, max_shard_size='50GB') of transformers",
     )
 
 

@@ -1,4 +1,4 @@
-"""The language of a text, by its function words: enough for a warning, and to tell what a question asks about."""
+"""The language of a text, by its function words: for a warning, and for what a question asks about."""
 
 from __future__ import annotations
 

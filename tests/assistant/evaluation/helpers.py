@@ -13,7 +13,7 @@ QUESTIONS = [
     Question("sun", "moon.pdf", "How long does light of the sun take to the earth?", "eight minutes", (2,)),
     Question("capex", "report.pdf", "What were purchases of property, plant and equipment?", "$1577", (60,)),
 ]
-CONFIG = AssistantConfig()
+CONFIG = AssistantConfig(threshold=0.3)
 
 
 class IdentifiedStore(PagesStore):

@@ -23,7 +23,7 @@ def test_quotes_cite_the_evidence_page_and_other_questions_are_refused(tmp_path)
     assert scores["right_refusal"] == 1.0
     assert scores["numeric_match"] == 1.0
     assert (result["questions"], result["unanswerable"], result["without_document"]) == (3, 3, 3)
-    assert result["threshold"] | {"value": 0.15, "false_refusals": 0.0, "right_refusals": 1.0} == result["threshold"]
+    assert result["threshold"] | {"value": 0.3, "false_refusals": 0.0, "right_refusals": 1.0} == result["threshold"]
 
 
 def test_a_killed_run_resumes_where_it_ended(tmp_path):

@@ -141,3 +141,24 @@ def test_a_model_that_is_not_known_is_refused_with_the_reason(
     (folder / "config.json").write_text(json.dumps(config))
     with pytest.raises(EmbedderUnavailable, match=reason):
         load_embedder(IngestConfig(home=tmp_path, embedder=f"hf:{folder}"))
+
+
+@pytest.mark.parametrize("content", ["", "{", '{"version": "1.0"}'])
+def test_a_tokenizer_that_cannot_be_read_is_named_with_its_file(content: str, tmp_path: Path) -> None:
+    tiny.save_model(tmp_path / "bert", "bert")
+    (tmp_path / "bert" / "tokenizer.json").write_text(content, encoding="utf-8")
+    with pytest.raises(EmbedderUnavailable, match=r"tokenizer\.json cannot be read"):
+        load_embedder(IngestConfig(embedder=f"hf:{tmp_path / 'bert'}", home=tmp_path))
+
+
+@pytest.mark.parametrize("change", [{"num_attention_heads": 7}, {"hidden_size": "abc"}, {"layer_norm_eps": None}])
+def test_a_config_that_does_not_fit_the_weights_is_refused_also_after_the_right_one_was_used(
+    change: dict[str, object], tmp_path: Path
+) -> None:
+    folder = tmp_path / "bert"
+    tiny.save_model(folder, "bert")
+    load_embedder(IngestConfig(embedder=f"hf:{folder}", home=tmp_path))
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    (folder / "config.json").write_text(json.dumps(config | change), encoding="utf-8")
+    with pytest.raises(EmbedderUnavailable, match="bert"):
+        load_embedder(IngestConfig(embedder=f"hf:{folder}", home=tmp_path))

@@ -53,7 +53,7 @@ def _model(folder: Path, *names: str) -> Path:
 
 
 def test_a_model_that_has_only_pickles_is_refused_with_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(EmbedderUnavailable, match=r"only pytorch_model\.bin, which is not read.*safe_serialization"):
+    with pytest.raises(EmbedderUnavailable, match=r"only pytorch_model\.bin, which is not read.*save_pretrained"):
         find_weights(IngestConfig(embedder=f"hf:{_model(tmp_path, 'pytorch_model.bin')}"))
 
 
