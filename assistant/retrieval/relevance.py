@@ -16,7 +16,7 @@ from assistant.retrieval.weights import stored_weights
 from ingest import capitalizes_nouns, content_terms, split_sentences, terms
 
 PAGES = 6  # the best ones, among which the answer is expected
-FEW_WORDS = 0.2  # share of the question's terms; below, it is in another language, or about something else
+FEW_WORDS = 0.34  # share of the question's terms; below, it is in another language, or about something else
 _FAR_BEHIND = 2.0  # ranking score by which a page must be behind to count for nothing beside the best
 _TOKEN = re.compile(r"[^\W_][\w&'’.-]*")
 

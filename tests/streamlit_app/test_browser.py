@@ -337,6 +337,7 @@ def test_a_reload_during_an_answer_shows_question_answer_and_stop(tmp_path: Path
         assert model.left.wait(5)
         page.reload()
         page.get_by_text("You stopped this answer").wait_for()
+        page.locator(".quire-text").nth(1).wait_for()  # the page is drawn part by part
         assert len(answers(page)) == 2
 
 

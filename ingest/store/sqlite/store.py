@@ -60,7 +60,10 @@ class SQLiteStore:
         self._text = Fulltext(index_folder(path))
         self._changed = False
         self._closed = False
-        self._inode = path.stat().st_ino
+        try:
+            self._inode = path.stat().st_ino
+        except FileNotFoundError as exc:  # another process removed it in this moment
+            raise StoreError(f"the library {path} was removed while it was opened", "start the command again") from exc
         with self._reading() as connection:
             self._library, self._name = value(connection, "uuid"), value(connection, "name")
 

@@ -63,7 +63,8 @@ def test_a_cancel_ends_the_stream_and_frees_the_server(endpoint):
         if isinstance(event, Done):
             assert event.answer.interrupted == "stopped"
     assert after <= 1
-    assert make_agent(endpoint, max_tokens=1).ask(QUESTION).usage.answer_tokens == 1
+    # one token may be an answer that says nothing, which is asked for once more
+    assert make_agent(endpoint, max_tokens=1).ask(QUESTION).usage.answer_tokens in (1, 2)
 
 
 def test_an_endpoint_that_does_not_answer_is_named():
