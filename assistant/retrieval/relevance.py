@@ -33,6 +33,7 @@ class Signals:
 
 def page_probabilities(question: str, pages: Sequence[PageEvidence], scores: Sequence[float]) -> list[float]:
     """Return for each page, best first, the probability that it holds the answer; `scores` are those of the ranking.
+
     The probability falls with the scores, and can be compared between questions and stores.
     """
     if not pages:

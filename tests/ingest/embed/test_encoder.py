@@ -15,14 +15,7 @@ from ingest.embed.encoder import SentenceEncoder
 from ingest.embed.load import load_embedder
 from ingest.embed.weights import find_weights
 from ingest.errors import EmbedderUnavailable
-
-TEXTS = [
-    "The capital of France is Paris.",
-    "Net sales rose by 7 % to 31.4 billion dollars.",
-    "",
-    "A cat sleeps on the warm roof while the rain falls elsewhere, and nobody thinks of waking it.",
-    "Total current assets 12,345 11,987 Total liabilities 8,001 7,654",
-]
+from tests.ingest.embed.tiny import TEXTS
 
 
 def test_int8_is_the_default_and_close_to_fp32(config: IngestConfig, exact: SentenceEncoder) -> None:

@@ -1,4 +1,4 @@
-"""Tiny models of every kind with random weights, saved as their makers would."""
+"""Tiny models of every kind with random weights, saved as their makers would, and texts to embed."""
 
 from __future__ import annotations
 
@@ -6,6 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+TEXTS = [
+    "The capital of France is Paris.",
+    "Net sales rose by 7 % to 31.4 billion dollars.",
+    "",
+    "A cat sleeps on the warm roof while the rain falls elsewhere, and nobody thinks of waking it.",
+    "Total current assets 12,345 11,987 Total liabilities 8,001 7,654",
+]
 WORDS = [f"w{number}" for number in range(60)] + list("abcdefghij") + ["query:", "passage:"]
 _SIZES = {
     "vocab_size": len(WORDS) + 5,
